@@ -1,0 +1,1 @@
+"""Pure numerics: candles in, forecasts out. No Prefect, no SQLAlchemy, no HTTP."""

@@ -1,0 +1,82 @@
+"""The one interface every model stands behind, from the last close to the LSTM blend.
+
+A forecaster trains (possibly many models in one go) and forecasts (many origins in one go). Live
+forecasts, backfills and backtests are the same two calls with other cutoffs and origins.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import numpy as np
+
+from models.forecasts import Forecast
+from models.frames import CandleFrame
+
+# Called with (steps done, steps in all, what is being done) during long work.
+Progress = Callable[[int, int, str], None]
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a training leaves behind: everything a forecast needs besides candles, and its lineage.
+
+    `cutoff` is the last instant of training data (None for a model that learns nothing), `config` plain JSON
+    values, `weights` named arrays (empty for a model without any), `data_fingerprint` the training candles'.
+    """
+
+    model: str
+    config: Mapping[str, Any]
+    cutoff: datetime | None
+    seed: int
+    data_fingerprint: str
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    device: str = "cpu"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """One model to train: on which candles, up to when, from which seed.
+
+    `candles` may reach past `cutoff`; the forecaster uses nothing with close_time > cutoff. `pool` holds other
+    series by name, for models that learn from several; they are cut at the same cutoff. `init_from` asks for
+    fine-tuning from those weights instead of training from scratch.
+    """
+
+    candles: CandleFrame
+    cutoff: datetime
+    seed: int = 0
+    pool: Mapping[str, CandleFrame] = field(default_factory=dict)
+    init_from: TrainedModel | None = None
+
+
+class Forecaster(Protocol):
+    """A model family: trains, and forecasts with what it trained."""
+
+    name: str
+    min_candles: int
+    """Closed candles needed before the first forecast."""
+
+    def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
+        """Return one trained model a request, in order.
+
+        Raises NotEnoughCandles when a request has too few candles before its cutoff, and TrainingFailed when a
+        training ends without finite weights.
+        """
+        ...
+
+    def forecast(
+        self, trained: TrainedModel, candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7
+    ) -> list[Forecast]:
+        """Return one forecast an origin, in order.
+
+        Each origin must be the close_time of a candle; the forecast sees that candle and earlier ones only, so
+        changing or removing later candles changes nothing. Raises NotEnoughCandles, naming the origin.
+        """
+        ...

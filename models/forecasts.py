@@ -1,0 +1,65 @@
+"""The words all layers share about forecasts: quantile levels, steps, target times.
+
+Standard library only, so that importing it stays cheap for the commands that read.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from models.candles import Interval
+
+# The levels forecast hubs ask for (hubverse; the COVID-19 and influenza hubs), stored for every step.
+QUANTILE_LEVELS = (
+    0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5,
+    0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99,
+)  # fmt: skip
+
+# The levels the wide views show, and the names of their columns.
+BAND_LEVELS = {
+    "q025": 0.025,
+    "q05": 0.05,
+    "q10": 0.1,
+    "q25": 0.25,
+    "q50": 0.5,
+    "q75": 0.75,
+    "q90": 0.9,
+    "q95": 0.95,
+    "q975": 0.975,
+}
+
+# How often each model's central bands are checked against what came.
+COVERAGE_BANDS = {"coverage50": (0.25, 0.75), "coverage80": (0.1, 0.9), "coverage95": (0.025, 0.975)}
+
+MODEL_NAMES = ("naive", "range-ewma", "lstm", "blend", "tutorial")
+
+
+class Kind(StrEnum):
+    """Whether a forecast was made when its origin was new, or later. The two are never pooled."""
+
+    LIVE = "live"
+    BACKFILL = "backfill"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """One forecast of one series: quantiles of the close price for steps 1..horizon.
+
+    `origin` is the close_time of the last candle used (aware UTC). `values[h - 1][k]` is the quantile at
+    level QUANTILE_LEVELS[k] for step h, in quote currency; within a step values never decrease, and all
+    are positive. `data_fingerprint` names the exact candles the forecast was computed from.
+    """
+
+    origin: datetime
+    values: tuple[tuple[float, ...], ...]
+    data_fingerprint: str
+
+    @property
+    def horizon(self) -> int:
+        """How many steps the forecast has."""
+        return len(self.values)
+
+
+def target_time(origin: datetime, step: int, interval: Interval) -> datetime:
+    """Return the open time of the candle that `step` forecasts; step 1 opens at the origin."""
+    return origin + (step - 1) * interval.length
