@@ -1,0 +1,42 @@
+# make run: the daily flow on the bundled sample. make test: the suite. make check: style, types, layers.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: run test test-slow check setup serve clean
+
+# Rebuilt when what it is made from changes; the stamp is written last, so a broken install is tried again.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("candlecast needs Python >= 3.11, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+setup: $(VENV)/.installed
+
+run: export PREFECT_HOME := $(CURDIR)/.prefect
+run: export CANDLECAST_SOURCE ?= sample
+run: export CANDLECAST_SERIES ?= Coinbase_BTCUSD_d
+run: $(VENV)/.installed
+	$(BIN)/candlecast daily
+
+serve: export PREFECT_HOME := $(CURDIR)/.prefect
+serve: $(VENV)/.installed
+	$(BIN)/candlecast serve
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .prefect candlecast.db* reports
