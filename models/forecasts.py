@@ -31,6 +31,8 @@ BAND_LEVELS = {
 # How often each model's central bands are checked against what came.
 COVERAGE_BANDS = {"coverage50": (0.25, 0.75), "coverage80": (0.1, 0.9), "coverage95": (0.025, 0.975)}
 
+# What every other model is shown beside.
+BASELINE = "naive"
 MODEL_NAMES = ("naive", "range-ewma", "lstm", "blend", "tutorial")
 
 

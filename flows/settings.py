@@ -1,0 +1,76 @@
+"""The only reader of the environment: one frozen settings object, every field with a unit and a default."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.candles import SeriesName
+
+
+class Settings(BaseSettings):
+    """How this installation runs: read from `CANDLECAST_*` variables, then `.env`, then the defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CANDLECAST_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    database_url: str = Field(
+        "sqlite:///candlecast.db",
+        description="Where candles, models and forecasts are kept: an SQLAlchemy URL (SQLite or PostgreSQL).",
+    )
+    source: str = Field(
+        "https://www.cryptodatadownload.com/cdd/",
+        description="Where CDD files come from: an http(s) base URL or a local folder.",
+    )
+    series: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("Bitstamp_BTCUSD_d",), description="The series of the daily flow, comma separated."
+    )
+    model: str = Field("lstm", description="The model that is trained and may become champion.")
+    horizon: int = Field(7, ge=1, le=30, description="Steps of each forecast.")
+    seed: int = Field(0, ge=0, description="Seed of every training.")
+    scratch_days: int = Field(
+        91, ge=1, description="Days of data after which a champion is trained from scratch."
+    )
+    fine_tune_days: int = Field(7, ge=0, description="Days of data between fine-tunings; 0 never fine-tunes.")
+    skill_days: int = Field(
+        365, ge=30, description="Days of walk-forward forecasts that the gate judges a challenger on."
+    )
+    train_deployment: str = Field(
+        "",
+        description="Deployment that trains, such as retrain/gpu; empty trains in the daily flow's process.",
+    )
+    train_timeout_s: float = Field(
+        3600, gt=0, description="Seconds the daily flow waits for that deployment before it goes on without."
+    )
+    fetch_timeout_s: float = Field(60, gt=0, description="Seconds one download may take in all.")
+    max_download_bytes: int = Field(
+        1_000_000_000, gt=0, description="Bytes of one file, uncompressed, beyond which it is refused."
+    )
+    ca_bundle: Path | None = Field(
+        None, description="File of CA certificates to trust instead of the usual ones."
+    )
+    cdd_token: SecretStr = Field(
+        SecretStr(""), description="Token for CDD's listing of available series, if any."
+    )
+    api_token: SecretStr = Field(
+        SecretStr(""), description="Token readers of the HTTP API must send; empty serves loopback only."
+    )
+    reports: Path = Field(Path("reports"), description="Folder that plots are written to.")
+
+    @field_validator("series", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gave
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("series")
+    @classmethod
+    def _known_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("expected at least one series, such as Bitstamp_BTCUSD_d")
+        return tuple(str(SeriesName.parse(name)) for name in value)
