@@ -1,13 +1,13 @@
 """What can go wrong outside the process, split by what the caller does next.
 
-    StorageError
-    ├── CddUnavailable      the source did not answer: retry
-    ├── CddNotFound         the source has no such series: do not retry, check the name
-    ├── CddRefused          the answer is not a whole CSV file (HTML, truncated, too large): keep what we have
-    ├── CddFormatChanged    a CSV we cannot read: stop, tell a person, keep the bytes
-    ├── DatabaseUnusable    missing, read-only, locked, corrupted, or of another version: follow the remedy
-    ├── NotFound            no such series, forecast or model version: check the name
-    └── AlreadyRegistered   somebody else registered the same thing first: use theirs
+StorageError
+├── CddUnavailable      the source did not answer: retry
+├── CddNotFound         the source has no such series: do not retry, check the name
+├── CddRefused          the answer is not a whole CSV file (HTML, truncated, too large): keep what we have
+├── CddFormatChanged    a CSV we cannot read: stop, tell a person, keep the bytes
+├── DatabaseUnusable    missing, read-only, locked, corrupted, or of another version: follow the remedy
+├── NotFound            no such series, forecast or model version: check the name
+└── AlreadyRegistered   somebody else registered the same thing first: use theirs
 """
 
 

@@ -1,0 +1,142 @@
+"""Connections: how SQLite and PostgreSQL are set up so that they behave the same, and open errors people can act on."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+
+from storage.errors import DatabaseUnusable
+
+BUSY_TIMEOUT_S = 30
+VERSION_TABLE = "alembic_version"
+
+
+def make_engine(url: str, *, read_only: bool = False) -> Engine:
+    """Return an engine for `url`, set up but not connected; raises DatabaseUnusable for an URL of no use."""
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(parsed, read_only=read_only)
+        if parsed.get_backend_name() == "postgresql":
+            return create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                connect_args={"options": "-c timezone=UTC", "connect_timeout": 10, "application_name": "candlecast"},
+                execution_options={"postgresql_readonly": True} if read_only else {},
+            )
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise DatabaseUnusable(f"the database URL cannot be read: {error}") from None
+    raise DatabaseUnusable(
+        f"expected sqlite:///file.db or postgresql+psycopg://..., got a URL of {parsed.get_backend_name()!r}"
+    )
+
+
+def _sqlite(url: URL, *, read_only: bool) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
+        # The driver's own transactions start too late to protect a read that a write depends on.
+        connection.isolation_level = None
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(conn: Connection) -> None:
+        # IMMEDIATE takes the write lock at once and waits for it: a transaction that read first and then finds
+        # that another has written cannot be retried by waiting.
+        wants_to_write = not read_only and not conn.get_execution_options().get("reads_only")
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if wants_to_write else "BEGIN")
+
+    return engine
+
+
+def open_database(url: str) -> Engine:
+    """Return an engine for `url` with the schema brought up to date; creates an SQLite file where there is none.
+
+    Raises DatabaseUnusable, with the reason and what to do, when the database cannot be used.
+    """
+    from storage.migrate import migrate
+
+    engine = make_engine(url)
+    path = _file(engine)
+    if path is not None and not path.parent.is_dir():
+        raise DatabaseUnusable(f"the folder {path.parent} of the database {path} does not exist; create it first")
+    try:
+        migrate(engine)
+    except (OperationalError, DatabaseError) as error:
+        raise explained(error, engine) from None
+    return engine
+
+
+def open_for_reading(url: str) -> Engine:
+    """Return an engine that can only read an existing, up-to-date database; never creates or changes anything.
+
+    Raises DatabaseUnusable, with the reason and what to do.
+    """
+    engine = make_engine(url, read_only=True)
+    path = _file(engine)
+    if path is not None and not path.is_file():
+        raise DatabaseUnusable(f"there is no database at {path} yet; run: candlecast daily")
+    try:
+        found = schema_version(engine)
+    except (OperationalError, DatabaseError) as error:
+        raise explained(error, engine) from None
+    if found is None:
+        raise DatabaseUnusable(f"{_shown(engine)} holds no candlecast tables yet; run: candlecast daily")
+    if found != head_version():
+        raise wrong_version(engine, found)
+    return engine
+
+
+def head_version() -> str:
+    """Return the schema version that this code works with: the newest file among the migrations."""
+    return max(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+
+
+def schema_version(engine: Engine) -> str | None:
+    """Return the schema version of the database, None for one without candlecast's tables."""
+    with engine.connect().execution_options(reads_only=True) as conn:
+        if not inspect(conn).has_table(VERSION_TABLE):
+            return None
+        version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
+        return version
+
+
+def wrong_version(engine: Engine, found: str) -> DatabaseUnusable:
+    """Return the error for a database of another schema version."""
+    head = head_version()
+    remedy = "upgrade candlecast" if found > head else "run candlecast daily or candlecast ingest, which upgrade it"
+    return DatabaseUnusable(f"{_shown(engine)} has schema {found}, this candlecast works with {head}; {remedy}")
+
+
+def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
+    """Return the driver's error as one that says what to do."""
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    remedies = {
+        "readonly": "make the file and its folder writable for this user",
+        "unable to open": "check that the folder exists and this user may write in it",
+        "not a database": "the file is something else: name another file in CANDLECAST_DATABASE_URL",
+        "malformed": "the file is damaged: restore it from a backup",
+        "locked": "another process has kept it locked: see which, then try again",
+        "disk is full": "free some space, then run the same command again",
+        "connection": "is the server running, and are host, port, user and password right?",
+    }
+    remedy = next((text for word, text in remedies.items() if word in reason.lower()), "see the message")
+    return DatabaseUnusable(f"the database {_shown(engine)} cannot be used: {reason}; {remedy}")
+
+
+def _shown(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _file(engine: Engine) -> Path | None:
+    if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
+        return None
+    return Path(engine.url.database)

@@ -1,0 +1,80 @@
+"""What is odd about the data: kept open while checks still see it, closed when they no longer do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from models.candles import Finding
+from storage.tables import findings
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """A stored finding."""
+
+    series: str
+    severity: str
+    code: str
+    count: int
+    first_time: datetime | None
+    last_time: datetime | None
+    message: str
+    remedy: str
+    found_at: datetime
+    resolved_at: datetime | None
+
+
+def record_findings(
+    conn: Connection, *, series: str, seen: Sequence[Finding], now: datetime, download: int | None = None
+) -> int:
+    """Store what a check of the whole series has seen; returns how many findings are new.
+
+    A finding that is open already is left as it is; an open one that is no longer seen is marked resolved.
+    """
+    c = findings.c
+    open_rows = {
+        (row.code, row.message, row.first_time, row.last_time): row.id
+        for row in conn.execute(
+            select(c.id, c.code, c.message, c.first_time, c.last_time).where(
+                c.series == series, c.resolved_at.is_(None)
+            )
+        )
+    }
+    seen_keys = {(f.code, f.message, f.first_time, f.last_time): f for f in seen}
+    gone = [number for key, number in open_rows.items() if key not in seen_keys]
+    if gone:
+        conn.execute(update(findings).where(c.id.in_(gone)).values(resolved_at=now))
+    new = [finding for key, finding in seen_keys.items() if key not in open_rows]
+    if new:
+        conn.execute(
+            insert(findings),
+            [
+                {
+                    "series": series,
+                    "found_at": now,
+                    "code": finding.code,
+                    "severity": finding.severity.value,
+                    "message": finding.message,
+                    "remedy": finding.remedy,
+                    "count": finding.count,
+                    "first_time": finding.first_time,
+                    "last_time": finding.last_time,
+                    "download": download,
+                }
+                for finding in new
+            ],
+        )
+    return len(new)
+
+
+def read_findings(conn: Connection, *, series: str | None = None, resolved: bool = False) -> list[FindingRow]:
+    """Return open findings, with `resolved` also those no longer seen, by series and time."""
+    c = findings.c
+    query = select(*(c[field.name] for field in fields(FindingRow))).order_by(c.series, c.first_time, c.code)
+    if series is not None:
+        query = query.where(c.series == series)
+    if not resolved:
+        query = query.where(c.resolved_at.is_(None))
+    return [FindingRow(*row) for row in conn.execute(query)]

@@ -1,0 +1,49 @@
+"""Bringing a database's schema up to date, safely when several processes do it at once."""
+
+import logging
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine
+
+from storage.engine import VERSION_TABLE, head_version, schema_version, wrong_version
+from storage.tables import VIEWS
+
+# Any number will do, as long as every candlecast uses the same one.
+_ADVISORY_LOCK = 4_821_004
+
+
+def migrate(engine: Engine) -> None:
+    """Apply the migrations that `engine`'s database lacks, all in one transaction, and renew the views.
+
+    Raises DatabaseUnusable when the database is of a newer candlecast.
+    """
+    found = schema_version(engine)
+    if found == head_version():
+        return
+    if found is not None and found > head_version():
+        raise wrong_version(engine, found)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with engine.begin() as conn:
+        # Whoever waits here finds the work done: SQLite's BEGIN IMMEDIATE waits by itself.
+        if engine.dialect.name == "postgresql":
+            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+        if _version(conn) == head_version():
+            return
+        config = Config()
+        config.set_main_option("script_location", "storage:migrations")
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = conn
+        # Views hold no data: they are dropped before the tables under them change, and made anew after.
+        for name in reversed(VIEWS):
+            conn.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+        command.upgrade(config, "head")
+        for name, query in VIEWS.items():
+            conn.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
+
+
+def _version(conn: Connection) -> str | None:
+    if not conn.dialect.has_table(conn, VERSION_TABLE):
+        return None
+    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
+    return version

@@ -1,0 +1,1 @@
+"""One file a change, newest last; a released one is never edited."""

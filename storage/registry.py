@@ -1,0 +1,271 @@
+"""The model registry: versions and their lineage, and who is champion since when."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, func, insert, select
+
+from storage import artifacts
+from storage.errors import NotFound
+from storage.tables import model_versions, promotions
+from storage.upsert import insert_or_skip
+
+
+class VersionRow(NamedTuple):
+    """A registered version without its weights."""
+
+    id: int
+    series: str
+    model: str
+    purpose: str
+    cutoff: datetime | None
+    init_from: int | None
+    seed: int
+    data_fingerprint: str
+    code_version: str
+    device: str
+    seconds: float
+    created_at: datetime
+    weights_sha256: str | None
+    champion: bool
+
+
+class StoredVersion(NamedTuple):
+    """A registered version with all that a forecast needs; `weights` is None for a model without any."""
+
+    id: int
+    series: str
+    model: str
+    config: dict[str, Any]
+    seed: int
+    cutoff: datetime | None
+    init_from: int | None
+    data_fingerprint: str
+    code_version: str
+    device: str
+    seconds: float
+    weights: bytes | None
+    weights_sha256: str | None
+
+
+class Champion(NamedTuple):
+    """The version that serves a series."""
+
+    model_version: int
+    model: str
+    since: datetime
+    cutoff: datetime | None
+
+
+def register(
+    conn: Connection,
+    *,
+    series: str,
+    model: str,
+    config: Mapping[str, Any],
+    seed: int,
+    cutoff: datetime | None,
+    data_fingerprint: str,
+    device: str,
+    seconds: float,
+    purpose: str,
+    code_version: str,
+    created_at: datetime,
+    weights: bytes | None,
+    init_from: int | None = None,
+) -> int:
+    """Store a trained model and return its version; the version that is there already, when one is.
+
+    Two trainings of one series, model, purpose, config, seed, cutoff and start are the same training, so whoever
+    comes second gets the first one's version and its own weights are dropped.
+    """
+    text = json.dumps(config, sort_keys=True)
+    config_sha256 = hashlib.sha256(text.encode()).hexdigest()
+    row = {
+        "series": series,
+        "model": model,
+        "purpose": purpose,
+        "config": text,
+        "config_sha256": config_sha256,
+        "seed": seed,
+        "init_from": init_from,
+        "cutoff": cutoff,
+        "data_fingerprint": data_fingerprint,
+        "code_version": code_version,
+        "device": device,
+        "seconds": seconds,
+        "created_at": created_at,
+        "weights": weights,
+        "weights_sha256": artifacts.sha256(weights) if weights is not None else None,
+    }
+    insert_or_skip(conn, model_versions, [row])
+    same = [_is(column, row[column.name]) for column in _TRAINING]
+    version: int = conn.execute(select(model_versions.c.id).where(*same)).scalar_one()
+    return version
+
+
+_TRAINING = tuple(
+    model_versions.c[name] for name in ("series", "model", "purpose", "config_sha256", "seed", "cutoff", "init_from")
+)
+
+
+def _is(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
+    return column.is_(None) if value is None else column == value
+
+
+def find_version(
+    conn: Connection,
+    *,
+    series: str,
+    model: str,
+    purpose: str,
+    cutoff: datetime | None,
+    seed: int,
+    init_from: int | None = None,
+) -> int | None:
+    """Return the newest version of such a training, None when there is none."""
+    c = model_versions.c
+    return conn.execute(
+        select(func.max(c.id)).where(
+            c.series == series,
+            c.model == model,
+            c.purpose == purpose,
+            c.seed == seed,
+            _is(c.cutoff, cutoff),
+            _is(c.init_from, init_from),
+        )
+    ).scalar()
+
+
+def newest_version(conn: Connection, *, series: str, model: str, scratch_only: bool = False) -> VersionRow | None:
+    """Return the live version with the newest cutoff, optionally of those trained from scratch."""
+    rows = [
+        row
+        for row in list_versions(conn, series=series)
+        if row.model == model and row.purpose == "live" and (row.init_from is None or not scratch_only)
+    ]
+    return max(rows, key=lambda row: (row.cutoff is not None, row.cutoff, row.id), default=None)
+
+
+def load_version(conn: Connection, *, version: int) -> StoredVersion:
+    """Return a version with its weights; raises NotFound when there is no such version.
+
+    The weights are bytes as stored: `storage.artifacts.unpack` checks them against `weights_sha256`.
+    """
+    c = model_versions.c
+    row = conn.execute(
+        select(
+            c.id, c.series, c.model, c.config, c.seed, c.cutoff, c.init_from, c.data_fingerprint, c.code_version,
+            c.device, c.seconds, c.weights, c.weights_sha256,
+        ).where(c.id == version)
+    ).one_or_none()  # fmt: skip
+    if row is None:
+        raise NotFound(f"there is no model version {version}; see: candlecast models")
+    stored = StoredVersion(*row)
+    if stored.weights is None and stored.weights_sha256 is not None:
+        raise NotFound(f"the weights of model version {version} were pruned; its lineage is kept, train it again")
+    return stored._replace(config=json.loads(row.config))
+
+
+def list_versions(conn: Connection, *, series: str | None = None) -> list[VersionRow]:
+    """Return the registered versions by number, the present champions marked."""
+    c = model_versions.c
+    query = select(
+        c.id, c.series, c.model, c.purpose, c.cutoff, c.init_from, c.seed, c.data_fingerprint, c.code_version,
+        c.device, c.seconds, c.created_at, c.weights_sha256,
+    ).order_by(c.id)  # fmt: skip
+    if series is not None:
+        query = query.where(c.series == series)
+    champions = _champion_versions(conn)
+    return [VersionRow(**row._mapping, champion=row.id in champions) for row in conn.execute(query)]
+
+
+def _champion_versions(conn: Connection) -> set[int]:
+    newest = select(func.max(promotions.c.id)).where(promotions.c.outcome != "kept").group_by(promotions.c.series)
+    return set(conn.execute(select(promotions.c.model_version).where(promotions.c.id.in_(newest))).scalars())
+
+
+def champion(conn: Connection, *, series: str) -> Champion | None:
+    """Return the champion of `series`, None before the first promotion."""
+    row = conn.execute(
+        select(promotions.c.model_version, model_versions.c.model, promotions.c.decided_at, model_versions.c.cutoff)
+        .join(model_versions, model_versions.c.id == promotions.c.model_version)
+        .where(promotions.c.series == series, promotions.c.outcome != "kept")
+        .order_by(promotions.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Champion(*row)
+
+
+def decide(
+    conn: Connection,
+    *,
+    series: str,
+    version: int,
+    outcome: str,
+    reason: str,
+    evidence: Mapping[str, Any],
+    decided_at: datetime,
+) -> None:
+    """Record a decision about `version`: promoted, kept or rolled_back."""
+    previous = champion(conn, series=series)
+    conn.execute(
+        insert(promotions).values(
+            series=series,
+            model_version=version,
+            decided_at=decided_at,
+            outcome=outcome,
+            reason=reason,
+            evidence=json.dumps(evidence, sort_keys=True),
+            previous=previous.model_version if previous else None,
+        )
+    )
+
+
+def promote(conn: Connection, *, version: int, reason: str, decided_at: datetime) -> str:
+    """Make `version` the champion of its series by hand and return the series; raises NotFound."""
+    stored = load_version(conn, version=version)
+    decide(
+        conn,
+        series=stored.series,
+        version=version,
+        outcome="promoted",
+        reason=reason,
+        evidence={},
+        decided_at=decided_at,
+    )
+    return stored.series
+
+
+def rollback(conn: Connection, *, series: str, reason: str, decided_at: datetime) -> int:
+    """Make the champion before the present one champion again and return it; raises NotFound without one.
+
+    Rolling back twice goes back two champions, not to and fro: what was rolled back from is passed over.
+    """
+    rows = conn.execute(
+        select(promotions.c.model_version, promotions.c.outcome)
+        .where(promotions.c.series == series, promotions.c.outcome != "kept")
+        .order_by(promotions.c.id)
+    ).all()
+    line: list[int] = []
+    for version, outcome in rows:
+        if outcome == "rolled_back":
+            line.pop()
+        elif not line or line[-1] != version:
+            line.append(version)
+    if len(line) < 2:
+        raise NotFound(f"{series} has no earlier champion to go back to; see: candlecast models {series}")
+    load_version(conn, version=line[-2])
+    decide(
+        conn,
+        series=series,
+        version=line[-2],
+        outcome="rolled_back",
+        reason=reason,
+        evidence={},
+        decided_at=decided_at,
+    )
+    return line[-2]

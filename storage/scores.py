@@ -1,0 +1,210 @@
+"""Scores: which forecast steps have matured, what they scored, and how models compare."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    Text,
+    and_,
+    column,
+    exists,
+    func,
+    select,
+    table,
+)
+
+from models.forecasts import BASELINE, QUANTILE_LEVELS, Kind
+from storage.tables import forecast_values, forecasts, scores
+from storage.times import UtcDateTime
+from storage.upsert import insert_or_skip
+
+_candles = table(
+    "current_candles",
+    column("series", Text),
+    column("open_time", UtcDateTime()),
+    column("close", Float),
+    column("fetched_at", UtcDateTime(precise=True)),
+)
+_scores = table(
+    "current_scores",
+    column("series", Text),
+    column("model", Text),
+    column("kind", Text),
+    column("origin", UtcDateTime()),
+    column("model_version", Integer),
+    column("step", Integer),
+    column("absolute_error", Float),
+    column("crps", Float),
+    *(column(f"covered{share}", Boolean) for share in (50, 80, 95)),
+    column("pit", Float),
+)
+
+
+class Matured(NamedTuple):
+    """A forecast step whose candle has closed: its quantiles at QUANTILE_LEVELS and the close that came."""
+
+    forecast: int
+    step: int
+    truth_fetched_at: datetime
+    actual: float
+    values: tuple[float, ...]
+
+
+class Score(NamedTuple):
+    """How one matured step did; see the columns of the table `scores`."""
+
+    forecast: int
+    step: int
+    truth_fetched_at: datetime
+    actual: float
+    absolute_error: float
+    crps: float
+    covered50: bool
+    covered80: bool
+    covered95: bool
+    pit: float
+
+
+class SkillRow(NamedTuple):
+    """A model's scores at one step, with naive's on the same origins beside them."""
+
+    series: str
+    model: str
+    kind: str
+    step: int
+    n: int
+    mae: float
+    crps: float
+    coverage50: float
+    coverage80: float
+    coverage95: float
+    naive_mae: float
+    naive_crps: float
+
+
+class OriginScore(NamedTuple):
+    """The score of one step of one origin, for tests over time."""
+
+    origin: datetime
+    step: int
+    crps: float
+    covered80: bool
+    covered95: bool
+    pit: float
+
+
+def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
+    """Return at most `limit` matured steps whose truth, in its present revision, is not scored yet."""
+    v = forecast_values.alias()
+    scored = exists().where(
+        scores.c.forecast == v.c.forecast,
+        scores.c.step == v.c.step,
+        scores.c.truth_fetched_at == _candles.c.fetched_at,
+    )
+    steps = (
+        select(v.c.forecast, v.c.step, _candles.c.fetched_at, _candles.c.close)
+        .join(forecasts, forecasts.c.id == v.c.forecast)
+        .join(_candles, and_(_candles.c.series == forecasts.c.series, _candles.c.open_time == v.c.target_time))
+        .where(forecasts.c.series == series, v.c.quantile == 0.5, ~scored)
+        .limit(limit)
+        .subquery()
+    )
+    query = (
+        select(steps, forecast_values.c.value)
+        .join(
+            forecast_values,
+            and_(forecast_values.c.forecast == steps.c.forecast, forecast_values.c.step == steps.c.step),
+        )
+        .order_by(steps.c.forecast, steps.c.step, forecast_values.c.quantile)
+    )
+    rows = conn.execute(query).all()
+    width = len(QUANTILE_LEVELS)
+    return [
+        Matured(
+            rows[i].forecast,
+            rows[i].step,
+            rows[i].fetched_at,
+            rows[i].close,
+            tuple(row.value for row in rows[i : i + width]),
+        )
+        for i in range(0, len(rows), width)
+    ]
+
+
+def insert_scores(conn: Connection, *, rows: Iterable[Score], scored_at: datetime) -> int:
+    """Store scores, each once a revision of the truth; returns how many were new."""
+    return insert_or_skip(conn, scores, [{**row._asdict(), "scored_at": scored_at} for row in rows])
+
+
+def read_skill(
+    conn: Connection, *, series: str | None = None, start: datetime | None = None, end: datetime | None = None
+) -> list[SkillRow]:
+    """Return every model's mean scores by series, kind, model and step, on origins that naive shares.
+
+    `start` and `end` bound the origin, both included. Live and backfilled forecasts are never pooled.
+    """
+    s, b = _scores.alias("s"), _scores.alias("b")
+
+    columns: list[ColumnElement[Any]] = [
+        s.c.series,
+        s.c.model,
+        s.c.kind,
+        s.c.step,
+        func.count().label("n"),
+        func.avg(s.c.absolute_error),
+        func.avg(s.c.crps),
+        *(func.avg(s.c[f"covered{band}"].cast(Integer)) for band in (50, 80, 95)),
+        func.avg(b.c.absolute_error),
+        func.avg(b.c.crps),
+    ]
+    query = (
+        select(*columns)
+        .join(
+            b,
+            and_(
+                b.c.series == s.c.series,
+                b.c.kind == s.c.kind,
+                b.c.origin == s.c.origin,
+                b.c.step == s.c.step,
+                b.c.model == BASELINE,
+            ),
+        )
+        .group_by(s.c.series, s.c.model, s.c.kind, s.c.step)
+        .order_by(s.c.series, s.c.kind.desc(), s.c.model, s.c.step)
+    )
+    if series is not None:
+        query = query.where(s.c.series == series)
+    if start is not None:
+        query = query.where(s.c.origin >= start)
+    if end is not None:
+        query = query.where(s.c.origin <= end)
+    return [SkillRow(*row[:5], *(float(value) for value in row[5:])) for row in conn.execute(query)]
+
+
+def read_origin_scores(
+    conn: Connection,
+    *,
+    series: str,
+    model: str,
+    kind: Kind,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[OriginScore]:
+    """Return one score a step and origin of a model, by origin and step; `start` and `end` bound the origin."""
+    c = _scores.c
+    query = (
+        select(c.origin, c.step, c.crps, c.covered80, c.covered95, c.pit)
+        .where(c.series == series, c.model == model, c.kind == kind.value)
+        .order_by(c.origin, c.step)
+    )
+    if start is not None:
+        query = query.where(c.origin >= start)
+    if end is not None:
+        query = query.where(c.origin <= end)
+    return [OriginScore(*row) for row in conn.execute(query)]

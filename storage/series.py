@@ -1,0 +1,75 @@
+"""Which series are stored."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from models.candles import SeriesName
+from storage.tables import candles, series
+from storage.upsert import insert_or_skip
+
+
+class SeriesRow(NamedTuple):
+    """A stored series and the reach of its closed candles."""
+
+    name: str
+    exchange: str
+    pair: str
+    interval: str
+    candles: int
+    first_open: datetime | None
+    last_close: datetime | None
+
+
+def ensure_series(conn: Connection, *, name: SeriesName, now: datetime | None = None) -> None:
+    """Store the series `name` unless it is stored already."""
+    insert_or_skip(
+        conn,
+        series,
+        [
+            {
+                "name": str(name),
+                "exchange": name.exchange,
+                "pair": name.pair,
+                "interval": name.interval.value,
+                "base": name.base,
+                "quote": name.quote,
+                "created_at": now or datetime.now(UTC),
+            }
+        ],
+    )
+
+
+def series_names(conn: Connection) -> list[str]:
+    """Return the names of the stored series, sorted."""
+    return list(conn.execute(select(series.c.name).order_by(series.c.name)).scalars())
+
+
+def series_summary(conn: Connection) -> list[SeriesRow]:
+    """Return every stored series with the number and reach of its closed candles, by name."""
+    reach = (
+        select(
+            candles.c.series,
+            func.count(candles.c.open_time.distinct()).label("candles"),
+            func.min(candles.c.open_time).label("first_open"),
+            func.max(candles.c.close_time).label("last_close"),
+        )
+        .where(~candles.c.provisional)
+        .group_by(candles.c.series)
+        .subquery()
+    )
+    query = (
+        select(
+            series.c.name,
+            series.c.exchange,
+            series.c.pair,
+            series.c.interval,
+            func.coalesce(reach.c.candles, 0),
+            reach.c.first_open,
+            reach.c.last_close,
+        )
+        .outerjoin(reach, reach.c.series == series.c.name)
+        .order_by(series.c.name)
+    )
+    return [SeriesRow(*row) for row in conn.execute(query)]

@@ -1,0 +1,326 @@
+"""The schema on one page: tables, keys and views, the same on SQLite and PostgreSQL.
+
+Natural keys where there is one: a series is its name. Instants are aware UTC, see `storage.times`. Rows a day,
+for one daily series: 1 candle, about 3 forecasts, 500 forecast values, 20 scores, one model version a week.
+Triggers (in the migrations) make promotions, forecasts, forecast_values and scores refuse UPDATE and DELETE.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from models.forecasts import BAND_LEVELS, BASELINE
+from storage.times import UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives only INTEGER (not BIGINT) primary keys their automatic numbers.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _series(*, primary_key: bool = False, index: bool = False) -> Column[str]:
+    return Column(
+        "series",
+        ForeignKey("series.name"),
+        primary_key=primary_key,
+        index=index or None,
+        nullable=False,
+        comment="name of the series",
+    )
+
+
+series = Table(
+    "series",
+    metadata,
+    Column("name", Text, primary_key=True, comment="as the source names its file: Bitstamp_BTCUSD_d"),
+    Column("exchange", Text, nullable=False, comment="exchange, as spelled in the file name"),
+    Column("pair", Text, nullable=False, comment="pair, as spelled in the file name"),
+    Column("interval", Text, nullable=False, comment="length of a candle: d, 1h or minute"),
+    Column("base", Text, nullable=False, comment="currency that is priced"),
+    Column("quote", Text, nullable=False, comment="currency that prices are in"),
+    Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
+    comment="one row a market and interval",
+)
+
+downloads = Table(
+    "downloads",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="number of the download"),
+    _series(index=True),
+    Column("url", Text, nullable=False, comment="URL or path the file came from, without secrets"),
+    Column("fetched_at", UtcDateTime(precise=True), nullable=False, comment="when we fetched it"),
+    Column("file_time", UtcDateTime(precise=True), comment="the file's own time: Last-Modified or banner date"),
+    Column("etag", Text, comment="ETag as sent, for the next conditional request"),
+    Column("last_modified", Text, comment="Last-Modified as sent, for the next conditional request"),
+    Column("sha256", Text, comment="hash of the file's bytes"),
+    Column("bytes", BigInteger, comment="size of the file, uncompressed"),
+    Column("http_status", Integer, comment="status of the answer; null for local files"),
+    Column(
+        "outcome",
+        Text,
+        CheckConstraint(
+            "outcome IN ('stored', 'unchanged', 'held', 'refused', 'not_found', 'unavailable', 'format_changed')",
+            name="outcome",
+        ),
+        nullable=False,
+        comment="what became of it",
+    ),
+    Column("reason", Text, comment="why, where the outcome is not stored"),
+    *(
+        Column(f"rows_{what}", Integer, nullable=False, server_default="0", comment=comment)
+        for what, comment in {
+            "in": "data rows of the file; equals new + equal + revised + quarantined",
+            "new": "candles stored for the first time",
+            "equal": "candles already stored with the same values",
+            "revised": "candles stored as a new revision",
+            "quarantined": "rows set aside, each with its reason",
+        }.items()
+    ),
+    comment="one row a fetch that brought something to say",
+)
+
+candles = Table(
+    "candles",
+    metadata,
+    _series(primary_key=True),
+    Column("open_time", UtcDateTime(), primary_key=True, comment="first instant of the candle"),
+    Column("fetched_at", UtcDateTime(precise=True), primary_key=True, comment="when this revision became known"),
+    Column("close_time", UtcDateTime(), nullable=False, comment="first instant after the candle"),
+    Column("open", Float, nullable=False, comment="first price, quote per base"),
+    Column("high", Float, nullable=False, comment="highest price, quote per base"),
+    Column("low", Float, nullable=False, comment="lowest price, quote per base"),
+    Column("close", Float, nullable=False, comment="last price, quote per base"),
+    Column("volume_base", Float, comment="traded amount of the base currency"),
+    Column("volume_quote", Float, comment="traded amount in the quote currency"),
+    Column("trades", BigInteger, comment="number of trades"),
+    Column("provisional", Boolean, nullable=False, comment="true while the candle was still open when fetched"),
+    Column("download", ForeignKey("downloads.id"), nullable=False, comment="the fetch that brought it"),
+    comment="one row a candle and revision; a changed candle is a new row with a later fetched_at",
+    sqlite_with_rowid=False,
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="number of the row"),
+    Column("download", ForeignKey("downloads.id"), nullable=False, index=True, comment="the fetch that brought it"),
+    _series(index=True),
+    Column("line_number", Integer, nullable=False, comment="line in the file, from 1"),
+    Column("raw_text", Text, nullable=False, comment="the line as it came"),
+    Column("reason", Text, nullable=False, comment="why it is not a candle"),
+    Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
+    comment="rows of downloads that could not be stored as candles; few, nothing is lost",
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="number of the finding"),
+    _series(index=True),
+    Column("found_at", UtcDateTime(precise=True), nullable=False, comment="when it was first seen"),
+    Column("resolved_at", UtcDateTime(precise=True), comment="when a later check no longer saw it"),
+    Column("code", Text, nullable=False, comment="stable word: gap, duplicate, stale, swapped, ..."),
+    Column("severity", Text, nullable=False, comment="info, warning or error"),
+    Column("message", Text, nullable=False, comment="what was seen, for people"),
+    Column("remedy", Text, nullable=False, comment="what to do about it"),
+    Column("count", Integer, nullable=False, comment="how many candles it concerns"),
+    Column("first_time", UtcDateTime(), comment="open time of the first candle concerned"),
+    Column("last_time", UtcDateTime(), comment="open time of the last candle concerned"),
+    Column("download", ForeignKey("downloads.id"), comment="the fetch that showed it, if one did"),
+    comment="what is odd about the data; a handful a series",
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="version"),
+    _series(),
+    Column("model", Text, nullable=False, comment="model family: naive, range-ewma, lstm, blend, tutorial"),
+    Column(
+        "purpose",
+        Text,
+        CheckConstraint("purpose IN ('live', 'backfill')", name="purpose"),
+        nullable=False,
+        comment="trained to serve, or to replay a past quarter",
+    ),
+    Column("config", Text, nullable=False, comment="the model's settings as JSON"),
+    Column("config_sha256", Text, nullable=False, comment="hash of config"),
+    Column("seed", BigInteger, nullable=False, comment="seed of the training"),
+    Column(
+        "init_from", ForeignKey("model_versions.id"), comment="version whose weights were fine-tuned; null: scratch"
+    ),
+    Column("cutoff", UtcDateTime(), comment="last instant of training data; null for models that learn nothing"),
+    Column("data_fingerprint", Text, nullable=False, comment="sha256 of the training candles"),
+    Column("code_version", Text, nullable=False, comment="release and hash of the numerics"),
+    Column("device", Text, nullable=False, comment="what it was trained on"),
+    Column("seconds", Float, nullable=False, comment="wall time of the training"),
+    Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
+    Column("weights", LargeBinary, comment="safetensors bytes; null for none, or pruned"),
+    Column("weights_sha256", Text, comment="hash of weights, kept when they are pruned"),
+    comment="one row a trained model, weights included (about 50 kB); lineage rows are never deleted",
+)
+# Expressions, because NULLs would otherwise count as different from each other.
+Index(
+    "uq_model_versions_training",
+    model_versions.c.series,
+    model_versions.c.model,
+    model_versions.c.purpose,
+    model_versions.c.config_sha256,
+    model_versions.c.seed,
+    text("coalesce(cutoff, '1970-01-01')"),
+    text("coalesce(init_from, 0)"),
+    unique=True,
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="number of the decision"),
+    _series(index=True),
+    Column("model_version", ForeignKey("model_versions.id"), nullable=False, comment="the version decided on"),
+    Column("decided_at", UtcDateTime(precise=True), nullable=False, comment="when"),
+    Column(
+        "outcome",
+        Text,
+        CheckConstraint("outcome IN ('promoted', 'kept', 'rolled_back')", name="outcome"),
+        nullable=False,
+        comment="promoted and rolled_back make it champion, kept does not",
+    ),
+    Column("reason", Text, nullable=False, comment="why, in words"),
+    Column("evidence", Text, nullable=False, comment="the figures the decision rests on, as JSON"),
+    Column("previous", ForeignKey("model_versions.id"), comment="champion before"),
+    comment="every decision about a challenger; append-only",
+)
+
+forecasts = Table(
+    "forecasts",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="number of the forecast"),
+    _series(),
+    Column("model", Text, nullable=False, comment="model family, as in model_versions"),
+    Column("model_version", ForeignKey("model_versions.id"), nullable=False, index=True, comment="what made it"),
+    Column("origin", UtcDateTime(), nullable=False, comment="close_time of the last candle it used"),
+    Column(
+        "kind",
+        Text,
+        CheckConstraint("kind IN ('live', 'backfill')", name="kind"),
+        nullable=False,
+        comment="made when its origin was new, or later",
+    ),
+    Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
+    Column("data_fingerprint", Text, nullable=False, comment="sha256 of the candles it was computed from"),
+    Column("flow_run", Text, comment="Prefect flow run that made it"),
+    # The ledger of the backfill, and the road of most queries.
+    UniqueConstraint("series", "model", "kind", "origin"),
+    comment="one row a forecast; append-only",
+)
+
+forecast_values = Table(
+    "forecast_values",
+    metadata,
+    Column("forecast", ForeignKey("forecasts.id"), primary_key=True, comment="the forecast"),
+    Column("step", Integer, primary_key=True, comment="1 is the candle that opens at the origin"),
+    Column("quantile", Float, primary_key=True, comment="level in (0, 1)"),
+    Column("target_time", UtcDateTime(), nullable=False, comment="open time of the candle that is forecast"),
+    Column("value", Float, nullable=False, comment="close price, quote per base"),
+    comment="23 rows a step; the big table: 161 rows a forecast; append-only",
+    sqlite_with_rowid=False,
+)
+
+scores = Table(
+    "scores",
+    metadata,
+    Column("forecast", ForeignKey("forecasts.id"), primary_key=True, comment="the forecast"),
+    Column("step", Integer, primary_key=True, comment="the step"),
+    Column("truth_fetched_at", UtcDateTime(precise=True), primary_key=True, comment="revision of the truth"),
+    Column("actual", Float, nullable=False, comment="close that came"),
+    Column("absolute_error", Float, nullable=False, comment="|actual - median|, quote per base"),
+    Column("crps", Float, nullable=False, comment="CRPS of the log return from the origin's close"),
+    Column("covered50", Boolean, nullable=False, comment="the close fell inside the central 50 % band"),
+    Column("covered80", Boolean, nullable=False, comment="inside the central 80 % band"),
+    Column("covered95", Boolean, nullable=False, comment="inside the central 95 % band"),
+    Column("pit", Float, nullable=False, comment="the close's place in the forecast distribution, 0..1"),
+    Column("scored_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
+    comment="one row a forecast step and revision of its truth; append-only",
+    sqlite_with_rowid=False,
+)
+
+# One primary-key look-up a level: unlike a GROUP BY pivot, a filter on the outer query reaches the tables, so
+# one series' forecast is found without touching the other ten million rows.
+_BANDS = ",\n".join(
+    f"  (SELECT v.value FROM forecast_values v WHERE v.forecast = s.forecast AND v.step = s.step"
+    f" AND v.quantile = {level}) AS {name}"
+    for name, level in BAND_LEVELS.items()
+)
+
+VIEWS = {
+    "current_candles": """
+SELECT c.series, c.open_time, c.close_time, c.open, c.high, c.low, c.close, c.volume_base, c.volume_quote,
+  c.trades, c.fetched_at
+FROM candles c
+WHERE NOT c.provisional
+  AND NOT EXISTS (
+    SELECT 1 FROM candles n
+    WHERE n.series = c.series AND n.open_time = c.open_time AND n.fetched_at > c.fetched_at AND NOT n.provisional)
+""",
+    "champions": """
+SELECT p.series, p.model_version, m.model, p.decided_at AS since
+FROM promotions p JOIN model_versions m ON m.id = p.model_version
+WHERE p.outcome <> 'kept'
+  AND p.id = (SELECT max(q.id) FROM promotions q WHERE q.series = p.series AND q.outcome <> 'kept')
+""",
+    "forecast_bands": f"""
+SELECT f.id AS forecast_id, f.series, f.model, f.kind, f.origin, f.created_at, s.step, s.target_time,
+{_BANDS}
+FROM forecasts f JOIN forecast_values s ON s.forecast = f.id AND s.quantile = 0.5
+""",
+    "latest_forecasts": """
+SELECT b.* FROM forecast_bands b
+JOIN (
+  SELECT c.series, (
+    SELECT f.id FROM forecasts f
+    WHERE f.series = c.series AND f.model = c.model AND f.kind = 'live'
+    ORDER BY f.origin DESC LIMIT 1) AS forecast_id
+  FROM champions c) newest ON newest.forecast_id = b.forecast_id
+""",
+    # Newest revision of the truth only; a model that had seen the truth's time is not scored at all.
+    "current_scores": """
+SELECT f.series, f.model, f.kind, f.origin, f.model_version, s.*
+FROM scores s JOIN forecasts f ON f.id = s.forecast JOIN model_versions m ON m.id = f.model_version
+WHERE (m.cutoff IS NULL OR m.cutoff <= f.origin)
+  AND s.truth_fetched_at = (
+    SELECT max(t.truth_fetched_at) FROM scores t WHERE t.forecast = s.forecast AND t.step = s.step)
+""",
+    "model_skill": f"""
+SELECT s.series, s.model, s.kind, s.step, count(*) AS n, avg(s.absolute_error) AS mae, avg(s.crps) AS crps,
+  avg(CASE WHEN s.covered50 THEN 1.0 ELSE 0.0 END) AS coverage50,
+  avg(CASE WHEN s.covered80 THEN 1.0 ELSE 0.0 END) AS coverage80,
+  avg(CASE WHEN s.covered95 THEN 1.0 ELSE 0.0 END) AS coverage95,
+  avg(b.absolute_error) AS naive_mae, avg(b.crps) AS naive_crps
+FROM current_scores s
+JOIN current_scores b ON b.series = s.series AND b.kind = s.kind AND b.origin = s.origin AND b.step = s.step
+  AND b.model = '{BASELINE}'
+GROUP BY s.series, s.model, s.kind, s.step
+""",
+}

@@ -1,0 +1,154 @@
+import multiprocessing
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from models.candles import SeriesName
+from storage.engine import head_version, open_database, open_for_reading, schema_version
+from storage.errors import DatabaseUnusable
+from storage.series import ensure_series, series_names
+from storage.tables import VIEWS, metadata
+
+NOW = datetime(2020, 1, 1, 0, 20, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+def test_an_empty_database_gets_every_table_and_view(engine: Engine) -> None:
+    found = inspect(engine)
+    assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
+    assert set(found.get_view_names()) == set(VIEWS)
+    assert schema_version(engine) == head_version()
+
+
+def test_the_migrations_build_the_columns_that_the_tables_page_declares(engine: Engine) -> None:
+    found = inspect(engine)
+    for name, table in metadata.tables.items():
+        declared = {column.name: column.nullable for column in table.columns}
+        assert {column["name"]: column["nullable"] for column in found.get_columns(name)} == declared, name
+        declared_key = [column.name for column in table.primary_key.columns]
+        assert found.get_pk_constraint(name)["constrained_columns"] == declared_key, name
+
+
+def test_opening_twice_changes_nothing(engine: Engine, database_url: str) -> None:
+    with engine.begin() as conn:
+        ensure_series(conn, name=SeriesName.parse("Bitstamp_BTCUSD_d"), now=NOW)
+    again = open_database(database_url)
+    with again.connect() as conn:
+        assert series_names(conn) == ["Bitstamp_BTCUSD_d"]
+    again.dispose()
+
+
+def test_every_table_and_column_says_what_it_holds() -> None:
+    silent = [
+        f"{table.name}.{column.name}" for table in metadata.tables.values() for column in table.columns
+        if not column.comment
+    ]  # fmt: skip
+    assert silent == []
+    assert all(table.comment for table in metadata.tables.values())
+
+
+def test_a_reader_cannot_write(engine: Engine, database_url: str) -> None:
+    reader = open_for_reading(database_url)
+    with pytest.raises(Exception, match="read.?only"), reader.begin() as conn:
+        ensure_series(conn, name=SeriesName.parse("Bitstamp_BTCUSD_d"), now=NOW)
+    reader.dispose()
+
+
+def test_reading_where_there_is_no_database_says_so_and_creates_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnusable, match="no database at .* run: candlecast daily"):
+        open_for_reading(f"sqlite:///{tmp_path / 'none.db'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnusable, match="folder .*/no/where.* does not exist"):
+        open_database(f"sqlite:///{tmp_path}/no/where/x.db")
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes, " * 200)
+    for opened in (open_database, open_for_reading):
+        with pytest.raises(DatabaseUnusable, match="not a database"):
+            opened(f"sqlite:///{path}")
+    assert path.read_text() == "these are my notes, " * 200
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(DatabaseUnusable, match="is the server running") as caught:
+        open_database("postgresql+psycopg://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "oracle+what://x"])
+def test_an_url_of_no_use_is_refused(url: str) -> None:
+    with pytest.raises(DatabaseUnusable):
+        open_database(url)
+
+
+def test_a_newer_database_is_refused_with_the_remedy(engine: Engine, database_url: str) -> None:
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for opened in (open_database, open_for_reading):
+        with pytest.raises(DatabaseUnusable, match="schema 9999.*upgrade candlecast"):
+            opened(database_url)
+
+
+def test_sqlite_files_are_in_wal_mode_and_enforce_foreign_keys(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'x.db'}")
+    with engine.connect() as conn:
+        assert conn.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert conn.execute(text("PRAGMA foreign_keys")).scalar() == 1
+        assert conn.execute(text("PRAGMA busy_timeout")).scalar() == 30_000
+    engine.dispose()
+    with closing(sqlite3.connect(tmp_path / "x.db")) as conn:
+        assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def _migrate(url: str) -> None:
+    open_database(url).dispose()
+
+
+def _write_series(url: str, worker: int) -> None:
+    engine = open_database(url)
+    for number in range(25):
+        with engine.begin() as conn:
+            ensure_series(conn, name=SeriesName.parse(f"Bitstamp_BTC{worker:02}{number:02}USD_d"), now=NOW)
+    engine.dispose()
+
+
+def _run_all(target: object, arguments: list[tuple[object, ...]]) -> list[int | None]:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=target, args=args) for args in arguments]  # type: ignore[arg-type]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]
+
+
+def test_two_processes_may_migrate_at_once(database_url: str) -> None:
+    assert _run_all(_migrate, [(database_url,)] * 3) == [0, 0, 0]
+    engine = open_for_reading(database_url)
+    assert schema_version(engine) == head_version()
+    engine.dispose()
+
+
+def test_eight_writers_lose_nothing(database_url: str) -> None:
+    _migrate(database_url)
+    assert _run_all(_write_series, [(database_url, worker) for worker in range(8)]) == [0] * 8
+    engine = open_for_reading(database_url)
+    with engine.connect() as conn:
+        assert len(series_names(conn)) == 8 * 25
+    engine.dispose()
