@@ -1,11 +1,13 @@
 """Connections: how SQLite and PostgreSQL are set up so that they behave the same, and open errors people can act on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
 from storage.errors import DatabaseUnusable
 
@@ -68,10 +70,8 @@ def open_database(url: str) -> Engine:
     path = _file(engine)
     if path is not None and not path.parent.is_dir():
         raise DatabaseUnusable(f"the folder {path.parent} of the database {path} does not exist; create it first")
-    try:
+    with _usable(engine):
         migrate(engine)
-    except (OperationalError, DatabaseError) as error:
-        raise explained(error, engine) from None
     return engine
 
 
@@ -84,15 +84,25 @@ def open_for_reading(url: str) -> Engine:
     path = _file(engine)
     if path is not None and not path.is_file():
         raise DatabaseUnusable(f"there is no database at {path} yet; run: candlecast daily")
-    try:
+    with _usable(engine):
         found = schema_version(engine)
-    except (OperationalError, DatabaseError) as error:
-        raise explained(error, engine) from None
-    if found is None:
-        raise DatabaseUnusable(f"{_shown(engine)} holds no candlecast tables yet; run: candlecast daily")
-    if found != head_version():
-        raise wrong_version(engine, found)
+        if found is None:
+            raise DatabaseUnusable(f"{_shown(engine)} holds no candlecast tables yet; run: candlecast daily")
+        if found != head_version():
+            raise wrong_version(engine, found)
     return engine
+
+
+@contextmanager
+def _usable(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        engine.dispose()
+        raise explained(error, engine) from None
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def head_version() -> str:
