@@ -59,8 +59,7 @@ class SeriesName:
         match = _NAME.fullmatch(text)
         if match is None or ".." in text:
             raise UnknownSeries(
-                f"expected a series like 'Bitstamp_BTCUSD_d' (exchange, pair, then d, 1h or minute), "
-                f"got {text[:80]!r}"
+                f"expected a series like 'Bitstamp_BTCUSD_d' (exchange, pair, then d, 1h or minute), got {text[:80]!r}"
             )
         return cls(match["exchange"], match["pair"], Interval(match["interval"]))
 

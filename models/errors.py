@@ -1,9 +1,9 @@
 """What can go wrong in the numerics, split by what the caller does next.
 
-    ModelError
-    ├── NotEnoughCandles     wait for more history, or lower the lookback
-    ├── BadWeights           the stored weights are corrupted or foreign: train again
-    └── TrainingFailed       the challenger is unusable: keep the champion, tell a person
+ModelError
+├── NotEnoughCandles     wait for more history, or lower the lookback
+├── BadWeights           the stored weights are corrupted or foreign: train again
+└── TrainingFailed       the challenger is unusable: keep the champion, tell a person
 """
 
 

@@ -1,0 +1,56 @@
+"""The model every other is shown beside: tomorrow is like today, as uncertain as the past year was."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+from models.errors import NotEnoughCandles
+from models.forecaster import Progress, TrainedModel, TrainRequest, silent
+from models.forecasts import BASELINE, Forecast
+from models.frames import CandleFrame, empty_candles, fingerprint
+from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
+
+WINDOW = 365
+
+
+class Naive:
+    """Last close, with a 365-candle historical simulation of log returns around it.
+
+    For step h the distribution is that of the overlapping h-candle log returns among the last 365 candles,
+    shifted to a median of zero (Hendricks, 1996, "Evaluation of value-at-risk models using historical data",
+    FRBNY Economic Policy Review 2(1)).
+    """
+
+    name = BASELINE
+    learns = False
+    min_candles = 60
+
+    def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
+        """Return the one version there is, for each request: nothing is learnt."""
+        nothing = fingerprint(empty_candles())
+        return [TrainedModel(self.name, {"window": WINDOW}, None, request.seed, nothing) for request in requests]
+
+    def forecast(
+        self, trained: TrainedModel, candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7
+    ) -> list[Forecast]:
+        """Return one forecast an origin; raises NotEnoughCandles below 60 candles."""
+        rows = origin_rows(candles, origins, self.min_candles)
+        window = int(trained.config["window"])
+        log_close = np.log(candles["close"].to_numpy())
+        opened = candles["open_time"].to_numpy("datetime64[s]").astype(np.int64)
+        length = int((candles["close_time"].iloc[0] - candles["open_time"].iloc[0]).total_seconds())
+        quantiles = np.empty((len(rows), horizon, len(LEVELS)))
+        for step in range(1, horizon + 1):
+            returns = log_close[step:] - log_close[:-step]
+            # A return over a gap spans more time than the step and would widen every band.
+            whole = opened[step:] - opened[:-step] == step * length
+            for i, row in enumerate(rows):
+                seen = slice(max(row + 1 - window, 0), row + 1 - step)
+                past = returns[seen][whole[seen]]
+                if len(past) < self.min_candles // 2:
+                    raise NotEnoughCandles(
+                        f"{len(past)} returns of {step} candles without a gap are too few by {origins[i].isoformat()}"
+                    )
+                quantiles[i, step - 1] = np.quantile(past, LEVELS)
+        return forecasts_from_log_returns(candles, origins, centred(quantiles))

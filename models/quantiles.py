@@ -1,0 +1,59 @@
+"""Quantiles of forecast distributions: from samples, from parameters, and into prices."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import NotEnoughCandles
+from models.forecasts import QUANTILE_LEVELS, Forecast
+from models.frames import CandleFrame, closed_by, fingerprint
+
+LEVELS = np.array(QUANTILE_LEVELS)
+MEDIAN = QUANTILE_LEVELS.index(0.5)
+
+
+def centred(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return quantiles of log returns shifted so that the median is zero: the point forecast is the last close.
+
+    `quantiles`: (..., 23). No model here has earned another point forecast: measured, the best mean absolute
+    error found is 0.998 times the last close's.
+    """
+    return quantiles - quantiles[..., MEDIAN : MEDIAN + 1]
+
+
+def origin_rows(candles: CandleFrame, origins: Sequence[datetime], needed: int) -> NDArray[np.int64]:
+    """Return the row of the last candle each origin may see: the one that closes at it.
+
+    Raises NotEnoughCandles for an origin with fewer than `needed` candles, ValueError for one that is no
+    candle's close_time; both name the origin.
+    """
+    closes = {instant: row for row, instant in enumerate(candles["close_time"].dt.to_pydatetime())}
+    rows = []
+    for origin in origins:
+        row = closes.get(origin)
+        if row is None:
+            raise ValueError(f"expected an origin at which a candle closes, got {origin.isoformat()}")
+        if row + 1 < needed:
+            raise NotEnoughCandles(
+                f"{needed} closed candles are needed for a forecast, there are {row + 1} by {origin.isoformat()}"
+            )
+        rows.append(row)
+    return np.array(rows, dtype=np.int64)
+
+
+def forecasts_from_log_returns(
+    candles: CandleFrame, origins: Sequence[datetime], quantiles: NDArray[np.float64]
+) -> list[Forecast]:
+    """Return forecasts of prices from quantiles of log returns since the origin's close.
+
+    `quantiles`: (n_origins, horizon, 23). They are sorted within a step, so that none cross, and exponentiated,
+    so that every price is positive.
+    """
+    rows = origin_rows(candles, origins, 1)
+    prices = candles["close"].to_numpy()[rows][:, None, None] * np.exp(np.sort(quantiles, axis=-1))
+    return [
+        Forecast(origin, tuple(tuple(step) for step in values.tolist()), fingerprint(closed_by(candles, origin)))
+        for origin, values in zip(origins, prices, strict=True)
+    ]

@@ -1,0 +1,109 @@
+"""Starts and stops a real Prefect server and real workers, each test run with a home of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a Prefect process that lives in `home` alone."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "CANDLECAST_"))}
+    return inherited | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        **more,
+    }
+
+
+class PrefectServer:
+    """A server process on a free loopback port; use as a context manager."""
+
+    def __init__(self, home: Path, **more: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.env = environment(home, PREFECT_API_URL=self.url, **more)
+        self._log = home / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        home.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> "PrefectServer":
+        command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        deadline = time.monotonic() + 150
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the Prefect server ended at once:\n{self._log.read_text()[-3000:]}")
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
+                    if answer.status == 200:
+                        return self
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.3)
+        raise RuntimeError(f"the Prefect server did not answer in 150 s:\n{self._log.read_text()[-3000:]}")
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        stop(self._process)
+
+    def prefect(self, *arguments: str, cwd: Path = ROOT) -> str:
+        """Run a `prefect` command against this server and return what it printed."""
+        done = subprocess.run(
+            [str(BIN / "prefect"), "--no-prompt", *arguments],
+            env=self.env, cwd=cwd, capture_output=True, text=True, timeout=180, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+class Worker:
+    """A worker process of one pool; use as a context manager inside its server's."""
+
+    def __init__(self, server: PrefectServer, pool: str, log: Path, more: Mapping[str, str] | None = None) -> None:
+        self._command: Sequence[str] = [str(BIN / "prefect"), "worker", "start", "--pool", pool, "--type", "process"]
+        self._env = server.env | dict(more or {})
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Worker":
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, env=self._env, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process is not None
+        stop(self.process)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a process and its whole session, politely first."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)

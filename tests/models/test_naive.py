@@ -1,0 +1,69 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from synthetic import random_walk
+
+from models.errors import NotEnoughCandles
+from models.forecaster import TrainRequest
+from models.forecasts import QUANTILE_LEVELS
+from models.frames import closed_by
+from models.naive import Naive
+
+CANDLES = random_walk(600)
+ORIGINS = [instant.to_pydatetime() for instant in CANDLES["close_time"].iloc[450:470]]
+MODEL = Naive()
+TRAINED = MODEL.train([TrainRequest(CANDLES, ORIGINS[0])])[0]
+
+
+def test_the_median_is_the_last_close_at_every_step() -> None:
+    for origin, forecast in zip(ORIGINS, MODEL.forecast(TRAINED, CANDLES, ORIGINS), strict=True):
+        close = closed_by(CANDLES, origin)["close"].iloc[-1]
+        assert [step[11] for step in forecast.values] == pytest.approx([close] * 7)
+
+
+def test_bands_are_the_quantiles_of_the_past_years_returns() -> None:
+    (forecast,) = MODEL.forecast(TRAINED, CANDLES, ORIGINS[:1], horizon=3)
+    past = np.log(closed_by(CANDLES, ORIGINS[0])["close"].to_numpy()[-365:])
+    for step in (1, 3):
+        slow = [past[i + step] - past[i] for i in range(365 - step)]
+        expected = np.quantile(slow, QUANTILE_LEVELS)
+        expected = np.exp(past[-1] + expected - expected[11])
+        np.testing.assert_allclose(forecast.values[step - 1], expected, rtol=1e-12)
+
+
+def test_what_comes_after_an_origin_changes_nothing() -> None:
+    batch = MODEL.forecast(TRAINED, CANDLES, ORIGINS)
+    changed = CANDLES.copy()
+    changed.loc[changed["close_time"] > ORIGINS[5], ["open", "high", "low", "close"]] *= 7.0
+    assert MODEL.forecast(TRAINED, changed, ORIGINS[:6]) == batch[:6]
+    assert MODEL.forecast(TRAINED, closed_by(CANDLES, ORIGINS[3]), [ORIGINS[3]]) == [batch[3]]
+
+
+def test_returns_over_a_gap_do_not_widen_the_bands() -> None:
+    holed = random_walk(600, drop=slice(400, 412))
+    log_close = np.log(holed["close"].to_numpy())[-365:]
+    (forecast,) = MODEL.forecast(TRAINED, holed, [holed["close_time"].iloc[-1].to_pydatetime()], horizon=1)
+    hole = int(np.argmax(np.diff(holed["open_time"].iloc[-365:].to_numpy())))
+    expected = np.quantile(np.delete(np.diff(log_close), hole), QUANTILE_LEVELS)
+    np.testing.assert_allclose(np.log(forecast.values[0]) - log_close[-1], expected - expected[11], atol=1e-12)
+
+
+def test_too_few_candles_are_named_with_the_origin() -> None:
+    short = random_walk(59)
+    origin = short["close_time"].iloc[-1].to_pydatetime()
+    with pytest.raises(NotEnoughCandles, match="60 closed candles are needed.*there are 59 by 2015-03-01"):
+        MODEL.forecast(TRAINED, short, [origin])
+
+
+def test_an_origin_at_which_no_candle_closes_is_refused() -> None:
+    with pytest.raises(ValueError, match="at which a candle closes, got 2016-05-05T12:00"):
+        MODEL.forecast(TRAINED, CANDLES, [datetime(2016, 5, 5, 12, tzinfo=UTC)])
+
+
+def test_quantiles_rise_and_prices_are_positive() -> None:
+    wild = random_walk(200, sigma=0.9)
+    (forecast,) = MODEL.forecast(TRAINED, wild, [wild["close_time"].iloc[-1].to_pydatetime()])
+    values = np.array(forecast.values)
+    assert (np.diff(values, axis=1) >= 0).all()
+    assert (values > 0).all()
