@@ -36,6 +36,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError(f"expected an aware instant, got the naive {value!r}")
         value = value.astimezone(UTC)
+        if not self.precise:
+            value = value.replace(microsecond=0)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:

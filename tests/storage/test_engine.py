@@ -1,7 +1,6 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +15,6 @@ from storage.series import ensure_series, series_names
 from storage.tables import VIEWS, metadata
 
 NOW = datetime(2020, 1, 1, 0, 20, tzinfo=UTC)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def test_an_empty_database_gets_every_table_and_view(engine: Engine) -> None:
@@ -158,3 +150,13 @@ def test_eight_writers_lose_nothing(database_url: str) -> None:
     with engine.connect() as conn:
         assert len(series_names(conn)) == 8 * 25
     engine.dispose()
+
+
+READERS = ("engine", "series", "forecasts", "scores", "registry", "findings")
+HEAVY = ("alembic", "numpy", "pandas", "pyarrow", "sqlalchemy.orm", "prefect", "tensorflow", "sklearn", "requests")
+
+
+def test_reading_imports_nothing_heavy() -> None:
+    code = f"import sys; from storage import {', '.join(READERS)}; print([m for m in {HEAVY} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

@@ -1,0 +1,260 @@
+import threading
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from models.forecasts import BAND_LEVELS, QUANTILE_LEVELS, Kind
+from storage.engine import open_database
+from storage.errors import NotFound
+from storage.forecasts import insert_forecasts, load_forecast, missing_origins, read_bands, read_quantiles
+from storage.tables import forecast_values, forecasts
+
+DAY = timedelta(days=1)
+
+
+def counts(engine: Engine) -> tuple[int, int]:
+    with engine.connect() as conn:
+        return (
+            conn.execute(select(func.count()).select_from(forecasts)).scalar_one(),
+            conn.execute(select(func.count()).select_from(forecast_values)).scalar_one(),
+        )
+
+
+def test_a_forecast_comes_back_as_it_was_stored(store: Any, engine: Engine) -> None:
+    version = store.add_version()
+    assert store.add_forecasts(version, [store.origin, store.origin + DAY]) == 2
+    with engine.connect() as conn:
+        stored = load_forecast(conn, forecast=2)
+    assert stored.forecast == store.forecast(store.origin + DAY)
+    assert (stored.series, stored.model, stored.model_version, stored.kind) == (
+        store.series, "naive", version, Kind.LIVE,
+    )  # fmt: skip
+    assert (stored.created_at, stored.flow_run) == (store.now, None)
+
+
+def test_storing_twice_equals_once(store: Any, engine: Engine) -> None:
+    version = store.add_version()
+    origins = [store.origin + n * DAY for n in range(3)]
+    assert store.add_forecasts(version, origins[:2]) == 2
+    assert store.add_forecasts(version, origins) == 1
+    assert store.add_forecasts(version, origins) == 0
+    assert counts(engine) == (3, 3 * 7 * 23)
+
+
+def test_a_later_version_does_not_replace_what_was_said(store: Any, engine: Engine) -> None:
+    store.add_forecasts(store.add_version(seed=1), [store.origin], centre=100)
+    assert store.add_forecasts(store.add_version(seed=2), [store.origin], centre=200) == 0
+    with engine.connect() as conn:
+        assert [row.q50 for row in read_bands(conn)] == [100 + h + 5 for h in range(7)]
+
+
+def test_live_and_backfill_and_other_models_are_forecasts_of_their_own(store: Any, engine: Engine) -> None:
+    naive, lstm = store.add_version(), store.add_version("lstm")
+    assert store.add_forecasts(naive, [store.origin]) == 1
+    assert store.add_forecasts(naive, [store.origin], kind=Kind.BACKFILL) == 1
+    assert store.add_forecasts(lstm, [store.origin], model="lstm") == 1
+
+
+def test_two_processes_storing_the_same_at_once_store_it_once(store: Any, database_url: str, engine: Engine) -> None:
+    version = store.add_version()
+    origins = [store.origin + n * DAY for n in range(20)]
+    together = threading.Barrier(4)
+    stored: list[int] = []
+
+    def write() -> None:
+        own = open_database(database_url)
+        together.wait()
+        with own.begin() as conn:
+            stored.append(
+                insert_forecasts(
+                    conn,
+                    series=store.series,
+                    model="naive",
+                    model_version=version,
+                    kind=Kind.BACKFILL,
+                    forecasts=[store.forecast(origin) for origin in origins],
+                    created_at=store.now,
+                )
+            )
+        own.dispose()
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(stored) == [0, 0, 0, 20]
+    assert counts(engine) == (20, 20 * 7 * 23)
+
+
+def test_an_interrupted_transaction_leaves_nothing(store: Any, engine: Engine) -> None:
+    version = store.add_version()
+
+    def write_and_be_interrupted() -> None:
+        with engine.begin() as conn:
+            insert_forecasts(
+                conn,
+                series=store.series,
+                model="naive",
+                model_version=version,
+                kind=Kind.LIVE,
+                forecasts=[store.forecast()],
+                created_at=store.now,
+            )
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_be_interrupted()
+    assert counts(engine) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda row: (*row[:-2], row[-1], row[-2]), "decrease at step 3"),
+        (lambda row: (0.0, *row[1:]), "no positive prices at step 3"),
+        (lambda row: (*row[:-1], float("nan")), "no positive prices"),
+        (lambda row: (*row[:-1], float("inf")), "no positive prices"),
+        (lambda row: row[1:], "22 quantiles where 23 belong"),
+    ],
+)
+def test_what_is_no_distribution_of_a_price_is_refused_whole(
+    store: Any, engine: Engine, change: Any, reason: str
+) -> None:
+    good, bad = store.forecast(), store.forecast(store.origin + DAY)
+    bad = replace(bad, values=(*bad.values[:2], change(bad.values[2]), *bad.values[3:]))
+    version = store.add_version()
+    with pytest.raises(ValueError, match=reason), engine.begin() as conn:
+        insert_forecasts(
+            conn,
+            series=store.series,
+            model="naive",
+            model_version=version,
+            kind=Kind.LIVE,
+            forecasts=[good, bad],
+            created_at=store.now,
+        )
+    assert counts(engine) == (0, 0)
+
+
+def test_a_forecast_cannot_claim_a_version_of_another_model_or_series(store: Any) -> None:
+    version = store.add_version("lstm")
+    store.add_series("Kraken_ETHEUR_d")
+    for claim in ({"model": "naive"}, {"model": "lstm", "series": "Kraken_ETHEUR_d"}):
+        with pytest.raises(NotFound, match=f"version {version} is none of"):
+            store.add_forecasts(version, [store.origin], **claim)
+    with pytest.raises(NotFound):
+        store.add_forecasts(99, [store.origin], model="lstm")
+
+
+def test_a_forecast_that_is_not_there_is_named(store: Any, engine: Engine) -> None:
+    with engine.connect() as conn, pytest.raises(NotFound, match="no forecast 7"):
+        load_forecast(conn, forecast=7)
+
+
+def test_the_bands_show_nine_of_the_levels_a_step_a_row(store: Any, engine: Engine) -> None:
+    store.add_forecasts(store.add_version(), [store.origin])
+    with engine.connect() as conn:
+        rows = read_bands(conn)
+    assert [row.step for row in rows] == list(range(1, 8))
+    for row in rows:
+        assert row.target_time == store.origin + (row.step - 1) * DAY
+        for name, level in BAND_LEVELS.items():
+            assert getattr(row, name) == 100 + row.step - 1 + 10 * level
+
+
+def test_an_hourly_forecast_has_hourly_targets(store: Any, engine: Engine) -> None:
+    store.add_series("Kraken_ETHEUR_1h")
+    store.add_forecasts(store.add_version(series="Kraken_ETHEUR_1h"), [store.origin], series="Kraken_ETHEUR_1h")
+    with engine.connect() as conn:
+        targets = [row.target_time for row in read_bands(conn, series="Kraken_ETHEUR_1h")]
+    assert targets == [store.origin + timedelta(hours=h) for h in range(7)]
+
+
+def test_all_23_levels_can_be_read_in_order(store: Any, engine: Engine) -> None:
+    store.add_forecasts(store.add_version(), [store.origin, store.origin + DAY])
+    with engine.connect() as conn:
+        rows = read_quantiles(conn, origin=store.origin)
+    assert [(row.step, row.quantile) for row in rows] == [(h, level) for h in range(1, 8) for level in QUANTILE_LEVELS]
+    assert [row.value for row in rows] == [100 + row.step - 1 + 10 * row.quantile for row in rows]
+
+
+def test_missing_origins_are_those_without_such_a_forecast(store: Any, engine: Engine) -> None:
+    origins = [store.origin + n * DAY for n in range(4)]
+    version = store.add_version()
+    store.add_forecasts(version, [origins[1]])
+    store.add_forecasts(version, [origins[2]], kind=Kind.BACKFILL)
+
+    def missing(**which: Any) -> list[datetime]:
+        asked = {"series": store.series, "model": "naive", "kind": Kind.LIVE, "origins": origins, **which}
+        with engine.connect() as conn:
+            return missing_origins(conn, **asked)
+
+    assert missing() == [origins[0], origins[2], origins[3]]
+    assert missing(kind=Kind.BACKFILL) == [origins[0], origins[1], origins[3]]
+    assert missing(model="lstm") == origins
+    assert missing(origins=[]) == []
+
+
+def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> None:
+    origins = [store.origin + n * DAY for n in range(5)]
+    naive, lstm = store.add_version(), store.add_version("lstm")
+    store.add_forecasts(naive, origins)
+    store.add_forecasts(naive, origins[:2], kind=Kind.BACKFILL)
+    store.add_forecasts(lstm, origins, model="lstm")
+
+    def found(**filters: Any) -> set[tuple[datetime, str, str]]:
+        with engine.connect() as conn:
+            bands = {(row.origin, row.model, row.kind) for row in read_bands(conn, **filters)}
+            assert bands == {(row.origin, row.model, row.kind) for row in read_quantiles(conn, **filters)}
+        return bands
+
+    assert len(found()) == 12
+    assert found(model="lstm", start=origins[1], end=origins[2]) == {(o, "lstm", "live") for o in origins[1:3]}
+    assert found(kind=Kind.BACKFILL) == {(o, "naive", "backfill") for o in origins[:2]}
+    assert found(origin=origins[4]) == {(origins[4], "naive", "live"), (origins[4], "lstm", "live")}
+    assert found(series="Kraken_ETHEUR_d") == set()
+    in_tokyo = origins[4].astimezone(timezone(timedelta(hours=9)))
+    assert found(origin=in_tokyo, model="lstm") == {(origins[4], "lstm", "live")}
+
+
+def test_the_latest_forecast_is_the_champions_newest_live_one(store: Any, engine: Engine) -> None:
+    naive, lstm = store.add_version(), store.add_version("lstm")
+    store.add_forecasts(naive, [store.origin, store.origin + DAY])
+    store.add_forecasts(naive, [store.origin + 9 * DAY], kind=Kind.BACKFILL)
+    store.add_forecasts(lstm, [store.origin], model="lstm")
+
+    def latest() -> set[tuple[str, datetime]]:
+        with engine.connect() as conn:
+            bands = read_bands(conn, latest=True)
+            assert len(bands) in (0, 7)
+            quantiles = read_quantiles(conn, latest=True)
+            assert {row.forecast_id for row in quantiles} == {row.forecast_id for row in bands}
+            assert read_bands(conn, latest=True, series=store.series) == bands
+            return {(row.model, row.origin) for row in bands}
+
+    assert latest() == set()
+    store.promote(naive)
+    assert latest() == {("naive", store.origin + DAY)}
+    store.promote(lstm, outcome="kept")
+    assert latest() == {("naive", store.origin + DAY)}
+    store.promote(lstm)
+    assert latest() == {("lstm", store.origin)}
+
+
+def test_each_series_has_its_own_latest_forecast(store: Any, engine: Engine) -> None:
+    other = "Kraken_ETHEUR_d"
+    store.add_series(other)
+    mine, theirs = store.add_version(), store.add_version(series=other)
+    store.add_forecasts(mine, [store.origin])
+    store.add_forecasts(theirs, [store.origin + DAY], series=other)
+    store.promote(mine)
+    store.promote(theirs, series=other)
+    with engine.connect() as conn:
+        assert {(row.series, row.origin) for row in read_bands(conn, latest=True)} == {
+            (store.series, store.origin),
+            (other, store.origin + DAY),
+        }
