@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from models.forecasts import BASELINE, QUANTILE_LEVELS, Kind
-from storage.tables import forecast_values, forecasts, scores
+from storage.tables import MEDIAN_LEVEL, forecast_values, forecasts, model_versions, scores
 from storage.times import UtcDateTime
 from storage.upsert import insert_or_skip
 
@@ -100,18 +100,23 @@ class OriginScore(NamedTuple):
 
 
 def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
-    """Return at most `limit` matured steps whose truth, in its present revision, is not scored yet."""
+    """Return at most `limit` matured steps whose truth, in its present revision, is not scored yet.
+
+    Forecasts of a model that had seen the time after their origin are never scored.
+    """
     v = forecast_values.alias()
     scored = exists().where(
         scores.c.forecast == v.c.forecast,
         scores.c.step == v.c.step,
         scores.c.truth_fetched_at == _candles.c.fetched_at,
     )
+    in_sample = and_(model_versions.c.cutoff.is_not(None), model_versions.c.cutoff > forecasts.c.origin)
     steps = (
         select(v.c.forecast, v.c.step, _candles.c.fetched_at, _candles.c.close)
         .join(forecasts, forecasts.c.id == v.c.forecast)
+        .join(model_versions, model_versions.c.id == forecasts.c.model_version)
         .join(_candles, and_(_candles.c.series == forecasts.c.series, _candles.c.open_time == v.c.target_time))
-        .where(forecasts.c.series == series, v.c.quantile == 0.5, ~scored)
+        .where(forecasts.c.series == series, v.c.quantile == MEDIAN_LEVEL, ~scored, ~in_sample)
         .limit(limit)
         .subquery()
     )

@@ -233,6 +233,7 @@ forecasts = Table(
     Column("flow_run", Text, comment="Prefect flow run that made it"),
     # The ledger of the backfill, and the road of most queries.
     UniqueConstraint("series", "model", "kind", "origin"),
+    Index("ix_forecasts_series_origin", "series", "origin"),
     comment="one row a forecast; append-only",
 )
 
@@ -266,10 +267,14 @@ scores = Table(
     sqlite_with_rowid=False,
 )
 
+# Every step has a median, so the medians are the list of the steps.
+MEDIAN_LEVEL = 0.5
 # One primary-key look-up a level: unlike a GROUP BY pivot, a filter on the outer query reaches the tables, so
 # one series' forecast is found without touching the other ten million rows.
 _BANDS = ",\n".join(
-    f"  (SELECT v.value FROM forecast_values v WHERE v.forecast = s.forecast AND v.step = s.step"
+    f"  s.value AS {name}"
+    if level == MEDIAN_LEVEL
+    else f"  (SELECT v.value FROM forecast_values v WHERE v.forecast = s.forecast AND v.step = s.step"
     f" AND v.quantile = {level}) AS {name}"
     for name, level in BAND_LEVELS.items()
 )
@@ -293,7 +298,7 @@ WHERE p.outcome <> 'kept'
     "forecast_bands": f"""
 SELECT f.id AS forecast_id, f.series, f.model, f.kind, f.origin, f.created_at, s.step, s.target_time,
 {_BANDS}
-FROM forecasts f JOIN forecast_values s ON s.forecast = f.id AND s.quantile = 0.5
+FROM forecasts f JOIN forecast_values s ON s.forecast = f.id AND s.quantile = {MEDIAN_LEVEL}
 """,
     "latest_forecasts": """
 SELECT b.* FROM forecast_bands b
@@ -302,7 +307,7 @@ JOIN (
     SELECT f.id FROM forecasts f
     WHERE f.series = c.series AND f.model = c.model AND f.kind = 'live'
     ORDER BY f.origin DESC LIMIT 1) AS forecast_id
-  FROM champions c) newest ON newest.forecast_id = b.forecast_id
+  FROM champions c) newest ON newest.forecast_id = b.forecast_id AND newest.series = b.series
 """,
     # Newest revision of the truth only; a model that had seen the truth's time is not scored at all.
     "current_scores": """

@@ -202,6 +202,7 @@ def upgrade() -> None:
         comment="one row a forecast; append-only",
     )
     op.create_index(op.f("ix_forecasts_model_version"), "forecasts", ["model_version"], unique=False)
+    op.create_index("ix_forecasts_series_origin", "forecasts", ["series", "origin"], unique=False)
     op.create_table(
         "promotions",
         sa.Column(
@@ -304,10 +305,18 @@ def append_only_triggers(dialect: str) -> list[str]:
     """Return the DDL that makes the append-only tables refuse UPDATE and DELETE."""
     if dialect == "sqlite":
         return [
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            for table in APPEND_ONLY
-            for verb in ("UPDATE", "DELETE")
+            *(
+                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+                for table in APPEND_ONLY
+                for verb in ("UPDATE", "DELETE")
+            ),
+            # SQLite's INSERT OR REPLACE deletes what is in its way without asking the triggers above.
+            *(
+                f"CREATE TRIGGER {table}_no_replace_{number} BEFORE INSERT ON {table} "
+                f"WHEN EXISTS (SELECT 1 FROM {table} t WHERE {key}) BEGIN SELECT {answer}; END"
+                for table, number, key, answer in _replacements()
+            ),
         ]
     return [
         "CREATE FUNCTION candlecast_append_only() RETURNS trigger LANGUAGE plpgsql AS "
@@ -317,4 +326,25 @@ def append_only_triggers(dialect: str) -> list[str]:
             f"FOR EACH STATEMENT EXECUTE FUNCTION candlecast_append_only()"
             for table in APPEND_ONLY
         ),
+    ]
+
+
+def _replacements() -> list[tuple[str, int, str, str]]:
+    # Keys that are inserted with ON CONFLICT DO NOTHING are skipped, as that clause asks; all others are refused.
+    skipped = {("forecasts", "series"), ("scores", "forecast")}
+    keys = [
+        ("promotions", ("id",)),
+        ("forecasts", ("id",)),
+        ("forecasts", ("series", "model", "kind", "origin")),
+        ("forecast_values", ("forecast", "step", "quantile")),
+        ("scores", ("forecast", "step", "truth_fetched_at")),
+    ]
+    return [
+        (
+            table,
+            number,
+            " AND ".join(f"t.{column} = NEW.{column}" for column in columns),
+            "RAISE(IGNORE)" if (table, columns[0]) in skipped else f"RAISE(ABORT, '{table} is append-only')",
+        )
+        for number, (table, columns) in enumerate(keys, start=1)
     ]
