@@ -8,7 +8,10 @@ from sqlalchemy import ColumnElement, Connection, Insert, Row, Table
 
 def insert_or_skip(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert `rows` into `table`, skipping those whose key exists; returns how many were inserted."""
-    return conn.execute(_insert(conn, table), list(rows)).rowcount if rows else 0
+    if not rows:
+        return 0
+    # SQLAlchemy forgets how many rows an INSERT touched unless it is asked to remember.
+    return conn.execute(_insert(conn, table), list(rows), execution_options={"preserve_rowcount": True}).rowcount
 
 
 def insert_new(

@@ -153,6 +153,13 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def postgresql_engine(postgresql_url: str) -> Iterator[Engine]:
+    engine = open_database(postgresql_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def store(engine: Engine) -> Store:
     return Store(engine)
 

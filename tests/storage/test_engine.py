@@ -42,15 +42,6 @@ def test_opening_twice_changes_nothing(engine: Engine, database_url: str) -> Non
     again.dispose()
 
 
-def test_every_table_and_column_says_what_it_holds() -> None:
-    silent = [
-        f"{table.name}.{column.name}" for table in metadata.tables.values() for column in table.columns
-        if not column.comment
-    ]  # fmt: skip
-    assert silent == []
-    assert all(table.comment for table in metadata.tables.values())
-
-
 def test_a_reader_cannot_write(engine: Engine, database_url: str) -> None:
     reader = open_for_reading(database_url)
     with pytest.raises(Exception, match="read.?only"), reader.begin() as conn:

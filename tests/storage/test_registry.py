@@ -1,0 +1,183 @@
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, update
+
+from models.errors import BadWeights
+from storage import artifacts, registry
+from storage.errors import NotFound
+from storage.tables import model_versions
+
+CUTOFF = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_a_version_comes_back_with_its_weights_and_lineage(
+    store: Any, engine: Engine, weights: dict[str, np.ndarray]
+) -> None:
+    first = store.add_version("lstm", cutoff=CUTOFF)
+    data = artifacts.pack(weights)
+    config = {"units": 32, "steps": [1, 2]}
+    tuned = store.add_version("lstm", cutoff=CUTOFF, weights=data, init_from=first, seed=7, config=config)
+    with engine.connect() as conn:
+        stored = registry.load_version(conn, version=tuned)
+    assert stored.config == config
+    assert (stored.model, stored.cutoff, stored.seed, stored.init_from) == ("lstm", CUTOFF, 7, first)
+    assert (stored.device, stored.seconds, stored.code_version) == ("cpu", 1.5, "0.1.0+abc")
+    assert stored.weights is not None
+    found = artifacts.unpack(stored.weights, stored.weights_sha256)
+    np.testing.assert_array_equal(found["dense/kernel"], weights["dense/kernel"])
+
+
+def test_registering_the_same_training_again_returns_the_first(store: Any, engine: Engine) -> None:
+    asked: list[dict[str, Any]] = [
+        {},
+        {"model": "lstm"},
+        {"seed": 1},
+        {"cutoff": CUTOFF},
+        {"cutoff": CUTOFF + timedelta(days=1)},
+        {"purpose": "backfill"},
+        {"config": {"days": 30}},
+        {"init_from": 1},
+    ]
+    versions = [store.add_version(**words) for words in asked]
+    assert len(set(versions)) == len(asked)
+    assert [store.add_version(**words) for words in asked] == versions
+
+
+def test_the_first_weights_stay_when_the_same_training_is_registered_again(store: Any, engine: Engine) -> None:
+    version = store.add_version(weights=b"first")
+    assert store.add_version(weights=b"second") == version
+    with engine.connect() as conn:
+        assert registry.load_version(conn, version=version).weights == b"first"
+
+
+def test_two_processes_registering_the_same_at_once_get_one_version(store: Any) -> None:
+    found: list[int] = []
+    together = threading.Barrier(4)
+
+    def register() -> None:
+        together.wait()
+        found.append(store.add_version("lstm", cutoff=CUTOFF))
+
+    threads = [threading.Thread(target=register) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_a_flipped_bit_in_stored_weights_is_found(store: Any, engine: Engine, weights: dict[str, np.ndarray]) -> None:
+    data = bytearray(artifacts.pack(weights))
+    version = store.add_version(weights=bytes(data))
+    data[-3] ^= 4
+    with engine.begin() as conn:
+        conn.execute(update(model_versions).values(weights=bytes(data)))
+        stored = registry.load_version(conn, version=version)
+    assert stored.weights is not None
+    with pytest.raises(BadWeights, match="damaged"):
+        artifacts.unpack(stored.weights, stored.weights_sha256)
+
+
+def test_a_version_that_is_not_there_or_was_pruned_is_named(store: Any, engine: Engine) -> None:
+    version = store.add_version(weights=b"x")
+    with engine.begin() as conn:
+        with pytest.raises(NotFound, match="no model version 99"):
+            registry.load_version(conn, version=99)
+        conn.execute(update(model_versions).values(weights=None))
+        with pytest.raises(NotFound, match="pruned"):
+            registry.load_version(conn, version=version)
+
+
+def test_versions_are_found_by_what_they_were_trained_on(store: Any, engine: Engine) -> None:
+    plain = store.add_version()
+    backfilled = store.add_version("lstm", cutoff=CUTOFF, purpose="backfill", seed=3)
+    tuned = store.add_version("lstm", cutoff=CUTOFF, purpose="backfill", seed=3, init_from=backfilled)
+    asked: dict[str, Any] = {"series": store.series, "model": "lstm", "purpose": "backfill", "seed": 3}
+    with engine.connect() as conn:
+        find = registry.find_version
+        assert find(conn, **asked, cutoff=CUTOFF) == backfilled
+        assert find(conn, **asked, cutoff=CUTOFF, init_from=backfilled) == tuned
+        assert find(conn, **asked, cutoff=None) is None
+        assert find(conn, **{**asked, "seed": 4}, cutoff=CUTOFF) is None
+        assert find(conn, **{**asked, "model": "naive", "purpose": "live", "seed": 0}, cutoff=None) == plain
+
+
+def test_the_newest_version_is_by_cutoff_and_lives(store: Any, engine: Engine) -> None:
+    day = timedelta(days=1)
+    newest = store.add_version("lstm", cutoff=CUTOFF + day)
+    older = store.add_version("lstm", cutoff=CUTOFF)
+    store.add_version("lstm", cutoff=CUTOFF + 9 * day, purpose="backfill")
+    tuned = store.add_version("lstm", cutoff=CUTOFF + 2 * day, init_from=older)
+    with engine.connect() as conn:
+        found = registry.newest_version(conn, series=store.series, model="lstm")
+        from_scratch = registry.newest_version(conn, series=store.series, model="lstm", scratch_only=True)
+        assert registry.newest_version(conn, series=store.series, model="blend") is None
+    assert found is not None
+    assert from_scratch is not None
+    assert (found.id, from_scratch.id) == (tuned, newest)
+
+
+def champion_of(store: Any) -> int | None:
+    with store.engine.connect() as conn:
+        found = registry.champion(conn, series=store.series)
+        marked = [row.id for row in registry.list_versions(conn, series=store.series) if row.champion]
+    assert marked == ([found.model_version] if found else [])
+    return found.model_version if found else None
+
+
+def roll_back(store: Any) -> int:
+    with store.engine.begin() as conn:
+        return registry.rollback(conn, series=store.series, reason="worse live", decided_at=store.now)
+
+
+def test_the_champion_is_the_newest_promoted_and_never_a_kept_one(store: Any) -> None:
+    one, two = store.add_version(seed=1), store.add_version(seed=2)
+    assert champion_of(store) is None
+    store.promote(one, outcome="kept")
+    assert champion_of(store) is None
+    store.promote(one)
+    store.promote(two, outcome="kept")
+    assert champion_of(store) == one
+    store.promote(two)
+    assert champion_of(store) == two
+
+
+def test_rolling_back_goes_further_back_each_time(store: Any) -> None:
+    one, two, three = (store.add_version(seed=n) for n in range(3))
+    for version in (one, two, two, three):
+        store.promote(version)
+    assert roll_back(store) == two
+    assert champion_of(store) == two
+    assert roll_back(store) == one
+    with pytest.raises(NotFound, match="no earlier champion"):
+        roll_back(store)
+    assert champion_of(store) == one
+    store.promote(three)
+    assert roll_back(store) == one
+
+
+def test_a_version_can_be_promoted_by_hand(store: Any) -> None:
+    one, two = store.add_version(seed=1), store.add_version(seed=2)
+    store.promote(one)
+    with store.engine.begin() as conn:
+        assert registry.promote(conn, version=two, reason="by hand", decided_at=store.now) == store.series
+        with pytest.raises(NotFound, match="99"):
+            registry.promote(conn, version=99, reason="by hand", decided_at=store.now)
+    assert champion_of(store) == two
+    assert roll_back(store) == one
+
+
+def test_each_series_has_its_own_champion(store: Any, engine: Engine) -> None:
+    store.add_series("Kraken_ETHEUR_d")
+    mine, theirs = store.add_version(), store.add_version(series="Kraken_ETHEUR_d")
+    store.promote(mine)
+    store.promote(theirs, series="Kraken_ETHEUR_d")
+    assert champion_of(store) == mine
+    with engine.connect() as conn:
+        assert [row.id for row in registry.list_versions(conn) if row.champion] == [mine, theirs]
+        assert [row.id for row in registry.list_versions(conn, series="Kraken_ETHEUR_d")] == [theirs]

@@ -1,0 +1,148 @@
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from models.forecasts import QUANTILE_LEVELS, Kind
+from storage.scores import Score, SkillRow, insert_scores, read_origin_scores, read_skill, unscored
+
+DAY = timedelta(days=1)
+
+
+def waiting(store: Any, limit: int = 1000) -> list[tuple[int, int, datetime, float]]:
+    with store.engine.connect() as conn:
+        rows = unscored(conn, series=store.series, limit=limit)
+    for row in rows:
+        assert row.values == tuple(100 + row.step - 1 + 10 * level for level in QUANTILE_LEVELS)
+    return sorted((row.forecast, row.step, row.truth_fetched_at, row.actual) for row in rows)
+
+
+def test_a_step_matures_when_its_candle_has_closed(store: Any) -> None:
+    store.add_forecasts(store.add_version(), [store.origin])
+    assert waiting(store) == []
+    store.add_candle(store.origin - DAY, 99.0)
+    assert waiting(store) == []
+    store.add_candle(store.origin, 101.0)
+    store.add_candle(store.origin + 2 * DAY, 103.0)
+    store.add_candle(store.origin + 3 * DAY, 104.0, provisional=True)
+    assert waiting(store) == [(1, 1, store.now, 101.0), (1, 3, store.now, 103.0)]
+    assert len(waiting(store, limit=1)) == 1
+
+
+def test_what_is_scored_waits_no_more_until_its_truth_is_revised(store: Any) -> None:
+    store.add_forecasts(store.add_version(), [store.origin])
+    store.add_candle(store.origin, 101.0)
+    assert store.add_score(1, 1, 2.0) == 1
+    assert store.add_score(1, 1, 9.0) == 0
+    assert waiting(store) == []
+    store.add_candle(store.origin, 102.0, fetched_at=store.now + DAY)
+    assert waiting(store) == [(1, 1, store.now + DAY, 102.0)]
+
+
+def test_storing_scores_counts_the_new_ones_only(store: Any, engine: Engine) -> None:
+    store.add_forecasts(store.add_version(), [store.origin])
+    rows = [Score(1, step, store.now, 100.0, 1.0, 0.01, True, True, True, 0.5) for step in range(1, 8)]
+    with engine.begin() as conn:
+        assert insert_scores(conn, rows=rows[:3], scored_at=store.now) == 3
+        assert insert_scores(conn, rows=rows, scored_at=store.now) == 4
+        assert insert_scores(conn, rows=rows, scored_at=store.now) == 0
+        assert insert_scores(conn, rows=[], scored_at=store.now) == 0
+
+
+def test_another_series_candles_are_no_truth(store: Any) -> None:
+    other = "Kraken_ETHEUR_d"
+    store.add_series(other)
+    store.add_forecasts(store.add_version(series=other), [store.origin], series=other)
+    store.add_candle(store.origin, 101.0)
+    assert waiting(store) == []
+
+
+def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: Engine) -> None:
+    honest = store.add_version("lstm", cutoff=store.origin)
+    cheating = store.add_version("blend", cutoff=store.origin + DAY)
+    naive = store.add_version()
+    store.add_forecasts(naive, [store.origin])
+    store.add_forecasts(honest, [store.origin], model="lstm")
+    store.add_forecasts(cheating, [store.origin], model="blend")
+    store.add_candle(store.origin, 101.0)
+    assert [row[0] for row in waiting(store)] == [1, 2]
+    for forecast in (1, 2, 3):
+        store.add_score(forecast, 1, 1.0)
+    with engine.connect() as conn:
+        assert {row.model for row in read_skill(conn)} == {"naive", "lstm"}
+        assert set(conn.execute(text("SELECT model FROM model_skill")).scalars()) == {"naive", "lstm"}
+        assert read_origin_scores(conn, series=store.series, model="blend", kind=Kind.LIVE) == []
+
+
+@pytest.fixture
+def judged(store: Any) -> Any:
+    """naive at origins 0..3 and lstm at 1..4, live; naive and lstm at origin 0, backfilled; errors tell them apart."""
+    naive, lstm = store.add_version(), store.add_version("lstm")
+    origins = [store.origin + n * DAY for n in range(5)]
+    store.add_forecasts(naive, origins[:4])
+    store.add_forecasts(lstm, origins[1:], model="lstm")
+    store.add_forecasts(naive, origins[:1], kind=Kind.BACKFILL)
+    store.add_forecasts(lstm, origins[:1], kind=Kind.BACKFILL, model="lstm")
+    for number in range(4):
+        store.add_score(1 + number, 1, 10.0 + number, crps=0.10 + number / 100)
+        store.add_score(5 + number, 1, 20.0 + number, crps=0.20 + number / 100)
+    store.add_score(5, 2, 99.0)
+    store.add_score(9, 1, 50.0, crps=0.5)
+    store.add_score(10, 1, 60.0, crps=0.6)
+    return store
+
+
+def skill_of(store: Any, **filters: Any) -> dict[tuple[str, str, int], SkillRow]:
+    with store.engine.connect() as conn:
+        return {(row.kind, row.model, row.step): row for row in read_skill(conn, **filters)}
+
+
+def test_a_model_is_compared_with_naive_on_the_origins_and_steps_they_share(judged: Any) -> None:
+    skill = skill_of(judged)
+    assert set(skill) == {(kind, model, 1) for kind in ("live", "backfill") for model in ("naive", "lstm")}
+    row = skill["live", "lstm", 1]
+    assert (row.n, row.mae, row.naive_mae) == (3, 21.0, 12.0)
+    assert (row.crps, row.naive_crps) == (pytest.approx(0.21), pytest.approx(0.12))
+    assert (row.coverage50, row.coverage80, row.coverage95) == (0.0, 1.0, 1.0)
+    naive = skill["live", "naive", 1]
+    assert (naive.n, naive.mae, naive.naive_mae) == (4, 11.5, 11.5)
+
+
+def test_live_and_backfill_are_never_pooled(judged: Any) -> None:
+    row = skill_of(judged)["backfill", "lstm", 1]
+    assert (row.n, row.mae, row.naive_mae) == (1, 60.0, 50.0)
+
+
+def test_skill_can_be_bounded_by_origin(judged: Any) -> None:
+    row = skill_of(judged, start=judged.origin + DAY, end=judged.origin + 2 * DAY)["live", "lstm", 1]
+    assert (row.n, row.mae, row.naive_mae) == (2, 20.5, 11.5)
+    assert skill_of(judged, series="Kraken_ETHEUR_d") == {}
+
+
+def test_the_newest_truth_replaces_older_ones_in_the_skill(judged: Any) -> None:
+    judged.add_score(10, 1, 6.0, truth_fetched_at=judged.now + DAY)
+    row = skill_of(judged)["backfill", "lstm", 1]
+    assert (row.n, row.mae) == (1, 6.0)
+
+
+def test_the_skill_view_says_what_the_function_says(judged: Any, engine: Engine) -> None:
+    with engine.connect() as conn:
+        view = {tuple(row[:4]): row[4:] for row in conn.execute(text("SELECT * FROM model_skill"))}
+        function = {tuple(row[:4]): row[4:] for row in read_skill(conn)}
+        assert view.keys() == function.keys()
+        for key, figures in function.items():
+            assert [float(figure) for figure in view[key]] == pytest.approx(figures), key
+        names = conn.execute(text("SELECT * FROM model_skill")).keys()
+    assert tuple(names) == SkillRow._fields
+
+
+def test_scores_over_time_are_in_order_and_of_one_model_and_kind(judged: Any, engine: Engine) -> None:
+    with engine.connect() as conn:
+        rows = read_origin_scores(
+            conn, series=judged.series, model="lstm", kind=Kind.LIVE, start=judged.origin, end=judged.origin + 3 * DAY
+        )
+    assert [(row.origin, row.step) for row in rows] == [
+        (judged.origin + DAY, 1), (judged.origin + DAY, 2), (judged.origin + 2 * DAY, 1), (judged.origin + 3 * DAY, 1),
+    ]  # fmt: skip
+    assert [row.crps for row in rows] == pytest.approx([0.20, 0.01, 0.21, 0.22])
