@@ -1,13 +1,14 @@
 """Connections: how SQLite and PostgreSQL are set up so that they behave the same, and open errors people can act on."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from storage.errors import DatabaseUnusable
 
@@ -16,22 +17,30 @@ VERSION_TABLE = "alembic_version"
 
 
 def make_engine(url: str, *, read_only: bool = False) -> Engine:
-    """Return an engine for `url`, set up but not connected; raises DatabaseUnusable for an URL of no use."""
+    """Return an engine for `url`, set up but not connected; raises DatabaseUnusable for an URL of no use.
+
+    Whatever is wrong with the database itself (locked, full, damaged, gone) is raised as DatabaseUnusable by every
+    statement; only mistakes in statements and broken constraints stay SQLAlchemy's own errors.
+    """
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite(parsed, read_only=read_only)
+            return _with_typed_errors(_sqlite(parsed, read_only=read_only))
         if parsed.get_backend_name() == "postgresql":
-            return create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
-                pool_pre_ping=True,
-                connect_args={"options": "-c timezone=UTC", "connect_timeout": 10, "application_name": "candlecast"},
-                execution_options={"postgresql_readonly": True} if read_only else {},
-            )
+            return _with_typed_errors(_postgresql(parsed, read_only=read_only))
     except (ArgumentError, NoSuchModuleError) as error:
         raise DatabaseUnusable(f"the database URL cannot be read: {error}") from None
     raise DatabaseUnusable(
         f"expected sqlite:///file.db or postgresql+psycopg://..., got a URL of {parsed.get_backend_name()!r}"
+    )
+
+
+def _postgresql(url: URL, *, read_only: bool) -> Engine:
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        connect_args={"options": "-c timezone=UTC", "connect_timeout": 10, "application_name": "candlecast"},
+        execution_options={"postgresql_readonly": True} if read_only else {},
     )
 
 
@@ -59,6 +68,23 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
     return engine
 
 
+def _with_typed_errors(engine: Engine) -> Engine:
+    @event.listens_for(engine, "handle_error")
+    def explain(context: ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        # A failed ping is not an error yet: the pool connects again.
+        if isinstance(error, DatabaseError) and not context.is_pre_ping and _concerns_the_database(error):
+            raise explained(error, engine) from context.original_exception
+
+    return engine
+
+
+def _concerns_the_database(error: DatabaseError) -> bool:
+    # SQLite's driver has no class of its own for damaged files; PostgreSQL's calls missing rights a mistake in SQL.
+    missing_rights = getattr(error.orig, "sqlstate", None) == "42501"
+    return isinstance(error, OperationalError) or type(error) is DatabaseError or missing_rights
+
+
 def open_database(url: str) -> Engine:
     """Return an engine for `url` with the schema brought up to date; creates an SQLite file where there is none.
 
@@ -70,7 +96,10 @@ def open_database(url: str) -> Engine:
     path = _file(engine)
     if path is not None and not path.parent.is_dir():
         raise DatabaseUnusable(f"the folder {path.parent} of the database {path} does not exist; create it first")
-    with _usable(engine):
+    # SQLite opens such a file and fails at the first row, after the work of a download or a training.
+    if path is not None and path.is_file() and not os.access(path, os.W_OK):
+        raise DatabaseUnusable(f"the database {path} is read-only; make it and its folder writable for this user")
+    with _disposed_on_error(engine):
         migrate(engine)
     return engine
 
@@ -84,7 +113,7 @@ def open_for_reading(url: str) -> Engine:
     path = _file(engine)
     if path is not None and not path.is_file():
         raise DatabaseUnusable(f"there is no database at {path} yet; run: candlecast daily")
-    with _usable(engine):
+    with _disposed_on_error(engine):
         found = schema_version(engine)
         if found is None:
             raise DatabaseUnusable(f"{_shown(engine)} holds no candlecast tables yet; run: candlecast daily")
@@ -94,12 +123,9 @@ def open_for_reading(url: str) -> Engine:
 
 
 @contextmanager
-def _usable(engine: Engine) -> Iterator[None]:
+def _disposed_on_error(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except DatabaseError as error:
-        engine.dispose()
-        raise explained(error, engine) from None
     except BaseException:
         engine.dispose()
         raise
@@ -136,6 +162,7 @@ def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
         "malformed": "the file is damaged: restore it from a backup",
         "locked": "another process has kept it locked: see which, then try again",
         "disk is full": "free some space, then run the same command again",
+        "permission denied": "let this user create and change tables in the schema",
         "connection": "is the server running, and are host, port, user and password right?",
     }
     remedy = next((text for word, text in remedies.items() if word in reason.lower()), "see the message")

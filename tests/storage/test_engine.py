@@ -1,15 +1,19 @@
+import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from models.candles import SeriesName
-from storage.engine import head_version, open_database, open_for_reading, schema_version
+from storage.engine import head_version, make_engine, open_database, open_for_reading, schema_version
 from storage.errors import DatabaseUnusable
 from storage.series import ensure_series, series_names
 from storage.tables import VIEWS, metadata
@@ -79,6 +83,111 @@ def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
 def test_an_url_of_no_use_is_refused(url: str) -> None:
     with pytest.raises(DatabaseUnusable):
         open_database(url)
+
+
+@contextmanager
+def an_ordinary_user() -> Iterator[None]:
+    """Root may write everywhere, so act as nobody meanwhile."""
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = 65534
+    os.setresuid(nobody, nobody, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that an ordinary user reaches, which pytest's own is not when root runs the tests."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_a_read_only_file_is_refused_before_any_work_and_can_be_read(open_folder: Path) -> None:
+    url = f"sqlite:///{open_folder / 'x.db'}"
+    open_database(url).dispose()
+    (open_folder / "x.db").chmod(0o444)
+    with an_ordinary_user():
+        with pytest.raises(DatabaseUnusable, match=r"x\.db is read-only; make it and its folder writable"):
+            open_database(url)
+        reader = open_for_reading(url)
+        with reader.connect() as conn:
+            assert series_names(conn) == []
+        reader.dispose()
+
+
+def test_a_read_only_folder_is_named_and_stays_empty(open_folder: Path) -> None:
+    open_folder.chmod(0o555)
+    with an_ordinary_user(), pytest.raises(DatabaseUnusable, match="check that the folder exists and this user may"):
+        open_database(f"sqlite:///{open_folder / 'x.db'}")
+    assert list(open_folder.iterdir()) == []
+
+
+def test_a_damaged_file_says_restore_whenever_the_damage_is_met(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    engine = open_database(f"sqlite:///{path}")
+    with engine.begin() as conn:
+        for number in range(2000):
+            ensure_series(conn, name=SeriesName.parse(f"Bitstamp_BTC{number:04}USD_d"), now=NOW)
+    engine.dispose()
+    # The first pages hold the schema, the last ones rows.
+    with path.open("r+b") as file:
+        file.seek(-20 * 4096, os.SEEK_END)
+        file.write(b"\xde\xad" * 10 * 4096)
+    reader = open_for_reading(f"sqlite:///{path}")
+    with reader.connect() as conn, pytest.raises(DatabaseUnusable, match="malformed; the file is damaged: restore it"):
+        conn.execute(text("SELECT * FROM series")).all()
+    reader.dispose()
+
+
+def test_a_database_kept_locked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.engine.BUSY_TIMEOUT_S", 0.2)
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    engine = open_database(url)
+    with closing(sqlite3.connect(tmp_path / "x.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnusable, match="locked; another process"), engine.begin():
+            pytest.fail("the lock was not noticed")
+        reader = open_for_reading(url)
+        with reader.connect() as conn:
+            assert series_names(conn) == []
+        reader.dispose()
+    engine.dispose()
+
+
+def test_a_full_disk_says_free_some_space_and_keeps_nothing_half_written(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'x.db'}")
+
+    def fill() -> None:
+        with engine.begin() as conn:
+            conn.execute(text("PRAGMA max_page_count = 1"))  # SQLite's own way to run out of room
+            for number in range(5000):
+                ensure_series(conn, name=SeriesName.parse(f"Bitstamp_BTC{number:04}USD_d"), now=NOW)
+
+    with pytest.raises(DatabaseUnusable, match="full; free some space"):
+        fill()
+    with engine.connect() as conn:
+        assert series_names(conn) == []
+    engine.dispose()
+
+
+def test_a_user_without_rights_is_told_which(postgresql_url: str) -> None:
+    admin = make_engine(postgresql_url)
+    with admin.begin() as conn:
+        conn.execute(text("DROP ROLE IF EXISTS guest"))
+        conn.execute(text("CREATE ROLE guest LOGIN"))
+    admin.dispose()
+    with pytest.raises(DatabaseUnusable, match="permission denied.*let this user create"):
+        open_database(postgresql_url.replace("//candlecast@", "//guest@"))
+
+
+def test_a_statement_that_breaks_a_constraint_stays_an_error_of_its_own(engine: Engine) -> None:
+    with pytest.raises(IntegrityError), engine.begin() as conn:
+        conn.execute(text("INSERT INTO promotions (series, model_version) VALUES ('none', 1)"))
 
 
 def test_a_newer_database_is_refused_with_the_remedy(engine: Engine, database_url: str) -> None:
