@@ -56,6 +56,9 @@ def tensor(values: Any) -> Tensor:  # noqa: ANN401 - whatever numpy takes
 
 def array(values: Tensor) -> np.ndarray:
     """Return a tensor as a numpy array, waiting for it if it is still being computed."""
+    if keras.backend.backend() == "torch":
+        # Keras's way round through __array__ warns with numpy 2.
+        return np.asarray(values.detach().cpu().numpy())
     return np.asarray(ops.convert_to_numpy(values))
 
 

@@ -81,8 +81,8 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, *, step: int) -> Diebol
     d = first - second per origin; its long-run variance by Newey and West (1987) with Bartlett weights and
     max(3 (step - 1), floor(4 (n / 100)^(2/9))) lags; two-sided p under Student's t with n - 1 degrees of freedom
     (Diebold and Mariano, 1995). Bartlett weights shrink what they count, so step - 1 lags are too few for sums of
-    `step` days: simulated at step 7 and 365 origins, they reject 11 % at the 5 % level, 3 (step - 1) 8 %. `first`, `second`: (n,)
-    losses of the same origins in time order. Raises ValueError below 10 origins.
+    `step` days: simulated at step 7 and 365 origins, they reject 11 % at the 5 % level, 3 (step - 1) 8 %.
+    `first`, `second`: (n,) losses of the same origins in time order. Raises ValueError below 10 origins.
     """
     from scipy.stats import t
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.backend import Tensor, ops
+from models.backend import Tensor, ops, tensor
 from models.errors import BadWeights
 
 # Student-t with fewer degrees of freedom has no variance; just above 2 the tails are as heavy as crypto's worst.
@@ -88,8 +88,8 @@ def run_forward(weights: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor, 
     kernel = ops.concatenate([weights["input"], weights["recurrent"]], axis=1)
     bias = weights["bias"][:, None, :]
     # sigmoid(z) = (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates.
-    squeeze = np.repeat(np.array([0.5, 0.5, 0.5, 1.0], np.float32), n)
-    shift = np.repeat(np.array([0.5, 0.5, 0.5, 0.0], np.float32), n)
+    squeeze = tensor(np.repeat(np.array([0.5, 0.5, 0.5, 1.0], np.float32), n))
+    shift = tensor(np.repeat(np.array([0.5, 0.5, 0.5, 0.0], np.float32), n))
 
     def moment(state: tuple[Tensor, Tensor, Tensor], x_t: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         _, cell, hidden = state

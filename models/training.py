@@ -289,13 +289,13 @@ def _compiled_steps(training: TrainingConfig, dropout: float) -> Callable[..., t
     ) -> tuple[State, Tensor]:
         weights, means, squares = state
         n_rows, horizon = targets.shape
-        moments = np.arange(training.chunk, dtype=np.int32)[:, None, None]
+        moments = tensor(np.arange(training.chunk, dtype=np.int32)[:, None, None])
         # Rows past the end of a part are read, but only later moments see them, and those have no weight.
         rows = ops.clip(starts[None] + moments, 0, n_rows - 1)
         x = ops.take(features, rows, axis=0)
         scored = rows[training.burn_in :]
         y = ops.take(targets, scored, axis=0)
-        ahead = np.arange(1, horizon + 1, dtype=np.int32)
+        ahead = tensor(np.arange(1, horizon + 1, dtype=np.int32))
         realised = scored[..., None] + ahead < stops[None, ..., None]
         counts = ops.logical_and(ops.logical_and(realised, starts[None, ..., None] >= 0), ops.isfinite(y))
         y = ops.where(counts, y, ops.zeros_like(y))
@@ -347,7 +347,7 @@ def _compiled_steps(training: TrainingConfig, dropout: float) -> Callable[..., t
 def _compiled_forecast(lookback: int) -> Callable[[dict[str, Tensor], Tensor, Tensor], tuple[Tensor, Tensor]]:
     def forecast(weights: dict[str, Tensor], features: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         members = weights["bias"].shape[0]
-        moments = np.arange(1 - lookback, 1, dtype=np.int32)[:, None]
+        moments = tensor(np.arange(1 - lookback, 1, dtype=np.int32)[:, None])
         x = ops.take(features, rows[None] + moments, axis=0)[:, None]
         x = ops.broadcast_to(x, (lookback, members, *x.shape[2:]))
         _, _, hidden = run_forward(weights, x)

@@ -1,0 +1,76 @@
+"""What the networks read and are asked for: 21 causal features and volatility-scaled log returns."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.frames import CandleFrame
+from models.volatility import SLOW, ahead, candle_seconds, ewma, forecast_volatility, seconds
+
+# Beyond this many standard deviations all values are alike: one crash must not rule a network's input.
+CLIP = 5.0
+FEATURE_NAMES = (
+    "return", "absolute_return", "negative_return", "range_volatility", "ewma_80", "ewma_94", "ewma_99",
+    "sigma_to_past", "sigma_to_year", "close_in_range", "volume_z", "volume_trend", "return_7", "return_30",
+    *(f"next_is_{day}" for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")),
+)  # fmt: skip
+
+
+class Features(NamedTuple):
+    """One row a candle; n candles, F features, H steps."""
+
+    features: NDArray[np.float32]
+    """(n, F): finite, within +-5; row t is known when candle t closes."""
+    targets: NDArray[np.float32]
+    """(n, H): log return of the next h candles over `sigma`; NaN where it has not come, or a candle is missing."""
+    sigma: NDArray[np.float64]
+    """(n, H): the analytic volatility forecast that scales the targets."""
+
+
+def make_features(candles: CandleFrame, *, horizon: int) -> Features:
+    """Return features, targets and scales of every candle.
+
+    Ratios to the volatility forecast, so that one network can read any series of any year. What cannot be known yet
+    (a 30-candle volume at the third candle) or is not in the file is 0, the middle.
+    """
+    volatility = forecast_volatility(candles, horizon=horizon)
+    variance, returns = volatility.variance, volatility.returns
+    sigma = np.sqrt(ewma(variance, SLOW))
+    log_sigma = pd.Series(np.log(sigma))
+    close, high, low = (np.log(candles[name].to_numpy(np.float64)) for name in ("close", "high", "low"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        in_range = np.where(high > low, (close - low) / (high - low) - 0.5, 0.0)
+        log_volume = pd.Series(np.log(candles["volume_base"].to_numpy(np.float64)))
+    log_volume = log_volume.where(np.isfinite(log_volume))
+    monthly = log_volume.rolling(30, min_periods=10)
+    # A spread this small is a constant volume and rounding.
+    spread = monthly.std().clip(lower=1e-3)
+    scaled = returns / sigma
+    columns = [
+        scaled,
+        np.abs(scaled),
+        np.minimum(scaled, 0),
+        np.log(np.sqrt(variance) / sigma),
+        *(np.log(np.sqrt(ewma(variance, decay)) / sigma) for decay in (0.80, 0.94, 0.99)),
+        (log_sigma - log_sigma.expanding(30).mean()).to_numpy(),
+        (log_sigma - log_sigma.rolling(365, min_periods=90).mean()).to_numpy(),
+        in_range,
+        ((log_volume - monthly.mean()) / spread).to_numpy(),
+        (log_volume.rolling(7, min_periods=4).mean() - log_volume.rolling(90, min_periods=30).mean()).to_numpy(),
+        *(_past_return(close, span) / (sigma * np.sqrt(span)) for span in (7, 30)),
+    ]
+    coming = seconds(candles, "open_time") + candle_seconds(candles)
+    # 1970-01-01 was a Thursday.
+    weekday = np.eye(7)[(coming // 86_400 + 3) % 7]
+    features = np.concatenate([np.stack(columns, axis=1), weekday], axis=1)
+    features = np.clip(np.nan_to_num(features, nan=0.0, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP)
+    targets = ahead(candles, horizon) / volatility.sigma
+    return Features(features.astype(np.float32), targets.astype(np.float32), volatility.sigma)
+
+
+def _past_return(log_close: NDArray[np.float64], span: int) -> NDArray[np.float64]:
+    result = np.full(len(log_close), np.nan)
+    result[span:] = log_close[span:] - log_close[:-span]
+    return result

@@ -1,0 +1,70 @@
+"""The analytic base: a range-based volatility forecast, and the shape of its own past surprises."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import NotEnoughCandles
+from models.forecaster import Progress, TrainedModel, TrainRequest, silent
+from models.forecasts import Forecast
+from models.frames import CandleFrame, empty_candles, fingerprint
+from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
+from models.volatility import FAST, SLOW, ahead, forecast_volatility
+
+# The averages need this many candles to mean something; surprises before are not counted.
+WARM_UP = 60
+LEAST_SURPRISES = 100
+
+
+class RangeEwma:
+    """Last close, and around it filtered historical simulation from a range-EWMA volatility with a weekly season.
+
+    A return's surprise is the return over the volatility forecast it met; the distribution for step h is that of all
+    surprises of h-candle returns realised by the origin, times today's forecast, shifted to a median of zero
+    (Barone-Adesi, Giannopoulos and Vosper, 1999, "VaR without correlations for portfolios of derivative securities",
+    Journal of Futures Markets 19).
+    """
+
+    name = "range-ewma"
+    learns = False
+    min_candles = 200
+
+    def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
+        """Return the one version there is, for each request: everything is worked out from an origin's own past."""
+        nothing = fingerprint(empty_candles())
+        config = {"slow": SLOW, "fast": FAST, "warm_up": WARM_UP}
+        return [TrainedModel(self.name, config, None, request.seed, nothing) for request in requests]
+
+    def forecast(
+        self, trained: TrainedModel, candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7
+    ) -> list[Forecast]:
+        """Return one forecast an origin; raises NotEnoughCandles below 200 candles, or 100 returns without a gap."""
+        rows = origin_rows(candles, origins, self.min_candles)
+        sigma = forecast_volatility(candles, horizon=horizon).sigma
+        quantiles = filtered_quantiles(ahead(candles, horizon) / sigma, rows, origins) * sigma[rows][:, :, None]
+        return forecasts_from_log_returns(candles, origins, centred(quantiles))
+
+
+def filtered_quantiles(
+    surprises: NDArray[np.float64], rows: NDArray[np.int64], origins: Sequence[datetime]
+) -> NDArray[np.float64]:
+    """Return the quantiles, (n_origins, H, 23), of the surprises that had been realised by each origin's row.
+
+    `surprises`: (n, H), row t step h speaking of t + h; NaN where there is none.
+    """
+    horizon = surprises.shape[1]
+    result = np.empty((len(rows), horizon, len(LEVELS)))
+    for step in range(1, horizon + 1):
+        column = surprises[:, step - 1]
+        usable = np.flatnonzero(np.isfinite(column[WARM_UP:])) + WARM_UP
+        for i, row in enumerate(rows):
+            past = usable[: np.searchsorted(usable, row - step, side="right")]
+            if len(past) < LEAST_SURPRISES:
+                raise NotEnoughCandles(
+                    f"{LEAST_SURPRISES} returns of {step} candles without a gap are needed for a forecast, "
+                    f"there are {len(past)} by {origins[i].isoformat()}"
+                )
+            result[i, step - 1] = np.quantile(column[past], LEVELS)
+    return result

@@ -1,0 +1,140 @@
+"""The analytic volatility forecast: range-based, exponentially weighted, with a season within the week.
+
+Everything here is causal: row t depends on candles 0..t only.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.frames import CandleFrame
+
+SLOW, FAST = 0.97, 0.90
+# The fast average's weight in the geometric blend at step 1; it falls linearly to nothing at step 7.
+FAST_WEIGHT = 0.5
+FAST_STEPS = 7
+# Candles that the season is estimated from, how often anew, and the share of them that is not winsorised.
+SEASON_WINDOW = 730
+SEASON_EVERY = 7
+SEASON_WINSOR = 0.99
+SEASON_LEAST = 56
+# A flat outage day has no range at all; this keeps its logarithm finite and is far below any market's variance.
+LEAST_VARIANCE = 1e-10
+
+Floats = NDArray[np.float64]
+
+
+class Volatility(NamedTuple):
+    """Volatility forecasts from each candle; n candles, H steps. All in units of log return."""
+
+    sigma: Floats
+    """(n, H): standard deviation of the return over the next h candles, up to one factor common to a series."""
+    variance: Floats
+    """(n,): Garman-Klass variance of each candle, from the previous close."""
+    returns: Floats
+    """(n,): log return from the previous close; NaN for the first candle and over a gap."""
+
+
+def log_returns(candles: CandleFrame, *, step: int = 1) -> Floats:
+    """Return the log return over the `step` candles that end with each, (n,); NaN where one of them is missing."""
+    close = np.log(candles["close"].to_numpy(np.float64))
+    opened = seconds(candles, "open_time")
+    result = np.full(len(close), np.nan)
+    if len(close) > step:
+        whole = opened[step:] - opened[:-step] == step * candle_seconds(candles)
+        result[step:] = np.where(whole, close[step:] - close[:-step], np.nan)
+    return result
+
+
+def ahead(candles: CandleFrame, horizon: int) -> Floats:
+    """Return the log return from each close to that h candles later, (n, horizon); NaN where it is not there yet."""
+    result = np.full((len(candles), horizon), np.nan)
+    for step in range(1, horizon + 1):
+        if len(candles) > step:
+            result[:-step, step - 1] = log_returns(candles, step=step)[step:]
+    return result
+
+
+def garman_klass(candles: CandleFrame) -> Floats:
+    """Return each candle's variance from its range, (n,): ln(H/L)^2 / 2 - (2 ln 2 - 1) ln(C/O)^2.
+
+    Garman and Klass, 1980, "On the estimation of security price volatilities from historical data", Journal of
+    Business 53(1). O is the previous close, with which H and L are widened: in these files the open is often not
+    it (by over .2 % on 232 days of Bitstamp's bitcoin).
+    """
+    o, h, low, c = (np.log(candles[name].to_numpy(np.float64)) for name in ("open", "high", "low", "close"))
+    if len(c):
+        # After a gap the previous close is old news.
+        known = np.isfinite(log_returns(candles)[1:])
+        o[1:] = np.where(known, c[:-1], o[1:])
+    h, low = np.maximum(h, o), np.minimum(low, o)
+    return np.asarray(np.maximum((h - low) ** 2 / 2 - (2 * np.log(2) - 1) * (c - o) ** 2, LEAST_VARIANCE))
+
+
+def ewma(values: Floats, decay: float) -> Floats:
+    """Return the exponentially weighted mean of `values` up to each, (n,), weights decaying by `decay` a candle."""
+    # adjust=True divides by the weights there are, so that the first rows need no later ones to start from.
+    return np.asarray(pd.Series(values).ewm(alpha=1 - decay, adjust=True).mean().to_numpy(np.float64))
+
+
+def forecast_volatility(candles: CandleFrame, *, horizon: int) -> Volatility:
+    """Return the volatility forecasts from every candle.
+
+    sigma_h^2 = blend_h(EWMA .97, EWMA .90 of the Garman-Klass variance) x sum of the season's factors of the next h
+    candles; the blend is geometric, half and half at step 1 and all slow from step 7 on.
+    """
+    variance = garman_klass(candles)
+    slow, fast = ewma(variance, SLOW), ewma(variance, FAST)
+    weight = FAST_WEIGHT * np.clip((FAST_STEPS - np.arange(1, horizon + 1)) / (FAST_STEPS - 1), 0, 1)
+    blended = slow[:, None] ** (1 - weight) * fast[:, None] ** weight
+    season = np.cumsum(_season(candles, variance, slow, horizon), axis=1)
+    return Volatility(np.sqrt(blended * season), variance, log_returns(candles))
+
+
+def _season(candles: CandleFrame, variance: Floats, slow: Floats, horizon: int) -> Floats:
+    """Return the variance factors, mean one, of the next `horizon` candles as estimated at each: (n, horizon).
+
+    By weekday for daily candles, by hour of the day for shorter ones; trailing SEASON_WINDOW candles, winsorised,
+    estimated anew every SEASON_EVERY candles of the calendar, so that where a file begins does not matter.
+    """
+    n, length = len(candles), candle_seconds(candles)
+    opened = seconds(candles, "open_time")
+    day = 86_400
+    # 1970-01-01 was a Thursday.
+    slots, slot_of = (7, lambda t: (t // day + 3) % 7) if length >= day else (24, lambda t: t % day // 3600)
+    slot = slot_of(opened)
+    ratio = np.ones(n)
+    ratio[1:] = variance[1:] / slow[:-1]
+    due = opened // length % SEASON_EVERY == 0
+    factors = np.ones((n, slots))
+    now = np.ones(slots)
+    for row in range(n):
+        if due[row] and row + 1 >= SEASON_LEAST:
+            now = _factors(
+                ratio[max(row + 1 - SEASON_WINDOW, 1) : row + 1], slot[max(row + 1 - SEASON_WINDOW, 1) : row + 1], slots
+            )
+        factors[row] = now
+    coming = slot_of(opened[:, None] + length * np.arange(1, horizon + 1))
+    return np.take_along_axis(factors, coming, axis=1)
+
+
+def _factors(ratio: Floats, slot: NDArray[np.int64], slots: int) -> Floats:
+    capped = np.minimum(ratio, np.quantile(ratio, SEASON_WINSOR))
+    count = np.bincount(slot, minlength=slots)
+    total = np.bincount(slot, weights=capped, minlength=slots)
+    mean = np.where(count > 0, total / np.maximum(count, 1), capped.mean())
+    return np.asarray(mean / mean.mean())
+
+
+def seconds(candles: CandleFrame, column: str) -> NDArray[np.int64]:
+    """Return a time column in unix seconds, (n,)."""
+    return np.asarray(candles[column].to_numpy("datetime64[s]").astype(np.int64))
+
+
+def candle_seconds(candles: CandleFrame) -> int:
+    """Return how long a candle of the frame lasts, in seconds; a day for a frame without rows."""
+    if not len(candles):
+        return 86_400
+    return int((candles["close_time"].iloc[0] - candles["open_time"].iloc[0]).total_seconds())

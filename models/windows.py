@@ -1,0 +1,83 @@
+"""Windows: rows in time order cut into inputs and what followed them, and split by time."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Windows(NamedTuple):
+    """Inputs and their targets, in time order; n windows, W rows each, F features, H horizons."""
+
+    X: NDArray[np.float64]
+    """(n, W, F): the rows of each window."""
+    y: NDArray[np.float64]
+    """(n, H): the target column h rows after the window's last row."""
+    last_row: NDArray[np.int64]
+    """(n,): the row a window ends with; its targets are the rows last_row + h."""
+    horizons: tuple[int, ...]
+
+    def take(self, which: NDArray[np.bool_]) -> "Windows":
+        """Return the chosen windows."""
+        return Windows(self.X[which], self.y[which], self.last_row[which], self.horizons)
+
+
+def make_windows(
+    data: ArrayLike,
+    window_size: int,
+    *,
+    horizons: Sequence[int] = (1,),
+    target: int = 0,
+    times: ArrayLike | None = None,
+) -> Windows:
+    """Return every window of `window_size` rows with the rows that follow it.
+
+    `data`: (n_rows,) or (n_rows, F), oldest first. X[i] = data[i : i + window_size] and y[i, k] = data[i + window_size
+    - 1 + horizons[k], target]; with horizons (1,) that is the tutorial's function, of which there are n_rows -
+    window_size windows. `times` (n_rows,), evenly spaced but for gaps, leaves out every window that spans a gap or
+    whose target lies behind one. Raises ValueError for data that has not a single window, or times out of order.
+    """
+    values = np.asarray(data, dtype=np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    steps = tuple(horizons)
+    if values.ndim != 2 or window_size < 1 or not steps or min(steps) < 1:
+        raise ValueError(
+            f"expected (rows, features), a window of at least 1 row and horizons from 1, "
+            f"got {values.shape}, {window_size} and {steps}"
+        )
+    n = len(values) - window_size - max(steps) + 1
+    if n < 1:
+        raise ValueError(
+            f"expected at least {window_size + max(steps)} rows for a window of {window_size} and "
+            f"horizon {max(steps)}, got {len(values)}"
+        )
+    X = np.lib.stride_tricks.sliding_window_view(values, window_size, axis=0)[:n].transpose(0, 2, 1).copy()
+    last = np.arange(n) + window_size - 1
+    y = np.stack([values[last + step, target] for step in steps], axis=1)
+    windows = Windows(X, y, last, steps)
+    if times is None:
+        return windows
+    return windows.take(_without_gaps(np.asarray(times), last, window_size, max(steps)))
+
+
+def _without_gaps(
+    times: NDArray[np.generic], last: NDArray[np.int64], window_size: int, horizon: int
+) -> NDArray[np.bool_]:
+    spacing = np.diff(times)
+    if len(spacing) and not (spacing > np.zeros((), spacing.dtype)).all():
+        raise ValueError("expected times that ascend, oldest row first; sort the rows")
+    unit = spacing.min()
+    first, end = times[last - window_size + 1], times[last + horizon]
+    whole: NDArray[np.bool_] = (end - first) == unit * (window_size - 1 + horizon)
+    return whole
+
+
+def split_windows(windows: Windows, cutoff_row: int) -> tuple[Windows, Windows]:
+    """Return the windows to learn from and those to be judged on, when row `cutoff_row` is the last that is known.
+
+    A window is learnt from when its farthest target is known, and judged on when its own last row is the cutoff's or
+    later; windows whose targets lie astride belong to neither.
+    """
+    known = windows.last_row + max(windows.horizons) <= cutoff_row
+    return windows.take(known), windows.take(windows.last_row >= cutoff_row)

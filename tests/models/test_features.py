@@ -1,0 +1,124 @@
+"""Features, volatility and windows: exact small cases, and that nobody sees the future."""
+
+import numpy as np
+import pytest
+from synthetic import random_walk
+
+from models.features import CLIP, FEATURE_NAMES, make_features
+from models.forecaster import TrainRequest
+from models.frames import closed_by
+from models.range_ewma import RangeEwma
+from models.volatility import _factors, ahead, ewma, forecast_volatility, garman_klass, log_returns
+
+
+@pytest.fixture(scope="module")
+def candles():
+    return random_walk(500, seed=2, drop=slice(300, 312))
+
+
+def test_there_is_a_name_for_every_feature_and_all_are_finite_and_bounded(candles):
+    made = make_features(candles, horizon=7)
+    assert made.features.shape == (len(candles), len(FEATURE_NAMES)) == (488, 21)
+    assert np.isfinite(made.features).all()
+    assert np.abs(made.features).max() <= CLIP
+    assert (made.features[:, -7:].sum(axis=1) == 1).all()
+    assert (made.sigma > 0).all()
+
+
+def test_the_weekday_is_that_of_the_candle_to_come(candles):
+    weekdays = make_features(candles, horizon=1).features[:, -7:].argmax(axis=1)
+    assert (weekdays == candles["close_time"].dt.day_of_week.to_numpy()).all()
+
+
+@pytest.mark.parametrize("row", [60, 250, 311, 400])
+def test_changing_what_comes_after_a_row_changes_none_of_its_features(candles, row):
+    changed = candles.copy()
+    for column in ("open", "high", "low", "close", "volume_base", "volume_quote"):
+        changed.loc[row + 1 :, column] *= 3.0
+    before, after = make_features(candles, horizon=7), make_features(changed, horizon=7)
+    cut = make_features(candles.iloc[: row + 1].reset_index(drop=True), horizon=7)
+    for made in (after, cut):
+        assert np.array_equal(made.features[: row + 1], before.features[: row + 1])
+        assert np.array_equal(made.sigma[: row + 1], before.sigma[: row + 1])
+    # Targets speak of later rows, so those whose candles have changed must change too.
+    assert not np.array_equal(after.targets[row - 3], before.targets[row - 3])
+    assert np.array_equal(before.targets[: row - 7], after.targets[: row - 7], equal_nan=True)
+
+
+def test_targets_are_returns_to_come_over_sigma(candles):
+    made = make_features(candles, horizon=3)
+    close = np.log(candles["close"].to_numpy())
+    row = 200
+    for step in (1, 2, 3):
+        expected = (close[row + step] - close[row]) / made.sigma[row, step - 1]
+        assert made.targets[row, step - 1] == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(made.targets[-1]).all()
+    assert np.isnan(made.targets[-2]).tolist() == [False, True, True]
+
+
+def test_no_return_spans_a_gap(candles):
+    gap = int(np.flatnonzero(np.diff(candles["open_time"].astype("int64").to_numpy()) > 86_400_000_000)[0])
+    returns = log_returns(candles)
+    assert np.isnan(returns[[0, gap + 1]]).all()
+    assert np.isfinite(np.delete(returns, [0, gap + 1])).all()
+    coming = ahead(candles, 2)
+    assert np.isnan(coming[gap]).all()
+    assert np.isnan(coming[gap - 1]).tolist() == [False, True]
+
+
+def test_a_series_without_volume_has_features_all_the_same(candles):
+    mute = candles.assign(volume_base=np.nan, volume_quote=np.nan)
+    assert np.isfinite(make_features(mute, horizon=7).features).all()
+
+
+def test_garman_klass_by_hand():
+    candles = random_walk(3, seed=1)
+    candles.loc[1, ["open", "high", "low", "close"]] = [100.0, 110.0, 95.0, 105.0]
+    candles.loc[0, "close"] = 120.0
+    candles.loc[2, ["open", "high", "low", "close"]] = [105.0, 105.0, 105.0, 105.0]
+    made = garman_klass(candles)
+    by_hand = np.log(120 / 95) ** 2 / 2 - (2 * np.log(2) - 1) * np.log(105 / 120) ** 2
+    assert made[1] == pytest.approx(by_hand)
+    assert 0 < made[2] < 1e-9
+
+
+def test_ewma_is_the_slow_obvious_loop():
+    values = np.random.default_rng(0).random(40)
+    slow = [sum(0.9**k * values[t - k] for k in range(t + 1)) / sum(0.9**k for k in range(t + 1)) for t in range(40)]
+    np.testing.assert_allclose(ewma(values, 0.9), slow)
+
+
+def test_season_factors_have_mean_one_and_order_the_days():
+    slot = np.tile(np.arange(7), 60)
+    ratio = 1.0 + 0.1 * slot
+    factors = _factors(ratio, slot, 7)
+    assert factors.mean() == pytest.approx(1.0)
+    assert (np.diff(factors) > 0).all()
+
+
+def test_volatility_follows_the_market_up_and_a_weekly_season():
+    calm, wild = random_walk(300, seed=1, sigma=0.01), random_walk(300, seed=1, sigma=0.05)
+    ratio = forecast_volatility(wild, horizon=7).sigma[-1] / forecast_volatility(calm, horizon=7).sigma[-1]
+    np.testing.assert_allclose(ratio, 5, rtol=0.2)
+    assert (np.diff(forecast_volatility(calm, horizon=7).sigma[-1]) > 0).all()
+
+
+def test_range_ewma_has_the_nominal_coverage_on_a_random_walk():
+    candles = random_walk(1500, seed=5)
+    origins = list(candles["close_time"].dt.to_pydatetime())[600:-7]
+    model = RangeEwma()
+    trained = model.train([TrainRequest(candles, origins[0])])[0]
+    values = np.array([forecast.values for forecast in model.forecast(trained, candles, origins)])
+    assert (np.diff(values, axis=-1) >= 0).all()
+    for step in (1, 7):
+        actual = candles["close"].to_numpy()[600 + step : len(candles) - 7 + step]
+        inside = (values[:, step - 1, 3] <= actual) & (actual <= values[:, step - 1, -4])
+        assert inside.mean() == pytest.approx(0.8, abs=0.06)
+
+
+def test_range_ewma_sees_nothing_after_the_origin(candles):
+    model = RangeEwma()
+    origin = candles["close_time"].iloc[350].to_pydatetime()
+    trained = model.train([TrainRequest(candles, origin)])[0]
+    (expected,) = model.forecast(trained, candles, [origin])
+    assert model.forecast(trained, closed_by(candles, origin), [origin]) == [expected]
