@@ -164,7 +164,7 @@ class _Table:
 
     @property
     def n_features(self) -> int:
-        return self._features[0].shape[1]
+        return int(self._features[0].shape[1])
 
     def span(self, candles: CandleFrame, cutoff: datetime) -> tuple[int, int] | None:
         """Return the rows of `candles` that had closed by `cutoff` and have features; None where there are none."""

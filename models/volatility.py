@@ -102,8 +102,12 @@ def _season(candles: CandleFrame, variance: Floats, slow: Floats, horizon: int) 
     n, length = len(candles), candle_seconds(candles)
     opened = seconds(candles, "open_time")
     day = 86_400
+    slots = 7 if length >= day else 24
+
     # 1970-01-01 was a Thursday.
-    slots, slot_of = (7, lambda t: (t // day + 3) % 7) if length >= day else (24, lambda t: t % day // 3600)
+    def slot_of(instant: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (instant // day + 3) % 7 if slots == 7 else instant % day // 3600
+
     slot = slot_of(opened)
     ratio = np.ones(n)
     ratio[1:] = variance[1:] / slow[:-1]

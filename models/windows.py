@@ -1,7 +1,7 @@
 """Windows: rows in time order cut into inputs and what followed them, and split by time."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,9 +61,7 @@ def make_windows(
     return windows.take(_without_gaps(np.asarray(times), last, window_size, max(steps)))
 
 
-def _without_gaps(
-    times: NDArray[np.generic], last: NDArray[np.int64], window_size: int, horizon: int
-) -> NDArray[np.bool_]:
+def _without_gaps(times: NDArray[Any], last: NDArray[np.int64], window_size: int, horizon: int) -> NDArray[np.bool_]:
     spacing = np.diff(times)
     if len(spacing) and not (spacing > np.zeros((), spacing.dtype)).all():
         raise ValueError("expected times that ascend, oldest row first; sort the rows")

@@ -1,6 +1,6 @@
-"""How instants are stored: aware UTC in Python, readable and sortable text in SQLite, timestamptz in PostgreSQL."""
+"""Instants as read and stored: aware UTC in Python, sortable text in SQLite, timestamptz in PostgreSQL."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect
@@ -45,3 +45,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def as_instant(value: str | date | datetime | None, *, end_of_day: bool = False) -> datetime | None:
+    """Return the aware UTC instant that a filter names; what names no zone is UTC, and None stays None.
+
+    A day, `2025-01-31`, is its first instant, with `end_of_day` its last. Raises ValueError for any other text.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value
+        try:
+            value = date.fromisoformat(text) if len(text) == len("2025-01-31") else datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(
+                f"expected a day like 2025-01-31 or an instant like 2025-01-31T12:00, got {text[:40]!r}"
+            ) from None
+    if not isinstance(value, datetime):
+        value = datetime.combine(value, time.max if end_of_day else time.min)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -1,0 +1,266 @@
+"""The archive of CryptoDataDownload, read only: over HTTP with care, or from a folder of its files.
+
+Files: `<base>/<Exchange>_<PAIR>_<interval>.csv`, as https://www.cryptodatadownload.com/cdd/Bitstamp_BTCUSD_d.csv.
+"""
+
+import email.utils
+import hashlib
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import requests
+import tenacity
+import urllib3
+
+from models.candles import SeriesName
+from storage.errors import CddNotFound, CddRefused, CddUnavailable
+
+IN_MEMORY_BYTES = 16_000_000
+READ_BYTES = 256 * 1024
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 20.0
+MAX_REDIRECTS = 3
+TRIES = 5
+LONGEST_WAIT_S = 120.0
+
+
+@dataclass
+class Fetched:
+    """A file as it came, or the word that it has not changed (`body` is None). Close it when done.
+
+    `file_time` is what the server says of the file's age (Last-Modified), None for a local file: when a copy was
+    made says nothing about when its newest candle was.
+    """
+
+    url: str
+    body: BinaryIO | None
+    http_status: int | None = None
+    file_time: datetime | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    sha256: str | None = None
+    size: int = 0
+
+    def close(self) -> None:
+        """Forget the bytes."""
+        if self.body is not None:
+            self.body.close()
+
+
+class CddClient:
+    """A source of CDD files: an http(s) base URL, or a local folder.
+
+    Over HTTP, certificates are always verified (`ca_bundle` replaces the trusted ones), a download has `timeout_s`
+    in all and at most `max_bytes` uncompressed, redirects stay on the host, and what can heal is retried with
+    exponential backoff and jitter: 5xx, 429 (after its Retry-After) and broken connections, never 404. Proxies are
+    taken from the usual environment variables.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        timeout_s: float = 60.0,
+        max_bytes: int = 1_000_000_000,
+        ca_bundle: Path | None = None,
+        token: str | None = None,
+        tries: int = TRIES,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._web = source.casefold().startswith(("http://", "https://"))
+        if not self._web and "://" in source:
+            raise ValueError(f"expected an http(s) URL or a folder as source, got {source.split('://')[0]!r}://...")
+        self.source = source if not self._web else _public(source)
+        """Where files come from, fit for a log: without user, password and query."""
+        self._source = source
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._ca_bundle = ca_bundle
+        self._token = token
+        self._tries = tries
+        self._sleep = sleep
+
+    def fetch(self, series: SeriesName, *, etag: str | None = None, last_modified: str | None = None) -> Fetched:
+        """Return the file of `series`, or that it is unchanged since `etag` or `last_modified`.
+
+        Raises CddNotFound (check the name), CddUnavailable (retry later; it was retried here), CddRefused (what came
+        is not a whole CSV file).
+        """
+        if not self._web:
+            return self._from_folder(series)
+        conditions = {"If-None-Match": etag} if etag else {"If-Modified-Since": last_modified} if last_modified else {}
+        url = urljoin(self._source if self._source.endswith("/") else f"{self._source}/", f"{series}.csv")
+        return self._retried(lambda: self._download(url, series, {k: v for k, v in conditions.items() if v}))
+
+    def reachable(self, series: SeriesName) -> str:
+        """Return a sentence that says the source answers for `series`; raises as `fetch` does when it does not."""
+        fetched = self.fetch(series)
+        fetched.close()
+        return f"{fetched.url}: {fetched.size:,} bytes"
+
+    # --- folder ------------------------------------------------------------------------------------------------
+
+    def _from_folder(self, series: SeriesName) -> Fetched:
+        folder = Path(self._source)
+        if not folder.is_dir():
+            raise CddNotFound(f"expected a folder of CDD files at {folder}, there is none")
+        path = folder / f"{series}.csv"
+        try:
+            if path.stat().st_size > self._max_bytes:
+                raise CddRefused(f"{path} is larger than {self._max_bytes:,} bytes")
+            digest = hashlib.sha256()
+            body = path.open("rb")
+            while block := body.read(READ_BYTES):
+                digest.update(block)
+        except FileNotFoundError:
+            raise CddNotFound(f"no file {path.name} in {folder}") from None
+        except OSError as error:
+            raise CddUnavailable(f"{path} cannot be read: {error.strerror}") from None
+        size = body.tell()
+        body.seek(0)
+        return Fetched(str(path), body, sha256=digest.hexdigest(), size=size)
+
+    # --- HTTP --------------------------------------------------------------------------------------------------
+
+    def _retried(self, attempt: Callable[[], Fetched]) -> Fetched:
+        backoff = tenacity.wait_random_exponential(multiplier=1, max=60)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.retry_after_s if isinstance(error, CddUnavailable) else None
+            return asked + random.random() if asked is not None else backoff(state)  # noqa: S311 - jitter
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, CddUnavailable) and (error.retry_after_s or 0) <= LONGEST_WAIT_S
+            ),
+            stop=tenacity.stop_after_attempt(self._tries),
+            wait=wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return retrying(attempt)
+
+    def _download(self, url: str, series: SeriesName, conditions: dict[str, str]) -> Fetched:
+        deadline = time.monotonic() + self._timeout_s
+        with requests.Session() as session:
+            session.max_redirects = MAX_REDIRECTS
+            session.headers["User-Agent"] = (
+                f"candlecast/{version('candlecast')} (self-hosted forecasts; python-requests/{requests.__version__})"
+            )
+            try:
+                answer = self._answer(session, url, conditions)
+                with answer:
+                    return self._received(answer, series, deadline)
+            except requests.exceptions.SSLError as error:
+                raise CddRefused(f"{_public(url)}: the certificate is not trusted: {_reason(error)}") from None
+            except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
+                raise CddRefused(f"the source is no URL that can be fetched: {_reason(error)}") from None
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                raise CddUnavailable(f"{_public(url)} did not answer: {_reason(error)}") from None
+
+    def _answer(self, session: requests.Session, url: str, conditions: dict[str, str]) -> requests.Response:
+        first, at = urlsplit(url), url
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = session.get(
+                at,
+                headers=conditions,
+                stream=True,
+                allow_redirects=False,
+                # Given here, since requests prefers its environment variables to a session's setting.
+                verify=None if self._ca_bundle is None else str(self._ca_bundle),
+                timeout=(CONNECT_TIMEOUT_S, min(READ_TIMEOUT_S, self._timeout_s)),
+            )
+            if not answer.is_redirect:
+                return answer
+            at = urljoin(at, answer.headers["Location"])
+            answer.close()
+            to = urlsplit(at)
+            same_or_safer = to.scheme == first.scheme or (first.scheme, to.scheme) == ("http", "https")
+            if to.hostname != first.hostname or not same_or_safer:
+                raise CddRefused(f"{_public(url)} redirects to {_public(at)}, which is another host or scheme")
+        raise CddRefused(f"{_public(url)} redirects more than {MAX_REDIRECTS} times")
+
+    def _received(self, answer: requests.Response, series: SeriesName, deadline: float) -> Fetched:
+        url, status = _public(answer.url), answer.status_code
+        fetched = Fetched(
+            url,
+            None,
+            status,
+            _http_date(answer.headers.get("Last-Modified")),
+            answer.headers.get("ETag"),
+            answer.headers.get("Last-Modified"),
+        )
+        if status == 304:
+            return fetched
+        if status in (404, 410):
+            raise CddNotFound(f"{url}: there is no such series (HTTP {status}); check the spelling of {series}")
+        if status == 429 or status >= 500:
+            raise CddUnavailable(f"{url} answered HTTP {status}", _retry_after(answer.headers.get("Retry-After")))
+        if status != 200:
+            raise CddRefused(f"{url}: expected HTTP 200, got {status}")
+        body = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
+        try:
+            digest = hashlib.sha256()
+            # read1 returns what has come: iter_content would wait for a whole block, however slowly it trickles in.
+            while block := answer.raw.read1(READ_BYTES, decode_content=True):
+                fetched.size += len(block)
+                if fetched.size > self._max_bytes:
+                    raise CddRefused(f"{url}: larger than {self._max_bytes:,} bytes uncompressed")
+                if time.monotonic() > deadline:
+                    raise CddUnavailable(f"{url}: not received whole within {self._timeout_s:g} s")
+                digest.update(block)
+                body.write(block)
+            promised = answer.headers.get("Content-Length")
+            arrived = answer.raw.tell()
+            if promised is not None and promised.isdigit() and arrived != int(promised):
+                raise CddUnavailable(f"{url}: broken off after {arrived:,} of {int(promised):,} bytes")
+        except BaseException:
+            body.close()
+            raise
+        body.seek(0)
+        fetched.body, fetched.sha256 = cast("BinaryIO", body), digest.hexdigest()
+        return fetched
+
+
+def _public(url: str) -> str:
+    """Return the URL without user, password and query: it is stored and logged."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+
+
+def _reason(error: BaseException) -> str:
+    """Return what went wrong at the bottom of an error, without addresses that may hold secrets."""
+    arguments: tuple[Any, ...] = error.args
+    while arguments and isinstance(arguments[0], BaseException):
+        error, arguments = arguments[0], arguments[0].args
+    inner = getattr(error, "reason", None)
+    return f"{type(inner or error).__name__}" + (f": {inner.__cause__ or inner.args[-1]}" if inner is not None else "")
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        parsed = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def _retry_after(text: str | None) -> float | None:
+    if not text:
+        return None
+    if text.strip().isdigit():
+        return float(text)
+    moment = _http_date(text)
+    return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)
