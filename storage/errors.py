@@ -6,6 +6,7 @@ StorageError
 ├── CddRefused          the answer is not a whole CSV file (HTML, truncated, too large): keep what we have
 ├── CddFormatChanged    a CSV we cannot read: stop, tell a person, keep the bytes
 ├── DatabaseUnusable    missing, read-only, locked, corrupted, or of another version: follow the remedy
+├── BackupRefused       no backup, or one that may not go there: name another file
 ├── NotFound            no such series, forecast or model version: check the name
 └── AlreadyRegistered   somebody else registered the same thing first: use theirs
 """
@@ -40,6 +41,10 @@ class CddFormatChanged(StorageError):
 
 class DatabaseUnusable(StorageError):
     """The database cannot be used as it stands; the message says why and what to do."""
+
+
+class BackupRefused(StorageError):
+    """A backup cannot be made or restored like this; the message says why and what to do."""
 
 
 class NotFound(StorageError):

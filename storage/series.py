@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from models.candles import SeriesName
+from storage.errors import NotFound
 from storage.tables import candles, series
 from storage.upsert import insert_or_skip
 
@@ -44,6 +45,14 @@ def ensure_series(conn: Connection, *, name: SeriesName, now: datetime | None = 
 def series_names(conn: Connection) -> list[str]:
     """Return the names of the stored series, sorted."""
     return list(conn.execute(select(series.c.name).order_by(series.c.name)).scalars())
+
+
+def require_series(conn: Connection, *, name: str) -> None:
+    """Raise NotFound, naming what is stored, unless series `name` is; UnknownSeries for what cannot be a name."""
+    SeriesName.parse(name)
+    names = series_names(conn)
+    if name not in names:
+        raise NotFound(f"no series {name} is stored; stored are: {', '.join(names) or 'none yet'}")
 
 
 def series_summary(conn: Connection) -> list[SeriesRow]:

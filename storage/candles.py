@@ -1,0 +1,252 @@
+"""Stored candles with every revision: what is known now, and what was known then."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, func, insert, select
+
+from storage.tables import candles
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from models.frames import CandleFrame
+    from storage.cdd_csv import Chunk
+
+VALUES = ("open", "high", "low", "close", "volume_base", "volume_quote", "trades")
+# Two texts of one number may differ in the last digit a float holds; that is no revision.
+SAME_NUMBER = 1e-9
+# A revision of a price by more than this share is a large one: see HELD_SHARE in tasks.ingest.
+LARGE_MOVE = 0.01
+
+
+class CandleRow(NamedTuple):
+    """A closed candle in the revision asked for."""
+
+    open_time: datetime
+    close_time: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume_base: float | None
+    volume_quote: float | None
+    trades: int | None
+    fetched_at: datetime
+
+
+@dataclass
+class StoreCounts:
+    """What storing did: rows by outcome, and how far revised closed candles moved."""
+
+    new: int = 0
+    equal: int = 0
+    revised: int = 0
+    stored_before: int = 0
+    matched: int = 0
+    moved_far: int = 0
+    largest_move: float = 0.0
+    revised_span: list[int] = field(default_factory=list)
+    refused: list[tuple[int, str, str]] = field(default_factory=list)
+    """(line number, raw text, reason) of rows that may not replace what is stored."""
+
+
+def store_candles(
+    conn: Connection, *, series: str, chunk: "Chunk", fetched_at: datetime, download: int, counts: StoreCounts
+) -> None:
+    """Store the candles of `chunk` that are new or changed, as revisions known since `fetched_at`; adds to `counts`.
+
+    An equal candle is skipped, a changed one becomes a new row, and a provisional row never replaces a closed one.
+    A candle that was provisional and has closed now counts as new.
+    """
+    import numpy as np
+
+    stored = _newest_revisions(conn, series, int(chunk.open_time.min()), int(chunk.open_time.max()))
+    n = len(chunk)
+    values = np.stack([getattr(chunk, name) for name in VALUES], axis=1)
+    place = np.searchsorted(stored.open_time, chunk.open_time)
+    inside = place < len(stored.open_time)
+    known = np.zeros(n, dtype=bool)
+    known[inside] = stored.open_time[place[inside]] == chunk.open_time[inside]
+    at = place[known]
+    same, stored_closed, twice = np.zeros((3, n), dtype=bool)
+    same[known] = np.isclose(values[known], stored.values[at], rtol=SAME_NUMBER, atol=0, equal_nan=True).all(axis=1)
+    stored_closed[known] = ~stored.provisional[at]
+    twice[known] = stored.download[at] == download
+
+    for i in np.flatnonzero(twice & ~same):
+        reason = "a duplicate: the same time stands earlier in the file"
+        counts.refused.append((int(chunk.line_number[i]), chunk.raw[i], reason))
+    late = stored_closed & chunk.provisional & ~same & ~twice
+    for i in np.flatnonzero(late):
+        reason = "an unfinished view of a candle that is stored as closed"
+        counts.refused.append((int(chunk.line_number[i]), chunk.raw[i], reason))
+    equal = known & same & (stored_closed | chunk.provisional)
+    revised = stored_closed & ~same & ~chunk.provisional & ~twice
+    write = ~equal & ~late & ~(twice & ~same)
+    counts.equal += int(equal.sum())
+    counts.revised += int(revised.sum())
+    counts.new += int((write & ~revised).sum())
+    counts.matched += int((known & stored_closed).sum())
+    if revised.any():
+        moves = np.abs(values[revised, :4] / stored.values[place[revised], :4] - 1).max(axis=1)
+        counts.moved_far += int((moves > LARGE_MOVE).sum())
+        counts.largest_move = max(counts.largest_move, float(moves.max()))
+        times = chunk.open_time[revised]
+        span = [*counts.revised_span, int(times.min()), int(times.max())]
+        counts.revised_span = [min(span), max(span)]
+    _insert(conn, series, chunk.take(write), fetched_at, download)
+
+
+def closed_count(conn: Connection, *, series: str) -> int:
+    """Return how many closed candles are stored."""
+    c = candles.c
+    query = select(func.count(c.open_time.distinct())).where(c.series == series, ~c.provisional)
+    return conn.execute(query).scalar_one()
+
+
+def newest_fetch(conn: Connection, *, series: str) -> datetime | None:
+    """Return when the newest revision of any candle became known, None without candles."""
+    return conn.execute(select(func.max(candles.c.fetched_at)).where(candles.c.series == series)).scalar()
+
+
+def latest_close_time(conn: Connection, *, series: str) -> datetime | None:
+    """Return when the newest closed candle closed, None without one."""
+    c = candles.c
+    query = select(c.close_time).where(c.series == series, ~c.provisional).order_by(c.open_time.desc()).limit(1)
+    return conn.execute(query).scalar()
+
+
+def read_candle_rows(
+    conn: Connection,
+    *,
+    series: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    as_of: datetime | None = None,
+) -> list[CandleRow]:
+    """Return closed candles with start <= open_time <= end in time order, as known at `as_of` (default: now)."""
+    c = candles.c
+    query = (
+        select(*(c[name] for name in CandleRow._fields))
+        .where(c.series == series, ~c.provisional)
+        .order_by(c.open_time, c.fetched_at)
+    )
+    if start is not None:
+        query = query.where(c.open_time >= start)
+    if end is not None:
+        query = query.where(c.open_time <= end)
+    if as_of is not None:
+        query = query.where(c.fetched_at <= as_of)
+    # Revisions of one candle follow each other, so the last one in the dictionary is the newest.
+    return list({row.open_time: CandleRow(*row) for row in conn.execute(query)}.values())
+
+
+def read_candles(
+    conn: Connection, *, series: str, until: datetime | None = None, known_at: datetime | None = None
+) -> "CandleFrame":
+    """Return the closed candles with close_time <= `until` as a frame of CANDLE_COLUMNS in time order.
+
+    With `known_at`, each candle is in the newest revision fetched by then; one that was fetched only later (history
+    loaded in bulk) is in its first revision, since what it looked like then is not known.
+    """
+    import pandas as pd
+
+    from models.candles import CANDLE_COLUMNS
+    from models.frames import empty_candles
+
+    c = candles.c
+    query = (
+        select(*(c[name] for name in CANDLE_COLUMNS), c.fetched_at)
+        .where(c.series == series, ~c.provisional)
+        .order_by(c.open_time, c.fetched_at)
+    )
+    if until is not None:
+        query = query.where(c.close_time <= until)
+    rows = conn.execute(query).all()
+    if not rows:
+        return empty_candles()
+    frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=[*CANDLE_COLUMNS, "fetched_at"])
+    if known_at is not None:
+        first = ~frame["open_time"].duplicated(keep="first")
+        frame = frame[first | (frame["fetched_at"] <= known_at)]
+    frame = frame[~frame["open_time"].duplicated(keep="last")].drop(columns="fetched_at").reset_index(drop=True)
+    for name in CANDLE_COLUMNS:
+        frame[name] = frame[name].dt.as_unit("us") if name.endswith("_time") else frame[name].astype(float)
+    return frame
+
+
+def revision_times(conn: Connection, *, series: str) -> list[datetime]:
+    """Return the instants at which already closed candles became known in a changed form, in time order."""
+    c = candles.c
+    first = (
+        select(c.open_time, func.min(c.fetched_at).label("first"))
+        .where(c.series == series, ~c.provisional)
+        .group_by(c.open_time)
+        .subquery()
+    )
+    query = (
+        select(c.fetched_at)
+        .distinct()
+        .join(first, first.c.open_time == c.open_time)
+        .where(c.series == series, ~c.provisional, c.fetched_at > first.c.first)
+        .order_by(c.fetched_at)
+    )
+    return list(conn.execute(query).scalars())
+
+
+class _Stored(NamedTuple):
+    open_time: "np.ndarray"
+    values: "np.ndarray"
+    provisional: "np.ndarray"
+    download: "np.ndarray"
+
+
+def _newest_revisions(conn: Connection, series: str, first: int, last: int) -> _Stored:
+    import numpy as np
+
+    from models.times import from_unix
+
+    c = candles.c
+    query = (
+        select(c.open_time, *(c[name] for name in VALUES), c.provisional, c.download)
+        .where(c.series == series, c.open_time.between(from_unix(first), from_unix(last)))
+        .order_by(c.open_time, c.fetched_at)
+    )
+    newest = {row[0]: row for row in conn.execute(query)}
+    rows = list(newest.values())
+    return _Stored(
+        np.array([int(row[0].timestamp()) for row in rows], dtype=np.int64),
+        np.array([row[1:8] for row in rows], dtype=np.float64).reshape(len(rows), len(VALUES)),
+        np.array([row[8] for row in rows], dtype=bool),
+        np.array([row[9] for row in rows], dtype=np.int64),
+    )
+
+
+def _insert(conn: Connection, series: str, chunk: "Chunk", fetched_at: datetime, download: int) -> None:
+    if not len(chunk):
+        return
+    from models.candles import SeriesName
+    from models.times import from_unix
+
+    length = int(SeriesName.parse(series).interval.length.total_seconds())
+    rows: Sequence[dict[str, Any]] = [
+        {
+            "series": series,
+            "open_time": from_unix(opened),
+            "close_time": from_unix(opened + length),
+            "fetched_at": fetched_at,
+            **dict(zip(VALUES, (None if v != v else v for v in values), strict=True)),
+            "provisional": provisional,
+            "download": download,
+        }
+        for opened, provisional, *values in zip(
+            chunk.open_time.tolist(),
+            chunk.provisional.tolist(),
+            *(getattr(chunk, name).tolist() for name in VALUES),
+            strict=True,
+        )
+    ]
+    conn.execute(insert(candles), rows)
