@@ -30,9 +30,7 @@ class Settings(BaseSettings):
     model: str = Field("lstm", description="The model that is trained and may become champion.")
     horizon: int = Field(7, ge=1, le=30, description="Steps of each forecast.")
     seed: int = Field(0, ge=0, description="Seed of every training.")
-    scratch_days: int = Field(
-        91, ge=1, description="Days of data after which a champion is trained from scratch."
-    )
+    scratch_days: int = Field(91, ge=1, description="Days of data after which a champion is trained from scratch.")
     fine_tune_days: int = Field(7, ge=0, description="Days of data between fine-tunings; 0 never fine-tunes.")
     skill_days: int = Field(
         365, ge=30, description="Days of walk-forward forecasts that the gate judges a challenger on."
@@ -48,12 +46,8 @@ class Settings(BaseSettings):
     max_download_bytes: int = Field(
         1_000_000_000, gt=0, description="Bytes of one file, uncompressed, beyond which it is refused."
     )
-    ca_bundle: Path | None = Field(
-        None, description="File of CA certificates to trust instead of the usual ones."
-    )
-    cdd_token: SecretStr = Field(
-        SecretStr(""), description="Token for CDD's listing of available series, if any."
-    )
+    ca_bundle: Path | None = Field(None, description="File of CA certificates to trust instead of the usual ones.")
+    cdd_token: SecretStr = Field(SecretStr(""), description="Token for CDD's listing of available series, if any.")
     api_token: SecretStr = Field(
         SecretStr(""), description="Token readers of the HTTP API must send; empty serves loopback only."
     )
@@ -62,11 +56,7 @@ class Settings(BaseSettings):
     @field_validator("series", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gave
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("series")
     @classmethod

@@ -1,8 +1,7 @@
 """The client of the configured source."""
 
-from storage.cdd import CddClient
-
 from flows.settings import Settings
+from storage.cdd import CddClient
 
 
 def cdd_client(settings: Settings) -> CddClient:

@@ -1,0 +1,423 @@
+"""The commands of candlecast. Heavy imports happen inside the commands that need them."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from apps.output import Format, write_rows
+from models.candles import SeriesName, UnknownSeries
+from models.errors import ModelError
+from models.forecasts import Kind
+from models.schedule import Mode
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+app = typer.Typer(
+    name="candlecast",
+    help="Self-hosted daily forecasts for crypto markets: fetched, made, kept and judged.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+SeriesArgument = Annotated[str, typer.Argument(help="A series, such as Bitstamp_BTCUSD_d.")]
+OptionalSeries = Annotated[str | None, typer.Argument(help="A series; all of them without it.")]
+SeriesList = Annotated[list[str] | None, typer.Argument(help="Series; those of the settings without any.")]
+Start = Annotated[str | None, typer.Option(help="First day or instant, UTC (2025-01-31 or 2025-01-31T12:00).")]
+End = Annotated[str | None, typer.Option(help="Last day or instant, UTC; a day is included whole.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
+Json = Annotated[bool, typer.Option("--json", help="Rows as JSON; the same as --format json.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file instead of stdout.")]
+
+
+class WrongUse(typer.BadParameter):
+    """The command line asks for something that cannot be meant; ends with exit code 2."""
+
+
+def main() -> None:
+    """Run the command line; exit 0 when done, 1 when it failed, 2 when it was used wrongly."""
+    try:
+        app()
+    except (StorageError, ModelError) as error:
+        fail(str(error))
+    except UnknownSeries as error:
+        fail(str(error), code=2)
+    except BrokenPipeError:
+        # The reader of our pipe has seen enough; there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Tell `message` on stderr and end."""
+    print(f"candlecast: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def talk(message: str) -> None:
+    """Tell a person something that is not a result."""
+    print(message, file=sys.stderr)
+
+
+def settings() -> "Settings":
+    """Return the settings, or end with the reason why they cannot be read."""
+    from pydantic import ValidationError
+
+    from flows.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"CANDLECAST_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        fail(f"the settings cannot be read: {reasons}", code=2)
+
+
+def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:
+    """Return the aware UTC instant that `text` names; a bare day is its start, or its last instant."""
+    from storage.times import as_instant
+
+    try:
+        return as_instant(text, end_of_day=end_of_day)
+    except ValueError as error:
+        raise WrongUse(str(error), param_hint=option) from None
+
+
+def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return both ends of a span; ends with exit code 2 when the end is before the start."""
+    first, last = instant(start, "--start"), instant(end, "--end", end_of_day=True)
+    if first is not None and last is not None and last < first:
+        raise WrongUse(f"--end {end} is before --start {start}")
+    return first, last
+
+
+def _emit(
+    columns: tuple[str, ...], rows: list[dict[str, object]], form: Format, json: bool, output: Path | None
+) -> None:
+    try:
+        write_rows(columns, rows, Format.JSON if json else form, output)
+    except ValueError as error:
+        raise WrongUse(str(error)) from None
+    except OSError as error:
+        fail(f"cannot write {output}: {error.strerror}")
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+BAND_COLUMNS = (
+    "series", "model", "kind", "origin", "step", "target_time", "q025", "q05", "q10", "q25", "q50", "q75", "q90",
+    "q95", "q975", "forecast_id", "created_at",
+)  # fmt: skip
+CANDLE_SHOWN = (
+    "open_time", "close_time", "open", "high", "low", "close", "volume_base", "volume_quote", "trades", "fetched_at",
+)  # fmt: skip
+
+
+@app.command()
+def forecasts(
+    series: OptionalSeries = None,
+    origin: Annotated[str | None, typer.Option(help="One origin, UTC.")] = None,
+    start: Start = None,
+    end: End = None,
+    model: Annotated[str | None, typer.Option(help="One model, such as naive.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="live, or backfill; never pooled silently.")] = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Stored forecasts; without filters the champion's latest of each series."""
+    first, last = span(start, end)
+    at = instant(origin, "--origin")
+    from storage.engine import open_for_reading
+    from storage.forecasts import read_bands
+    from storage.series import require_series
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        if series is not None:
+            require_series(conn, name=series)
+        latest = all(filter is None for filter in (at, first, last, model, kind))
+        rows = read_bands(conn, series=series, origin=at, start=first, end=last, model=model, kind=kind, latest=latest)
+    _emit(
+        BAND_COLUMNS,
+        [{name: getattr(row, name) for name in BAND_COLUMNS} for row in rows],
+        form,
+        json,
+        output,
+    )
+
+
+@app.command()
+def candles(
+    series: SeriesArgument,
+    start: Start = None,
+    end: End = None,
+    as_of: Annotated[str | None, typer.Option(help="Show what was known at this instant, UTC.")] = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Stored closed candles, as known now or at --as-of."""
+    first, last = span(start, end)
+    known_at = instant(as_of, "--as-of", end_of_day=True)
+    from storage.candles import read_candle_rows
+    from storage.engine import open_for_reading
+    from storage.series import require_series
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        require_series(conn, name=series)
+        rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at)
+    _emit(
+        CANDLE_SHOWN,
+        [{name: getattr(row, name) for name in CANDLE_SHOWN} for row in rows],
+        form,
+        json,
+        output,
+    )
+
+
+@app.command()
+def skill(
+    series: OptionalSeries = None,
+    start: Start = None,
+    end: End = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """How good the forecasts were: per model and step, live and backfill apart, each beside naive."""
+    first, last = span(start, end)
+    from storage.engine import open_for_reading
+    from storage.scores import read_skill
+    from storage.series import require_series
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        if series is not None:
+            require_series(conn, name=series)
+        rows = read_skill(conn, series=series, start=first, end=last)
+    columns = (
+        "series", "model", "kind", "step", "n", "mae", "crps", "coverage50", "coverage80", "coverage95",
+        "naive_mae", "naive_crps",
+    )  # fmt: skip
+    _emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+
+
+@app.command("models")
+def list_models(
+    series: OptionalSeries = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Registered model versions and which of them is each series' champion."""
+    from storage.engine import open_for_reading
+    from storage.registry import list_versions
+    from storage.series import require_series
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        if series is not None:
+            require_series(conn, name=series)
+        rows = list_versions(conn, series=series)
+    columns = (
+        "id", "series", "model", "purpose", "cutoff", "champion", "init_from", "seed", "device", "seconds",
+        "created_at", "code_version", "weights_sha256",
+    )  # fmt: skip
+    _emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+
+
+@app.command("series")
+def list_stored_series(form: FormatOption = Format.TABLE, output: Output = None, json: Json = False) -> None:
+    """Stored series and how far their candles reach."""
+    from storage.engine import open_for_reading
+    from storage.series import series_summary
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        rows = series_summary(conn)
+    columns = ("name", "exchange", "pair", "interval", "candles", "first_open", "last_close")
+    _emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+
+
+# --- doing ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def daily(
+    series: SeriesList = None,
+    mode: Annotated[Mode, typer.Option(help="How to train, if at all.")] = Mode.AUTO,
+) -> None:
+    """Run the daily flow now: ingest, train what is due, forecast, score, show."""
+    configured = settings()
+    names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
+    from apps.orchestration import set_prefect_defaults
+
+    set_prefect_defaults()
+    from flows.daily import DailyFailed
+    from flows.daily import daily as daily_flow
+
+    failure: DailyFailed | None = None
+    try:
+        daily_flow(series=names, mode=mode)
+    except DailyFailed as error:
+        failure = error
+    from apps.summary import print_summary
+
+    print_summary(configured, names)
+    if failure is not None:
+        fail(str(failure))
+
+
+@app.command()
+def ingest(
+    series: SeriesList = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Take a file that was held for a person.")] = False,
+    json: Json = False,
+) -> None:
+    """Fetch, parse, check and store candles now, without forecasting."""
+    configured = settings()
+    names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
+    from flows.sources import cdd_client
+    from storage.engine import open_database
+    from tasks.ingest import ingest_series
+
+    client, engine = cdd_client(configured), open_database(configured.database_url)
+    failures: list[str] = []
+    reports = []
+    for name in names:
+        try:
+            reports.append(ingest_series(engine, series=name, client=client, now=datetime.now(UTC), accept=accept))
+        except StorageError as error:
+            failures.append(f"{name}: {error}")
+    columns = (
+        "series",
+        "outcome",
+        "rows_in",
+        "rows_new",
+        "rows_equal",
+        "rows_revised",
+        "rows_quarantined",
+        "largest_revision",
+        "findings",
+    )
+    if reports:
+        rows = [{name: getattr(report, name) for name in columns} for report in reports]
+        _emit(columns, rows, Format.TABLE, json, None)
+    if failures:
+        fail("; ".join(failures))
+
+
+@app.command()
+def train(
+    series: SeriesArgument,
+    mode: Annotated[Mode, typer.Option(help="auto trains only what is due.")] = Mode.AUTO,
+) -> None:
+    """Train a challenger now, register it and let the gate judge it."""
+    configured = settings()
+    from apps.orchestration import set_prefect_defaults
+    from storage.engine import open_database
+    from storage.series import require_series
+
+    engine = open_database(configured.database_url)
+    with engine.connect() as conn:
+        require_series(conn, name=series)
+    engine.dispose()
+    set_prefect_defaults()
+    from flows.retrain import retrain
+
+    version = retrain(series=series, mode=mode)
+    talk("no training is due" if version is None else f"trained version {version}; see: candlecast models {series}")
+
+
+@app.command()
+def backfill(
+    series: SeriesArgument,
+    start: Annotated[str, typer.Option(help="First origin day, UTC.")],
+    end: Annotated[str, typer.Option(help="Last origin day, UTC, included.")],
+    model: Annotated[str | None, typer.Option(help="A model; the settings' model and naive without it.")] = None,
+) -> None:
+    """Make and score every missing forecast of past origins in start..end."""
+    first, last = span(start, end)
+    configured = settings()
+    from models.forecasts import MODEL_NAMES
+
+    if model is not None and model not in MODEL_NAMES:
+        raise WrongUse(f"unknown model {model!r}; the models are {', '.join(MODEL_NAMES)}")
+    from apps.orchestration import set_prefect_defaults
+    from storage.engine import open_database
+    from storage.series import require_series
+
+    engine = open_database(configured.database_url)
+    with engine.connect() as conn:
+        require_series(conn, name=series)
+    engine.dispose()
+    set_prefect_defaults()
+    from flows.backfill import backfill as backfill_flow
+
+    assert first is not None
+    assert last is not None
+    for done in backfill_flow(series=[series], start=first, end=last, models=[model] if model else None):
+        print(f"{done.series} {done.model}: {done.origins} origins, {done.stored} stored now")
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="A model version, as `candlecast models` lists it.")],
+) -> None:
+    """Make a version its series' champion, whatever the gate thought of it."""
+    from storage.engine import open_database
+    from storage.registry import promote as promote_version
+
+    with open_database(settings().database_url).begin() as conn:
+        series = promote_version(conn, version=version, reason="promoted by hand", decided_at=datetime.now(UTC))
+    talk(f"version {version} is now the champion of {series}")
+
+
+@app.command()
+def rollback(series: SeriesArgument) -> None:
+    """Make the champion before the present one the champion again."""
+    from storage.engine import open_database
+    from storage.registry import rollback as roll_back
+    from storage.series import require_series
+
+    with open_database(settings().database_url).begin() as conn:
+        require_series(conn, name=series)
+        version = roll_back(conn, series=series, reason="rolled back by hand", decided_at=datetime.now(UTC))
+    talk(f"version {version} is the champion of {series} again")
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check source, database, Prefect, device and freshness; each trouble comes with a remedy."""
+    from apps.doctor import examine
+
+    checks = examine(settings())
+    columns = ("check", "ok", "found", "remedy")
+    _emit(
+        columns,
+        [{name: getattr(check, name) for name in columns} for check in checks],
+        Format.TABLE,
+        json,
+        None,
+    )
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Loopback port of Prefect's server and pages.")] = 4200,
+) -> None:
+    """Run Prefect's server and the daily schedule (00:20 UTC) until it is stopped."""
+    settings()
+    from apps.orchestration import set_prefect_defaults
+
+    set_prefect_defaults()
+    from apps.serving import serve_schedule
+
+    serve_schedule(port)

@@ -1,0 +1,115 @@
+"""Is everything in order? Each check says what it found and, where something is wrong, what to do."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from flows.settings import Settings
+from flows.sources import cdd_client
+from models.candles import SeriesName
+from storage.engine import head_version, make_engine, open_for_reading, schema_version
+from storage.errors import StorageError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: whether it is in order, what was found, and the remedy if it is not."""
+
+    check: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Return every check in the order a person would look; none of them changes anything."""
+    checks = [_guarded("source", lambda: _source(settings)), _guarded("database", lambda: _database(settings))]
+    if checks[-1].ok:
+        checks += [check for name in settings.series for check in _series(settings, name)]
+    return [*checks, _guarded("prefect", _prefect), _guarded("device", _device)]
+
+
+def _guarded(name: str, look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except StorageError as error:
+        return Check(name, False, str(error), "follow the message")
+    except Exception as error:  # a check that breaks is a finding too
+        return Check(name, False, f"{type(error).__name__}: {error}", "see the message; report it if it makes no sense")
+
+
+def _source(settings: Settings) -> Check:
+    found = cdd_client(settings).reachable(SeriesName.parse(settings.series[0]))
+    return Check("source", True, found)
+
+
+def _database(settings: Settings) -> Check:
+    engine = make_engine(settings.database_url)
+    try:
+        found, head = schema_version(engine), head_version()
+    finally:
+        engine.dispose()
+    if found == head:
+        return Check("database", True, f"{engine.url.render_as_string(hide_password=True)} at schema {found}")
+    if found is None:
+        return Check("database", False, "no candlecast tables yet", "run: candlecast daily")
+    return Check(
+        "database", False, f"schema {found}, this code has {head}", "run candlecast daily, or upgrade candlecast"
+    )
+
+
+def _series(settings: Settings, name: str) -> list[Check]:
+    from storage.candles import latest_close_time
+    from storage.registry import champion
+
+    engine = open_for_reading(settings.database_url)
+    try:
+        with engine.connect() as conn:
+            latest, serving = latest_close_time(conn, series=name), champion(conn, series=name)
+    finally:
+        engine.dispose()
+    if latest is None:
+        return [Check(f"data of {name}", False, "no candles stored", f"run: candlecast ingest {name}")]
+    age = datetime.now(UTC) - latest
+    late = age > 2 * SeriesName.parse(name).interval.length + timedelta(hours=12)
+    checks = [
+        Check(
+            f"data of {name}",
+            not late,
+            f"newest closed candle ended {latest:%Y-%m-%d %H:%M} UTC, {age.total_seconds() / 86400:.1f} days ago",
+            "is the schedule running, and does the source still serve this series?" if late else "",
+        )
+    ]
+    if serving is None:
+        return [*checks, Check(f"champion of {name}", False, "none", f"run: candlecast daily {name}")]
+    trained = serving.cutoff
+    stale = trained is not None and latest - trained > timedelta(days=settings.scratch_days + settings.fine_tune_days)
+    text = f"version {serving.model_version} ({serving.model}) since {serving.since:%Y-%m-%d}" + (
+        f", trained up to {trained:%Y-%m-%d}" if trained else ""
+    )
+    return [*checks, Check(f"champion of {name}", not stale, text, f"run: candlecast train {name}" if stale else "")]
+
+
+def _prefect() -> Check:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return Check("prefect", True, "no PREFECT_API_URL: each run starts a server of its own (see candlecast serve)")
+    import requests
+
+    try:
+        healthy = requests.get(f"{url.rstrip('/')}/health", timeout=5).ok
+    except requests.RequestException as error:
+        return Check("prefect", False, f"{url}: {type(error).__name__}", "start it: candlecast serve")
+    return Check("prefect", healthy, url, "" if healthy else "look at the server's log")
+
+
+def _device() -> Check:
+    if importlib.util.find_spec("tensorflow") is None:
+        return Check("device", False, "TensorFlow is not installed", "pip install candlecast")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return Check("device", True, f"{len(gpus)} GPU(s)" if gpus else f"CPU only, {os.cpu_count()} cores")

@@ -1,0 +1,86 @@
+"""How rows leave the program: a table for people, JSON, CSV or Parquet for everything else."""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+Row = Mapping[str, Any]
+
+
+class Format(StrEnum):
+    """The formats results can be written in."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output: Path | None) -> None:
+    """Write `rows`, the columns in the given order, to `output` or to stdout.
+
+    Raises ValueError for Parquet without a file, since a terminal is no place for bytes.
+    """
+    if form is Format.PARQUET:
+        if output is None:
+            raise ValueError("parquet is a binary format: name a file with -o FILE")
+        _write_parquet(columns, rows, output)
+    elif output is None:
+        _write_text(columns, rows, form, sys.stdout)
+    else:
+        with output.open("w", encoding="utf-8", newline="") as file:
+            _write_text(columns, rows, form, file)
+
+
+def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file: TextIO) -> None:
+    if form is Format.JSON:
+        json.dump([{name: _plain(row[name]) for name in columns} for row in rows], file, indent=1)
+        file.write("\n")
+    elif form is Format.CSV:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_inert(_plain(row[name])) for name in columns] for row in rows)
+    else:
+        from tabulate import tabulate
+
+        shown = [[_shown(row[name]) for name in columns] for row in rows]
+        # Numbers are formatted here, so tabulate must not read them again.
+        aligned = ["right" if _is_numeric(rows, name) else "left" for name in columns]
+        file.write(tabulate(shown, columns, "simple", disable_numparse=True, colalign=aligned if shown else None))
+        file.write("\n")
+
+
+def _write_parquet(columns: Sequence[str], rows: Sequence[Row], output: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({name: [row[name] for row in rows] for name in columns})
+    pq.write_table(table, output)
+
+
+def _plain(value: object) -> object:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+
+
+def _inert(value: object) -> object:
+    # A cell that starts like a formula is one to a spreadsheet; a leading quote makes it text again.
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d}" if (value.hour, value.minute) == (0, 0) else f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.5g}"
+    return str(value)
+
+
+def _is_numeric(rows: Sequence[Row], name: str) -> bool:
+    return any(isinstance(row[name], int | float) for row in rows)

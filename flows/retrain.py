@@ -1,0 +1,80 @@
+"""Train or fine-tune a challenger, judge it walk-forward, promote it or keep it. Runs where the GPU is."""
+
+from datetime import UTC, datetime, timedelta
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from flows.settings import Settings
+from models.forecasts import BASELINE
+from models.schedule import Mode
+from storage.engine import open_database
+from tasks.forecast import backfill_task
+from tasks.score import gate_task, score_task
+from tasks.train import plan_training, train_task
+
+
+@flow(name="retrain", flow_run_name="retrain-{series}")
+def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) -> int | None:
+    """Train what is due for `series` and let the gate decide; returns the new version, None when nothing is due.
+
+    The challenger is judged on stored walk-forward forecasts of the last `skill_days`, the baseline's beside
+    it, so what it was judged on can be queried like any other forecast. `now` replaces the clock in replays.
+    """
+    settings = Settings()
+    log = get_run_logger()
+    clock = now or datetime.now(UTC)
+    engine = open_database(settings.database_url)
+    try:
+        due = plan_training(
+            engine,
+            series=series,
+            model=settings.model,
+            mode=mode,
+            scratch_days=settings.scratch_days,
+            fine_tune_days=settings.fine_tune_days,
+        )
+        if due is None:
+            log.info("%s: no training is due", series)
+            return None
+        log.info("%s: training %s (%s) up to %s", series, settings.model, due.mode, due.cutoff)
+        version = train_task(engine, series=series, model=settings.model, due=due, seed=settings.seed, now=clock)
+        for model in (BASELINE, settings.model):
+            done = backfill_task(
+                engine,
+                series=series,
+                model=model,
+                start=due.cutoff - timedelta(days=settings.skill_days),
+                end=due.cutoff,
+                horizon=settings.horizon,
+                seed=settings.seed,
+                now=clock,
+                flow_run=flow_run.id,
+            )
+            log.info(
+                "%s: %d of %d walk-forward forecasts of %s were missing",
+                series,
+                done.stored,
+                done.origins,
+                model,
+            )
+        score_task(engine, series=series, now=clock)
+        decision = gate_task(
+            engine,
+            series=series,
+            version=version,
+            model=settings.model,
+            baseline=BASELINE,
+            start=due.cutoff - timedelta(days=settings.skill_days),
+            now=clock,
+        )
+        log.info(
+            "%s: version %d %s: %s",
+            series,
+            version,
+            "promoted" if decision.promote else "kept",
+            decision.reason,
+        )
+        return version
+    finally:
+        engine.dispose()

@@ -1,0 +1,39 @@
+"""Handing a training to another machine's pool, and taking it back when it does not start in time."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.states import Cancelled, Cancelling
+
+from models.schedule import Mode
+
+
+class TrainingElsewhereFailed(RuntimeError):
+    """The training deployment did not finish well; the champion forecasts without it."""
+
+
+@task(name="train-elsewhere", task_run_name="train-elsewhere-{series}", cache_policy=NO_CACHE)
+def train_elsewhere(deployment: str, *, series: str, mode: Mode, timeout_s: float) -> None:
+    """Run the training deployment for `series` and wait for it, `timeout_s` seconds at most.
+
+    A run that is not done by then is cancelled before the caller goes on: a queued run that is left alone
+    trains later, beside the one that the next day starts. Raises TrainingElsewhereFailed, saying which.
+    """
+    run = run_deployment(
+        deployment, parameters={"series": series, "mode": mode.value}, timeout=timeout_s, as_subflow=True
+    )
+    assert isinstance(run, FlowRun)
+    state = run.state
+    if state is not None and state.is_completed():
+        return
+    if state is None or not state.is_final():
+        with get_client(sync_client=True) as client:
+            started = state is not None and state.is_running()
+            client.set_flow_run_state(run.id, Cancelling() if started else Cancelled(), force=True)
+        raise TrainingElsewhereFailed(
+            f"{deployment} was {state.name if state else 'not started'} after {timeout_s:g} s and is cancelled; "
+            f"is a worker of its pool running?"
+        )
+    raise TrainingElsewhereFailed(f"{deployment} ended as {state.name}: {state.message}")

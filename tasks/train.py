@@ -1,0 +1,156 @@
+"""Training: read candles, fit what is missing as one fleet, register it, judge the challenger."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from sqlalchemy import Connection, Engine
+
+from models.catalog import forecaster
+from models.code_version import code_version
+from models.forecaster import Progress, TrainedModel, TrainRequest, silent
+from models.schedule import Mode, due_mode
+from storage import artifacts, registry
+from storage.candles import latest_close_time, read_candles
+from tasks.progress import reported_progress
+
+
+@dataclass(frozen=True)
+class Due:
+    """A training that is due: how, up to when, and from which version's weights (None: from scratch)."""
+
+    mode: Mode
+    cutoff: datetime
+    init_from: int | None
+
+
+def plan_training(
+    engine: Engine, *, series: str, model: str, mode: Mode, scratch_days: int, fine_tune_days: int
+) -> Due | None:
+    """Return the training that is due for `series`, or None; `mode` other than auto forces one.
+
+    A forced fine-tuning without scratch weights to start from becomes a scratch training.
+    """
+    with engine.connect() as conn:
+        latest = latest_close_time(conn, series=series)
+        if latest is None:
+            return None
+        scratch = registry.newest_version(conn, series=series, model=model, scratch_only=True)
+        newest = registry.newest_version(conn, series=series, model=model)
+    due = mode
+    if mode is Mode.AUTO:
+        found = due_mode(
+            latest_close=latest,
+            scratch_cutoff=scratch.cutoff if scratch else None,
+            newest_cutoff=newest.cutoff if newest else None,
+            scratch_days=scratch_days,
+            fine_tune_days=fine_tune_days,
+        )
+        if found is None:
+            return None
+        due = found
+    fine_tunes = due is Mode.FINE_TUNE and scratch is not None
+    return Due(
+        Mode.FINE_TUNE if fine_tunes else Mode.SCRATCH,
+        latest,
+        scratch.id if fine_tunes and scratch is not None else None,
+    )
+
+
+def trained_models(
+    engine: Engine,
+    *,
+    series: str,
+    model: str,
+    cutoffs: Sequence[datetime],
+    purpose: str,
+    seed: int,
+    now: datetime,
+    init_from: int | None = None,
+    progress: Progress = silent,
+) -> dict[datetime, tuple[int, TrainedModel]]:
+    """Return version id and weights for each cutoff, training as one fleet whatever is not registered yet.
+
+    What another process registers meanwhile is used instead of our own, so two trainings of one cutoff leave
+    one version. Raises NotEnoughCandles or TrainingFailed from the model.
+    """
+    family = forecaster(model)
+    wanted: list[datetime | None] = list(cutoffs) if family.learns else [None]
+    with engine.connect() as conn:
+        candles = read_candles(conn, series=series)
+        ids = {
+            cutoff: registry.find_version(
+                conn, series=series, model=model, purpose=purpose, cutoff=cutoff, seed=seed, init_from=init_from
+            )
+            for cutoff in wanted
+        }
+        start = load_trained(conn, version=init_from) if init_from is not None else None
+    missing = [cutoff for cutoff, version in ids.items() if version is None]
+    fitted = family.train(
+        [TrainRequest(candles, cutoff or now, seed=seed, init_from=start) for cutoff in missing], progress
+    )
+    for cutoff, trained in zip(missing, fitted, strict=True):
+        weights = artifacts.pack(trained.weights) if trained.weights else None
+        with engine.begin() as conn:
+            ids[cutoff] = registry.register(
+                conn,
+                series=series,
+                model=trained.model,
+                config=trained.config,
+                seed=trained.seed,
+                cutoff=trained.cutoff,
+                data_fingerprint=trained.data_fingerprint,
+                device=trained.device,
+                seconds=trained.seconds,
+                purpose=purpose,
+                code_version=code_version(),
+                created_at=now,
+                weights=weights,
+                init_from=init_from,
+            )
+    found: dict[datetime | None, tuple[int, TrainedModel]] = {}
+    with engine.connect() as conn:
+        for cutoff, version in ids.items():
+            assert version is not None
+            found[cutoff] = version, load_trained(conn, version=version)
+    return {cutoff: found[cutoff if family.learns else None] for cutoff in cutoffs}
+
+
+def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) -> int:
+    """Return the live version of a model that learns nothing, registering it the first time."""
+    return trained_models(engine, series=series, model=model, cutoffs=[now], purpose="live", seed=0, now=now)[now][0]
+
+
+def load_trained(conn: Connection, *, version: int) -> TrainedModel:
+    """Return a registered model with its weights, checked against their hash (BadWeights when they differ)."""
+    stored = registry.load_version(conn, version=version)
+    return TrainedModel(
+        model=stored.model,
+        config=stored.config,
+        cutoff=stored.cutoff,
+        seed=stored.seed,
+        data_fingerprint=stored.data_fingerprint,
+        weights=artifacts.unpack(stored.weights, stored.weights_sha256) if stored.weights else {},
+        device=stored.device,
+        seconds=stored.seconds,
+    )
+
+
+@task(name="train", task_run_name="train-{model}-{series}", cache_policy=NO_CACHE)
+def train_task(engine: Engine, *, series: str, model: str, due: Due, seed: int, now: datetime) -> int:
+    """Train and register the challenger that is due; returns its version."""
+    with reported_progress(f"training {model} on {series}") as progress:
+        found = trained_models(
+            engine,
+            series=series,
+            model=model,
+            cutoffs=[due.cutoff],
+            purpose="live",
+            seed=seed,
+            now=now,
+            init_from=due.init_from,
+            progress=progress,
+        )
+    return found[due.cutoff][0]
