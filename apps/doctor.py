@@ -41,7 +41,7 @@ def _guarded(name: str, look: Callable[[], Check]) -> Check:
 
 
 def _source(settings: Settings) -> Check:
-    found = cdd_client(settings).reachable(SeriesName.parse(settings.series[0]))
+    found = cdd_client(settings, tries=1).reachable(SeriesName.parse(settings.series[0]))
     return Check("source", True, found)
 
 
@@ -108,8 +108,6 @@ def _prefect() -> Check:
 def _device() -> Check:
     if importlib.util.find_spec("tensorflow") is None:
         return Check("device", False, "TensorFlow is not installed", "pip install candlecast")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+    from models.backend import device, on_accelerator
 
-    gpus = tf.config.list_physical_devices("GPU")
-    return Check("device", True, f"{len(gpus)} GPU(s)" if gpus else f"CPU only, {os.cpu_count()} cores")
+    return Check("device", True, device() + ("" if on_accelerator() else f", {os.cpu_count()} cores"))

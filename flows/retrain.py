@@ -39,7 +39,7 @@ def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) ->
             return None
         log.info("%s: training %s (%s) up to %s", series, settings.model, due.mode, due.cutoff)
         version = train_task(engine, series=series, model=settings.model, due=due, seed=settings.seed, now=clock)
-        for model in (BASELINE, settings.model):
+        for model in dict.fromkeys((BASELINE, "range-ewma", settings.model)):
             done = backfill_task(
                 engine,
                 series=series,

@@ -1,15 +1,16 @@
 """The client of the configured source."""
 
 from flows.settings import Settings
-from storage.cdd import CddClient
+from storage.cdd import TRIES, CddClient
 
 
-def cdd_client(settings: Settings) -> CddClient:
+def cdd_client(settings: Settings, *, tries: int = TRIES) -> CddClient:
     """Return a client for `settings.source`, with its time-outs, size cap and certificates."""
     return CddClient(
         settings.source,
         timeout_s=settings.fetch_timeout_s,
         max_bytes=settings.max_download_bytes,
         ca_bundle=settings.ca_bundle,
+        tries=tries,
         token=settings.cdd_token.get_secret_value() or None,
     )

@@ -84,8 +84,6 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, *, step: int) -> Diebol
     `step` days: simulated at step 7 and 365 origins, they reject 11 % at the 5 % level, 3 (step - 1) 8 %.
     `first`, `second`: (n,) losses of the same origins in time order. Raises ValueError below 10 origins.
     """
-    from scipy.stats import t
-
     d = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     n = len(d)
     if n < 10:
@@ -100,4 +98,15 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, *, step: int) -> Diebol
     if error == 0.0:
         return DieboldMariano(0.0, 1.0, float(d.mean()), 0.0)
     statistic = float(d.mean()) / error
-    return DieboldMariano(statistic, float(2 * t.sf(abs(statistic), n - 1)), float(d.mean()), error)
+    return DieboldMariano(statistic, student_t_p_value(statistic, n - 1), float(d.mean()), error)
+
+
+def student_t_p_value(statistic: float, freedom: int) -> float:
+    """Return the two-sided p-value of a Student-t statistic, within 2 % of the exact one from 9 degrees of freedom up.
+
+    Wallace's normal approximation (1959, "Bounds on normal approximations to Student's and the chi-square
+    distributions", Annals of Mathematical Statistics 30): importing SciPy's exact one would take most of the half
+    second that `candlecast skill` has.
+    """
+    z = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(statistic**2 / freedom))
+    return math.erfc(z / math.sqrt(2))

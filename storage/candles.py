@@ -1,5 +1,6 @@
 """Stored candles with every revision: what is known now, and what was known then."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,7 @@ from storage.tables import candles
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from models.frames import CandleFrame
     from storage.cdd_csv import Chunk
@@ -144,18 +146,39 @@ def read_candle_rows(
     return list({row.open_time: CandleRow(*row) for row in conn.execute(query)}.values())
 
 
-def read_candles(
-    conn: Connection, *, series: str, until: datetime | None = None, known_at: datetime | None = None
-) -> "CandleFrame":
-    """Return the closed candles with close_time <= `until` as a frame of CANDLE_COLUMNS in time order.
+class CandleHistory:
+    """A series' closed candles in all their revisions, to be looked at as they were known at any instant."""
 
-    With `known_at`, each candle is in the newest revision fetched by then; one that was fetched only later (history
-    loaded in bulk) is in its first revision, since what it looked like then is not known.
-    """
+    def __init__(self, revisions: "pd.DataFrame") -> None:
+        self._revisions = revisions
+        self._first = ~revisions["open_time"].duplicated(keep="first")
+        later = revisions.loc[~self._first, "fetched_at"]
+        self._revised_at: list[datetime] = sorted({moment.to_pydatetime() for moment in later})
+        self._views: dict[int, CandleFrame] = {}
+
+    def known_at(self, instant: datetime | None = None) -> "CandleFrame":
+        """Return the candles as a frame of CANDLE_COLUMNS in time order, each in the revision known at `instant`.
+
+        A candle that was fetched only later (history loaded in bulk) is in its first revision, since what it looked
+        like then is not known; None is the newest view. Instants between which nothing was revised share one frame.
+        """
+        from models.candles import CANDLE_COLUMNS
+
+        epoch = len(self._revised_at) if instant is None else bisect_right(self._revised_at, instant)
+        if epoch not in self._views:
+            rows = self._revisions
+            if epoch < len(self._revised_at):
+                rows = rows[self._first | (rows["fetched_at"] < self._revised_at[epoch])]
+            newest = ~rows["open_time"].duplicated(keep="last")
+            self._views[epoch] = rows.loc[newest, list(CANDLE_COLUMNS)].reset_index(drop=True)
+        return self._views[epoch]
+
+
+def read_history(conn: Connection, *, series: str) -> CandleHistory:
+    """Return every revision of every closed candle of `series`."""
     import pandas as pd
 
     from models.candles import CANDLE_COLUMNS
-    from models.frames import empty_candles
 
     c = candles.c
     query = (
@@ -163,38 +186,21 @@ def read_candles(
         .where(c.series == series, ~c.provisional)
         .order_by(c.open_time, c.fetched_at)
     )
-    if until is not None:
-        query = query.where(c.close_time <= until)
-    rows = conn.execute(query).all()
-    if not rows:
-        return empty_candles()
-    frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=[*CANDLE_COLUMNS, "fetched_at"])
-    if known_at is not None:
-        first = ~frame["open_time"].duplicated(keep="first")
-        frame = frame[first | (frame["fetched_at"] <= known_at)]
-    frame = frame[~frame["open_time"].duplicated(keep="last")].drop(columns="fetched_at").reset_index(drop=True)
-    for name in CANDLE_COLUMNS:
-        frame[name] = frame[name].dt.as_unit("us") if name.endswith("_time") else frame[name].astype(float)
-    return frame
+    names = [*CANDLE_COLUMNS, "fetched_at"]
+    columns: list[Sequence[Any]] = list(zip(*conn.execute(query).all(), strict=True)) or [()] * len(names)
+    return CandleHistory(
+        pd.DataFrame(
+            {
+                name: pd.Series(values, dtype="datetime64[us, UTC]" if name.endswith(("_time", "_at")) else "float64")
+                for name, values in zip(names, columns, strict=True)
+            }
+        )
+    )
 
 
-def revision_times(conn: Connection, *, series: str) -> list[datetime]:
-    """Return the instants at which already closed candles became known in a changed form, in time order."""
-    c = candles.c
-    first = (
-        select(c.open_time, func.min(c.fetched_at).label("first"))
-        .where(c.series == series, ~c.provisional)
-        .group_by(c.open_time)
-        .subquery()
-    )
-    query = (
-        select(c.fetched_at)
-        .distinct()
-        .join(first, first.c.open_time == c.open_time)
-        .where(c.series == series, ~c.provisional, c.fetched_at > first.c.first)
-        .order_by(c.fetched_at)
-    )
-    return list(conn.execute(query).scalars())
+def read_candles(conn: Connection, *, series: str) -> "CandleFrame":
+    """Return the closed candles of `series` as a frame of CANDLE_COLUMNS in time order, in their newest revisions."""
+    return read_history(conn, series=series).known_at()
 
 
 class _Stored(NamedTuple):

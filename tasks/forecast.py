@@ -12,8 +12,9 @@ from models.candles import SeriesName
 from models.catalog import forecaster
 from models.forecaster import Progress, silent
 from models.forecasts import Kind
+from models.frames import CandleFrame
 from models.schedule import by_quarter
-from storage.candles import read_candles
+from storage.candles import CandleHistory, read_candles, read_history
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.progress import reported_progress
 from tasks.train import load_trained, trained_models
@@ -60,9 +61,9 @@ def forecast_live(
 def possible_origins(engine: Engine, *, series: str, model: str, start: datetime, end: datetime) -> list[datetime]:
     """Return every origin in start..end (both included) that `model` has enough candles to forecast from."""
     with engine.connect() as conn:
-        closes = read_candles(conn, series=series, until=end)["close_time"]
+        closes = read_candles(conn, series=series)["close_time"]
     first = forecaster(model).min_candles - 1
-    return [instant.to_pydatetime() for instant in closes.iloc[first:] if instant >= start]
+    return [instant.to_pydatetime() for instant in closes.iloc[first:] if start <= instant <= end]
 
 
 def backfill(
@@ -84,11 +85,12 @@ def backfill(
     """
     with engine.connect() as conn:
         missing = missing_origins(conn, series=series, model=model, kind=Kind.BACKFILL, origins=origins)
-        candles = read_candles(conn, series=series)
+        history = read_history(conn, series=series)
     if not missing:
         return Backfilled(series, model, len(origins), 0)
     family = forecaster(model)
-    first_close = candles["close_time"].iloc[min(family.min_candles, len(candles)) - 1].to_pydatetime()
+    closes = history.known_at()["close_time"]
+    first_close = closes.iloc[min(family.min_candles, len(closes)) - 1].to_pydatetime()
     quarters = {start: group for start, group in by_quarter(missing).items() if start >= first_close}
     if not family.learns:
         quarters = by_quarter(missing)
@@ -106,7 +108,12 @@ def backfill(
     for done, (start, group) in enumerate(quarters.items()):
         progress(done, len(quarters), f"forecasting the quarter from {start:%Y-%m-%d}")
         version, trained = versions[start]
-        forecasts = family.forecast(trained, candles, group, horizon)
+        # Each origin sees the candles as they were known then; origins between two revisions share a view.
+        forecasts = [
+            made
+            for candles, some in _by_view(history, group)
+            for made in family.forecast(trained, candles, some, horizon)
+        ]
         with engine.begin() as conn:
             stored += insert_forecasts(
                 conn,
@@ -119,6 +126,14 @@ def backfill(
                 flow_run=flow_run,
             )
     return Backfilled(series, model, len(origins), stored)
+
+
+def _by_view(history: CandleHistory, origins: Sequence[datetime]) -> list[tuple[CandleFrame, list[datetime]]]:
+    grouped: dict[int, tuple[CandleFrame, list[datetime]]] = {}
+    for origin in origins:
+        view = history.known_at(origin)
+        grouped.setdefault(id(view), (view, []))[1].append(origin)
+    return list(grouped.values())
 
 
 @task(name="forecast", task_run_name="forecast-{series}", cache_policy=NO_CACHE)

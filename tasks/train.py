@@ -13,7 +13,7 @@ from models.code_version import code_version
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.schedule import Mode, due_mode
 from storage import artifacts, registry
-from storage.candles import latest_close_time, read_candles
+from storage.candles import latest_close_time, read_history
 from tasks.progress import reported_progress
 
 
@@ -79,7 +79,7 @@ def trained_models(
     family = forecaster(model)
     wanted: list[datetime | None] = list(cutoffs) if family.learns else [None]
     with engine.connect() as conn:
-        candles = read_candles(conn, series=series)
+        history = read_history(conn, series=series)
         ids = {
             cutoff: registry.find_version(
                 conn, series=series, model=model, purpose=purpose, cutoff=cutoff, seed=seed, init_from=init_from
@@ -88,9 +88,14 @@ def trained_models(
         }
         start = load_trained(conn, version=init_from) if init_from is not None else None
     missing = [cutoff for cutoff, version in ids.items() if version is None]
-    fitted = family.train(
-        [TrainRequest(candles, cutoff or now, seed=seed, init_from=start) for cutoff in missing], progress
-    )
+    # A model that replays the past learns from candles as they were known then.
+    requests = [
+        TrainRequest(
+            history.known_at(cutoff if purpose == "backfill" else None), cutoff or now, seed=seed, init_from=start
+        )
+        for cutoff in missing
+    ]
+    fitted = family.train(requests, progress) if requests else []
     for cutoff, trained in zip(missing, fitted, strict=True):
         weights = artifacts.pack(trained.weights) if trained.weights else None
         with engine.begin() as conn:

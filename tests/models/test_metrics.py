@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from models.forecasts import QUANTILE_LEVELS
-from models.metrics import covered, crps, diebold_mariano, level_weights, pinball, pit
+from models.metrics import covered, crps, diebold_mariano, level_weights, pinball, pit, student_t_p_value
 
 LEVELS = np.array(QUANTILE_LEVELS)
 numbers = st.floats(-1e3, 1e3, allow_nan=False)
@@ -98,3 +98,12 @@ def test_diebold_mariano_of_equal_losses_is_no_evidence() -> None:
 def test_diebold_mariano_needs_some_origins() -> None:
     with pytest.raises(ValueError, match="at least 10 origins, got 9"):
         diebold_mariano(np.ones(9), np.ones(9), step=1)
+
+
+@pytest.mark.parametrize("freedom", [9, 29, 364])
+@pytest.mark.parametrize("statistic", [0.0, 0.3, -1.0, 2.0, -3.5])
+def test_p_values_are_those_of_students_t(statistic, freedom):
+    from scipy.stats import t
+
+    exact = 2 * t.sf(abs(statistic), freedom)
+    assert student_t_p_value(statistic, freedom) == pytest.approx(exact, rel=0.02)

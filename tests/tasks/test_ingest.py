@@ -9,7 +9,7 @@ from cdd_server import CddServer, Reply
 from sqlalchemy import Engine, text
 
 from models.candles import UnknownSeries
-from storage.candles import read_candle_rows, read_candles, revision_times
+from storage.candles import read_candle_rows, read_candles, read_history
 from storage.cdd import CddClient
 from storage.engine import open_database
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
@@ -120,10 +120,12 @@ def test_a_changed_candle_is_a_revision_and_the_past_can_still_be_asked(
         assert (then[3].close, now[3].close) == (103, 104)
         assert len(then) == 19
         assert len(now) == 20
-        assert revision_times(conn, series=SERIES) == [NOW + 10 * DAY]
-        frames = [read_candles(conn, series=SERIES, known_at=at) for at in (NOW + DAY, NOW + 11 * DAY)]
-        assert [frame["close"].iloc[3] for frame in frames] == [103, 104]
-        assert len(frames[0]) == 20
+        history = read_history(conn, series=SERIES)
+        frames = [history.known_at(at) for at in (START, NOW + 10 * DAY - timedelta(seconds=1), NOW + 10 * DAY, None)]
+        assert [frame["close"].iloc[3] for frame in frames] == [103, 103, 104, 104]
+        # What was fetched only later is seen as it came first.
+        assert [len(frame) for frame in frames] == [20] * 4
+        assert frames[0] is frames[1]
         assert [f.count for f in read_findings(conn, series=SERIES) if f.code == "revision"] == [1]
 
 

@@ -1,0 +1,66 @@
+"""How good the forecasts were, and whether that could be luck."""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from models.forecasts import BASELINE, Kind
+from storage.scores import SkillRow, read_origin_scores, read_skill
+
+LEAST_ORIGINS = 10
+
+
+class Judged(NamedTuple):
+    """A model's mean scores at one step beside naive's, and what sets them apart.
+
+    `skill` is 1 - crps / naive_crps, above zero better than naive; `p_value` is two-sided, for the CRPS of both being
+    equal (Diebold-Mariano with overlapping steps accounted for); None for naive itself and below 10 shared origins.
+    """
+
+    series: str
+    model: str
+    kind: str
+    step: int
+    n: int
+    mae: float
+    crps: float
+    coverage50: float
+    coverage80: float
+    coverage95: float
+    naive_mae: float
+    naive_crps: float
+    skill: float | None
+    p_value: float | None
+
+
+def judged_skill(
+    conn: Connection, *, series: str | None = None, start: datetime | None = None, end: datetime | None = None
+) -> list[Judged]:
+    """Return every model's scores by series, kind, model and step, each tested against naive on shared origins."""
+    rows = read_skill(conn, series=series, start=start, end=end)
+    losses: dict[tuple[str, str, str], dict[int, dict[datetime, float]]] = {}
+
+    def by_step(name: str, model: str, kind: str) -> dict[int, dict[datetime, float]]:
+        if (name, model, kind) not in losses:
+            found: dict[int, dict[datetime, float]] = defaultdict(dict)
+            for score in read_origin_scores(conn, series=name, model=model, kind=Kind(kind), start=start, end=end):
+                found[score.step][score.origin] = score.crps
+            losses[name, model, kind] = found
+        return losses[name, model, kind]
+
+    def judged(row: SkillRow) -> Judged:
+        skill = 1 - row.crps / row.naive_crps if row.naive_crps else None
+        p_value = None
+        if row.model != BASELINE and row.n >= LEAST_ORIGINS:
+            from models.metrics import diebold_mariano
+
+            ours, theirs = (by_step(row.series, model, row.kind)[row.step] for model in (row.model, BASELINE))
+            shared = sorted(ours.keys() & theirs.keys())
+            p_value = diebold_mariano(
+                [ours[origin] for origin in shared], [theirs[origin] for origin in shared], step=row.step
+            ).p_value
+        return Judged(*row, skill=skill, p_value=p_value)
+
+    return [judged(row) for row in rows]
