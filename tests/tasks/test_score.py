@@ -1,0 +1,178 @@
+"""Scores and the gate: by hand, once a truth, and no model judged on what it has seen."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scoringrules
+from markets import NOW, ingest, ingest_walk
+from sqlalchemy import Engine, text
+
+from models.forecasts import QUANTILE_LEVELS
+from models.schedule import Mode
+from storage import registry
+from storage.engine import open_database
+from storage.scores import Matured
+from tasks.forecast import backfill, possible_origins
+from tasks.score import ensure_champion, gate, score_matured, scored
+from tasks.train import baseline_version, plan_training, trained_models
+
+SERIES = "Bitstamp_BTCUSD_d"
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+def fill(engine: Engine, model: str, start: datetime, end: datetime) -> None:
+    origins = possible_origins(engine, series=SERIES, model=model, start=start, end=end)
+    backfill(engine, series=SERIES, model=model, origins=origins, horizon=7, seed=0, now=NOW)
+
+
+def test_a_score_is_what_the_formulas_say() -> None:
+    values = tuple(100 * np.exp(0.02 * (level - 0.5)) for level in QUANTILE_LEVELS)
+    (score,) = scored([Matured(1, 1, NOW, 100.9, values)])
+    assert score.absolute_error == pytest.approx(0.9)
+    y, q = np.log(100.9), np.log(values)
+    levels = np.array(QUANTILE_LEVELS)
+    edges = np.concatenate([[0], (levels[1:] + levels[:-1]) / 2, [1]])
+    losses = [float(scoringrules.quantile_score(y, value, level)) for value, level in zip(q, levels, strict=True)]
+    assert score.crps == pytest.approx(2 * float(np.sum(np.diff(edges) * losses)))
+    assert (score.covered50, score.covered80, score.covered95) == (False, False, True)
+    assert score.pit == pytest.approx(0.5 + np.log(1.009) / 0.02, abs=1e-6)
+
+
+def test_every_matured_step_is_scored_once_and_the_rest_when_it_comes(engine: Engine, tmp_path: Path) -> None:
+    from synthetic import random_walk
+
+    candles = random_walk(420, seed=1)
+    ingest(engine, tmp_path, SERIES, candles.iloc[:400])
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    fill(engine, "naive", closes[390], closes[399])
+    expected = sum(min(7, 399 - row) for row in range(390, 400))
+    assert score_matured(engine, series=SERIES, now=NOW) == expected
+    assert score_matured(engine, series=SERIES, now=NOW) == 0
+    ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=20))
+    assert score_matured(engine, series=SERIES, now=NOW + timedelta(days=20)) == 70 - expected
+
+
+def test_a_revised_truth_is_scored_again_and_the_first_score_stays(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path, n=400)
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    fill(engine, "naive", closes[390], closes[390])
+    assert score_matured(engine, series=SERIES, now=NOW) == 7
+    changed = candles.copy()
+    changed.loc[392, "close"] *= 1.01
+    changed.loc[392, "high"] *= 1.05
+    ingest(engine, tmp_path, SERIES, changed, now=NOW + timedelta(days=1))
+    assert score_matured(engine, series=SERIES, now=NOW + timedelta(days=1)) == 1
+    with engine.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM scores")).scalar_one() == 8
+        assert conn.execute(text("SELECT count(*) FROM current_scores")).scalar_one() == 7
+        newest = conn.execute(text("SELECT actual FROM current_scores WHERE step = 2")).scalar_one()
+    assert newest == pytest.approx(changed["close"].iloc[392])
+
+
+def test_without_a_champion_the_baseline_serves(engine: Engine, tmp_path: Path) -> None:
+    ingest_walk(engine, tmp_path, n=400)
+    version = ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
+    assert ensure_champion(engine, series=SERIES, baseline="naive", now=NOW) == version
+    with engine.connect() as conn:
+        champion = registry.champion(conn, series=SERIES)
+    assert champion is not None
+    assert champion.model == "naive"
+    assert champion.cutoff is None
+
+
+def test_a_challenger_without_a_walk_forward_is_kept_back(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path, n=450)
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
+    version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
+    fill(engine, "naive", closes[400], closes[449])
+    fill(engine, "range-ewma", closes[400], closes[449])
+    score_matured(engine, series=SERIES, now=NOW)
+    decision = gate(
+        engine, series=SERIES, version=version, model="range-ewma", baseline="naive", start=closes[400], now=NOW
+    )
+    assert not decision.promote
+    assert "too few" in decision.reason
+    with engine.connect() as conn:
+        champion = registry.champion(conn, series=SERIES)
+    assert champion is not None
+    assert champion.model == "naive"
+
+
+def test_a_good_challenger_takes_over_with_its_evidence(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path, n=700)
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
+    version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
+    for model in ("naive", "range-ewma"):
+        fill(engine, model, closes[450], closes[699])
+    score_matured(engine, series=SERIES, now=NOW)
+    decision = gate(
+        engine, series=SERIES, version=version, model="range-ewma", baseline="naive", start=closes[450], now=NOW
+    )
+    assert decision.promote, decision.reason
+    assert decision.evidence["origins"] >= 240
+    with engine.connect() as conn:
+        champion = registry.champion(conn, series=SERIES)
+    assert champion is not None
+    assert champion.model_version == version
+
+
+def test_training_is_due_by_data_time(engine: Engine, tmp_path: Path) -> None:
+    from synthetic import random_walk
+
+    candles = random_walk(620, seed=1)
+    ingest(engine, tmp_path, SERIES, candles.iloc[:500])
+
+    def due(mode: Mode = Mode.AUTO) -> tuple[Mode, int | None] | None:
+        found = plan_training(engine, series=SERIES, model="lstm", mode=mode, scratch_days=91, fine_tune_days=7)
+        return None if found is None else (found.mode, found.init_from)
+
+    def train(rows: int, init_from: int | None = None) -> int:
+        cutoff = candles["close_time"].iloc[rows - 1].to_pydatetime()
+        found = trained_models(
+            engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW, init_from=init_from
+        )
+        return found[cutoff][0]
+
+    def grow(rows: int) -> None:
+        ingest(engine, tmp_path, SERIES, candles.iloc[:rows], now=NOW + timedelta(days=rows))
+
+    assert due() == (Mode.SCRATCH, None)
+    assert due(Mode.FINE_TUNE) == (Mode.SCRATCH, None)
+    scratch = train(500)
+    assert due() is None
+    grow(506)
+    assert due() is None
+    grow(507)
+    assert due() == (Mode.FINE_TUNE, scratch)
+    tuned = train(507, init_from=scratch)
+    assert due() is None
+    assert due(Mode.SCRATCH) == (Mode.SCRATCH, None)
+    grow(514)
+    assert due() == (Mode.FINE_TUNE, scratch), "fine-tuning starts from scratch weights, never from fine-tuned ones"
+    assert tuned != scratch
+    grow(591)
+    assert due() == (Mode.SCRATCH, None)
+
+
+def test_a_training_that_is_registered_is_not_done_again(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path, n=500)
+    cutoff = candles["close_time"].iloc[-1].to_pydatetime()
+    first, second = (
+        trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)[cutoff]
+        for _ in range(2)
+    )
+    assert first[0] == second[0]
+    assert all(np.array_equal(first[1].weights[name], second[1].weights[name]) for name in first[1].weights)
+    with engine.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM model_versions")).scalar_one() == 1
