@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from models.candles import SeriesName
 from models.catalog import forecaster
+from models.errors import NotEnoughCandles
 from models.forecaster import Progress, silent
 from models.forecasts import Kind
 from models.frames import CandleFrame
@@ -40,6 +41,8 @@ def forecast_live(
     with engine.connect() as conn:
         candles = read_candles(conn, series=series)
         trained = load_trained(conn, version=version)
+    if not len(candles):
+        raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
     origin: datetime = candles["close_time"].iloc[-1].to_pydatetime()
     with engine.connect() as conn:
         if not missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin]):

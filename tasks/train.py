@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from models.catalog import forecaster
 from models.code_version import code_version
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
+from models.forecasts import BASELINE
 from models.schedule import Mode, due_mode
 from storage import artifacts, registry
 from storage.candles import latest_close_time, read_history
@@ -31,14 +32,19 @@ def plan_training(
 ) -> Due | None:
     """Return the training that is due for `series`, or None; `mode` other than auto forces one.
 
-    A forced fine-tuning without scratch weights to start from becomes a scratch training.
+    A forced fine-tuning without scratch weights to start from becomes a scratch training. A model that learns nothing
+    is registered once, and the baseline is no challenger: it serves until one passes the gate.
     """
+    if model == BASELINE:
+        return None
     with engine.connect() as conn:
         latest = latest_close_time(conn, series=series)
         if latest is None:
             return None
         scratch = registry.newest_version(conn, series=series, model=model, scratch_only=True)
         newest = registry.newest_version(conn, series=series, model=model)
+    if not forecaster(model).learns:
+        return Due(Mode.SCRATCH, latest, None) if newest is None or mode is not Mode.AUTO else None
     due = mode
     if mode is Mode.AUTO:
         found = due_mode(

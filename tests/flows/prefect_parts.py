@@ -1,5 +1,6 @@
 """Starts and stops a real Prefect server and real workers, each test run with a home of its own."""
 
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -66,6 +68,16 @@ class PrefectServer:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         stop(self._process)
+
+    def flow_runs(self, flow: str) -> list[dict[str, Any]]:
+        """Return the runs of a flow that the server knows, as its API describes them."""
+        body = json.dumps({"flows": {"name": {"any_": [flow]}}}).encode()
+        request = urllib.request.Request(
+            f"{self.url}/flow_runs/filter", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+            return found
 
     def prefect(self, *arguments: str, cwd: Path = ROOT) -> str:
         """Run a `prefect` command against this server and return what it printed."""

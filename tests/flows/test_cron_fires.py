@@ -1,15 +1,11 @@
 """The pins of Prefect, FastAPI and SQLAlchemy break each other in ways `pip check` does not see: with some the
 server does not start, with some its scheduler silently creates no runs. So a schedule is watched until it fires."""
 
-import json
 import sqlite3
-import sys
 import time
 from pathlib import Path
 
 from prefect_parts import ROOT, PrefectServer, Worker
-
-sys.path  # noqa: B018
 
 
 def test_a_deployed_cron_schedule_fires_and_its_worker_stores_a_forecast(tmp_path: Path) -> None:
@@ -31,15 +27,14 @@ def test_a_deployed_cron_schedule_fires_and_its_worker_stores_a_forecast(tmp_pat
         )
         with Worker(server, "default", tmp_path / "worker.log") as worker:
             deadline = time.monotonic() + 240
-            runs = []
-            while time.monotonic() < deadline:
-                runs = json.loads(server.prefect("flow-run", "ls", "--flow-name", "daily", "--output", "json"))
-                if any(run["state_name"] == "Completed" for run in runs):
-                    break
-                time.sleep(2)
+            done = []
+            while time.monotonic() < deadline and not done:
+                time.sleep(1)
+                done = [run for run in server.flow_runs("daily") if run["state_type"] == "COMPLETED"]
             log = worker.log.read_text()
-    assert any(run["state_name"] == "Completed" for run in runs), log[-4000:]
-    assert all(run["auto_scheduled"] for run in runs)
+    assert done, log[-4000:]
+    assert done[0]["auto_scheduled"]
+    assert done[0]["expected_start_time"].endswith(":00Z")
     with sqlite3.connect(database) as conn:
         (live,) = conn.execute("SELECT count(*) FROM forecasts WHERE kind = 'live' AND model = 'naive'").fetchone()
     assert live == 1

@@ -1,0 +1,33 @@
+"""A real Prefect server for flows that run in the test's own process."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A temporary Prefect server with a home and database of its own, for the whole session."""
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    from apps.orchestration import set_prefect_defaults
+
+    set_prefect_defaults()
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=150):
+        yield
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty installation: a folder with a database and a source of its own, named in the environment."""
+    for name in [name for name in os.environ if name.startswith("CANDLECAST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CANDLECAST_DATABASE_URL", f"sqlite:///{tmp_path / 'candlecast.db'}")
+    monkeypatch.setenv("CANDLECAST_SOURCE", str(tmp_path / "source"))
+    monkeypatch.setenv("CANDLECAST_SERIES", "Bitstamp_BTCUSD_d")
+    monkeypatch.setenv("CANDLECAST_MODEL", "range-ewma")
+    return tmp_path

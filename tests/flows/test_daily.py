@@ -1,0 +1,121 @@
+"""The daily flow under a real Prefect server: a forecast every day, whatever else goes wrong."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from markets import write_csv
+from sqlalchemy import create_engine, text
+from synthetic import random_walk
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+SERIES = "Bitstamp_BTCUSD_d"
+NOW = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
+CANDLES = random_walk(620, seed=1)
+
+
+def rows(installation: Path, query: str) -> list[tuple[object, ...]]:
+    engine = create_engine(f"sqlite:///{installation / 'candlecast.db'}")
+    with engine.connect() as conn:
+        found = [tuple(row) for row in conn.execute(text(query))]
+    engine.dispose()
+    return found
+
+
+def live(installation: Path) -> list[tuple[object, ...]]:
+    return rows(installation, "SELECT model, origin FROM forecasts WHERE kind = 'live' ORDER BY origin, model")
+
+
+def test_a_day_brings_everything_and_a_second_run_nothing(
+    installation: Path,
+) -> None:
+    from flows.daily import daily
+
+    write_csv(installation / "source", SERIES, CANDLES)
+    daily(now=NOW)
+    assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
+    tables = ("candles", "downloads", "forecasts", "forecast_values", "scores", "model_versions", "promotions")
+    counts = {table: rows(installation, f"SELECT count(*) FROM {table}") for table in tables}
+    assert counts["candles"] == [(621,)]
+    assert rows(installation, "SELECT count(*) FROM scores")[0][0] > 2000  # type: ignore[operator]
+    (chart,) = (installation / "reports" / SERIES).glob("*.png")
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    daily(now=NOW + timedelta(hours=1))
+    assert {table: rows(installation, f"SELECT count(*) FROM {table}") for table in tables} == counts
+
+
+def test_the_forecast_its_picture_and_findings_are_artifacts(installation: Path) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.daily import daily
+
+    write_csv(installation / "source", "Bitstamp_LTCUSD_d", CANDLES)
+    daily(series=["Bitstamp_LTCUSD_d"], now=NOW)
+    with get_client(sync_client=True) as client:
+        keys = {artifact.key for artifact in client.read_artifacts() if artifact.key}
+    assert {f"{what}-bitstamp-ltcusd-d" for what in ("forecast", "fan", "findings")} <= keys
+
+
+def test_with_the_source_away_the_champion_still_forecasts_and_the_flow_says_so(installation: Path) -> None:
+    from flows.daily import DailyFailed, daily
+
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:600])
+    daily(now=NOW)
+    before = live(installation)
+    shutil.rmtree(installation / "source")
+    # A forecast that was never made for the newest origin is made now, from what is stored.
+    with pytest.raises(DailyFailed, match="download was not stored"):
+        daily(now=NOW + timedelta(days=1))
+    assert live(installation) == before
+
+
+def test_a_bad_training_does_not_stop_the_forecast(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.daily import DailyFailed, daily
+
+    monkeypatch.setenv("CANDLECAST_MODEL", "lstm")
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:250])
+    with pytest.raises(DailyFailed, match="lstm needs 400 closed candles .* there are 250"):
+        daily(now=NOW)
+    assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
+
+
+def test_one_series_trouble_does_not_stop_the_others(installation: Path) -> None:
+    from flows.daily import DailyFailed, daily
+
+    write_csv(installation / "source", SERIES, CANDLES)
+    with pytest.raises(DailyFailed, match="Bitstamp_NOUSD_d: the download was not stored"):
+        daily(series=["Bitstamp_NOUSD_d", SERIES], now=NOW)
+    assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
+
+
+def test_new_days_are_forecast_from_their_own_origin_and_old_ones_scored(installation: Path) -> None:
+    from flows.daily import daily
+
+    for day, n in enumerate((610, 611, 612)):
+        write_csv(installation / "source", SERIES, CANDLES.iloc[:n])
+        daily(now=NOW + timedelta(days=day))
+    origins = [origin for model, origin in live(installation) if model == "naive"]
+    assert len(set(origins)) == 3
+    scored = rows(
+        installation,
+        "SELECT f.origin, s.step FROM scores s JOIN forecasts f ON f.id = s.forecast "
+        "WHERE f.kind = 'live' AND f.model = 'naive' ORDER BY 1, 2",
+    )
+    assert [step for _, step in scored] == [1, 2, 1]
+
+
+def test_retrain_and_backfill_are_flows_of_their_own(installation: Path) -> None:
+    from flows.backfill import backfill
+    from flows.daily import daily
+    from flows.retrain import retrain
+
+    write_csv(installation / "source", SERIES, CANDLES)
+    daily(now=NOW)
+    assert retrain(SERIES, now=NOW) is None
+    start, end = (CANDLES["close_time"].iloc[row].to_pydatetime() for row in (215, 229))
+    done = backfill([SERIES], start, end, ["naive"], now=NOW)
+    assert [(report.origins, report.stored) for report in done] == [(15, 15)]
+    with pytest.raises(ValueError, match="before its start"):
+        backfill([SERIES], end, start)
