@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
+from storage.bulk import insert_columns, unix_us
 from storage.tables import candles
 
 if TYPE_CHECKING:
@@ -176,26 +177,26 @@ class CandleHistory:
 
 def read_history(conn: Connection, *, series: str) -> CandleHistory:
     """Return every revision of every closed candle of `series`."""
+    import numpy as np
     import pandas as pd
 
     from models.candles import CANDLE_COLUMNS
 
     c = candles.c
+    names = [*CANDLE_COLUMNS, "fetched_at"]
     query = (
-        select(*(c[name] for name in CANDLE_COLUMNS), c.fetched_at)
+        select(*(unix_us(c[name]) if name.endswith(("_time", "_at")) else c[name] for name in names))
         .where(c.series == series, ~c.provisional)
         .order_by(c.open_time, c.fetched_at)
     )
-    names = [*CANDLE_COLUMNS, "fetched_at"]
     columns: list[Sequence[Any]] = list(zip(*conn.execute(query).all(), strict=True)) or [()] * len(names)
-    return CandleHistory(
-        pd.DataFrame(
-            {
-                name: pd.Series(values, dtype="datetime64[us, UTC]" if name.endswith(("_time", "_at")) else "float64")
-                for name, values in zip(names, columns, strict=True)
-            }
-        )
-    )
+    frame: dict[str, Any] = {}
+    for name, values in zip(names, columns, strict=True):
+        if name.endswith(("_time", "_at")):
+            frame[name] = pd.Series(np.array(values, np.int64).view("datetime64[us]")).dt.tz_localize("UTC")
+        else:
+            frame[name] = pd.Series(np.array(values, np.float64))
+    return CandleHistory(pd.DataFrame(frame))
 
 
 def read_candles(conn: Connection, *, series: str) -> "CandleFrame":
@@ -217,42 +218,37 @@ def _newest_revisions(conn: Connection, series: str, first: int, last: int) -> _
 
     c = candles.c
     query = (
-        select(c.open_time, *(c[name] for name in VALUES), c.provisional, c.download)
+        select(unix_us(c.open_time), *(c[name] for name in VALUES), c.provisional, c.download)
         .where(c.series == series, c.open_time.between(from_unix(first), from_unix(last)))
         .order_by(c.open_time, c.fetched_at)
     )
-    newest = {row[0]: row for row in conn.execute(query)}
-    rows = list(newest.values())
+    columns = list(zip(*conn.execute(query).all(), strict=True)) or [()] * (len(VALUES) + 3)
+    opened = np.array(columns[0], dtype=np.int64) // 1_000_000
+    # Revisions of one candle follow each other; the last one is the newest.
+    newest = np.flatnonzero(np.append(opened[1:] != opened[:-1], True)) if len(opened) else np.empty(0, np.int64)
     return _Stored(
-        np.array([int(row[0].timestamp()) for row in rows], dtype=np.int64),
-        np.array([row[1:8] for row in rows], dtype=np.float64).reshape(len(rows), len(VALUES)),
-        np.array([row[8] for row in rows], dtype=bool),
-        np.array([row[9] for row in rows], dtype=np.int64),
+        opened[newest],
+        np.stack([np.array(values, dtype=np.float64) for values in columns[1 : 1 + len(VALUES)]], axis=1)[newest],
+        np.array(columns[-2], dtype=bool)[newest],
+        np.array(columns[-1], dtype=np.int64)[newest],
     )
 
 
 def _insert(conn: Connection, series: str, chunk: "Chunk", fetched_at: datetime, download: int) -> None:
-    if not len(chunk):
-        return
     from models.candles import SeriesName
-    from models.times import from_unix
 
     length = int(SeriesName.parse(series).interval.length.total_seconds())
-    rows: Sequence[dict[str, Any]] = [
+    insert_columns(
+        conn,
+        candles,
         {
             "series": series,
-            "open_time": from_unix(opened),
-            "close_time": from_unix(opened + length),
+            "open_time": chunk.open_time,
+            "close_time": chunk.open_time + length,
             "fetched_at": fetched_at,
-            **dict(zip(VALUES, (None if v != v else v for v in values), strict=True)),
-            "provisional": provisional,
+            **{name: getattr(chunk, name) for name in VALUES if name != "trades"},
+            "trades": chunk.trades,
+            "provisional": chunk.provisional,
             "download": download,
-        }
-        for opened, provisional, *values in zip(
-            chunk.open_time.tolist(),
-            chunk.provisional.tolist(),
-            *(getattr(chunk, name).tolist() for name in VALUES),
-            strict=True,
-        )
-    ]
-    conn.execute(insert(candles), rows)
+        },
+    )

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import BinaryIO
+from itertools import chain
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 from models.candles import Interval, SeriesName
 from storage.errors import CddFormatChanged, CddRefused
 
-CHUNK_ROWS = 100_000
+# About forty thousand rows.
+BLOCK_CHARACTERS = 4_000_000
 HEADER_WITHIN_LINES = 30
 MAX_LINE_CHARACTERS = 10_000
 # Prices are binary floats: a high this much (relatively) below a close is noise, not a violation.
@@ -61,31 +63,25 @@ class Chunk:
     trades: Floats
     line_number: Ints
     provisional: NDArray[np.bool_]
-    raw: list[str]
+    raw: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.open_time)
 
     def take(self, rows: "Ints | NDArray[np.bool_]") -> "Chunk":
         """Return the chunk of the chosen rows."""
-        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        return Chunk(
-            **{name: getattr(self, name)[chosen] for name in _ARRAYS},
-            raw=[self.raw[i] for i in chosen],
-        )
+        return Chunk(**{name: getattr(self, name)[rows] for name in _ARRAYS})
 
 
 _ARRAYS = (
     "open_time", "open", "high", "low", "close", "volume_base", "volume_quote", "trades", "line_number", "provisional",
+    "raw",
 )  # fmt: skip
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
     """Return several chunks as one."""
-    return Chunk(
-        **{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _ARRAYS},
-        raw=[text for chunk in chunks for text in chunk.raw],
-    )
+    return Chunk(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _ARRAYS})
 
 
 @dataclass
@@ -106,17 +102,17 @@ class CddFile:
     set_aside: list[SetAside] = field(default_factory=list)
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the file's candles, at most CHUNK_ROWS at a time (a daily file at once).
+        """Yield the file's candles, some ten thousand at a time (a daily file at once).
 
         Raises CddRefused for something that is not text or not CSV, CddFormatChanged for CSV whose columns cannot
         be made out or that holds another pair.
         """
-        lines = _lines(self.stream)
-        layout = self._find_header(lines)
+        blocks = _line_blocks(self.stream)
+        layout, rest = self._find_header(blocks)
         newest: Chunk | None = None
         daily: list[Chunk] = []
-        for raw_rows in _batches(lines, layout, CHUNK_ROWS):
-            chunk = self._read(raw_rows, layout)
+        for first_line, lines in chain([rest], blocks):
+            chunk = self._read(first_line, lines, layout)
             if len(chunk) == 0:
                 continue
             # The newest candle is held back: whether it had closed is known only at the end of the file.
@@ -142,9 +138,12 @@ class CddFile:
 
     # --- the head of the file --------------------------------------------------------------------------------
 
-    def _find_header(self, lines: "Iterator[tuple[int, str]]") -> "_Layout":
+    def _find_header(self, blocks: "Iterator[tuple[int, list[str]]]") -> "tuple[_Layout, tuple[int, list[str]]]":
+        """Return the layout, and the lines after the header that have been read with it."""
         seen: list[str] = []
-        for number, line in lines:
+        # A header stands within the first block unless the file is a few lines long.
+        first_line, lines = next(blocks, (1, []))
+        for number, line in enumerate(lines[:HEADER_WITHIN_LINES], first_line):
             text = line.strip().strip("\ufeff")
             if number == 1 and re.match(r"<(!doctype|html|\?xml|head|body)", text, re.IGNORECASE):
                 raise CddRefused(f"{self.series}: expected a CSV file, got HTML that begins {text[:60]!r}")
@@ -152,11 +151,9 @@ class CddFile:
             if layout is not None:
                 self.banner = " ".join(seen)
                 self.file_time = self.file_time or _banner_time(self.banner)
-                return layout
+                return layout, (number + 1, lines[number:])
             if text.strip(",; \t"):
                 seen.append(text)
-            if number >= HEADER_WITHIN_LINES:
-                break
         if not seen:
             raise CddRefused(f"{self.series}: the file is empty")
         raise CddFormatChanged(
@@ -169,18 +166,27 @@ class CddFile:
     def _reject(self, line_number: int, raw: str, reason: str) -> None:
         self.set_aside.append(SetAside(int(line_number), raw[:RAW_TEXT_KEPT], reason))
 
-    def _read(self, rows: "list[tuple[int, str, list[str]]]", layout: "_Layout") -> Chunk:
-        self.rows_in += len(rows)
-        whole = []
-        for number, raw, cells in rows:
-            if len(cells) <= layout.last_needed:
-                self._reject(number, raw, f"expected at least {layout.last_needed + 1} cells, got {len(cells)}")
-            else:
-                whole.append((number, raw, cells))
-        columns = list(
-            zip(*(cells[: layout.width] + [""] * (layout.width - len(cells)) for *_, cells in whole), strict=True)
-        )
-        n = len(whole)
+    def _read(self, first_line: int, lines: list[str], layout: "_Layout") -> Chunk:
+        blank = f"{layout.delimiter} \t\r"
+        numbered = [
+            (number, line)
+            for number, line in enumerate(lines, first_line)
+            # A header may be repeated where files were joined.
+            if line[:1].isdigit() or (line.strip(blank) and line.strip().casefold() != layout.text)
+        ]
+        self.rows_in += len(numbered)
+        cells = _cells([line for _, line in numbered], layout)
+        if any(len(row) <= layout.last_needed for row in cells.ragged):
+            kept = []
+            for (number, line), row in zip(numbered, cells.ragged, strict=True):
+                if len(row) <= layout.last_needed:
+                    self._reject(number, line, f"expected at least {layout.last_needed + 1} cells, got {len(row)}")
+                else:
+                    kept.append((number, line))
+            numbered = kept
+            cells = _cells([line for _, line in numbered], layout)
+        columns = cells.columns
+        n = len(numbered)
 
         def column(place: int | None) -> Sequence[str]:
             return columns[place] if place is not None and n else [""] * n
@@ -193,9 +199,9 @@ class CddFile:
             volume_base=first.value,
             volume_quote=second.value,
             trades=_numbers(column(layout.trades)).value,
-            line_number=np.array([number for number, *_ in whole], dtype=np.int64),
+            line_number=np.array([number for number, _ in numbered], dtype=np.int64),
             provisional=np.zeros(n, dtype=np.bool_),
-            raw=[raw for _, raw, _ in whole],
+            raw=np.array([line for _, line in numbered], dtype=object),
         )
         return self._checked(chunk, layout, column(layout.symbol), first.garbled | second.garbled)
 
@@ -326,22 +332,30 @@ _LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 # --- lines and numbers -------------------------------------------------------------------------------------------
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+def _line_blocks(stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+    """Yield the file's lines without their ends, a block at a time, each with its first line's number."""
     head = stream.read(4)
     stream.seek(0)
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline=None)
+    number, rest = 1, ""
     try:
-        number = 0
-        while line := text.readline(MAX_LINE_CHARACTERS):
-            number += 1
-            if len(line) == MAX_LINE_CHARACTERS and not line.endswith("\n"):
+        while block := text.read(BLOCK_CHARACTERS):
+            if "\0" in block:
+                raise CddRefused(f"a zero byte stands after line {number}: this is no text file")
+            lines = (rest + block).split("\n")
+            longest = max(map(len, lines))
+            if longest > MAX_LINE_CHARACTERS:
                 raise CddRefused(
-                    f"line {number} is longer than {MAX_LINE_CHARACTERS} characters: this is no CSV of candles"
+                    f"a line after line {number} is {longest} characters long or more, at most {MAX_LINE_CHARACTERS} "
+                    f"are expected: this is no CSV of candles"
                 )
-            if "\0" in line:
-                raise CddRefused(f"line {number} holds a zero byte: this is no text file")
-            yield number, line
+            # A block that is not full is the last one, and its last line needs no end.
+            rest = lines.pop() if len(block) == BLOCK_CHARACTERS or not lines[-1] else ""
+            yield number, lines
+            number += len(lines)
+        if rest:
+            yield number, [rest]
     except UnicodeError as error:
         raise CddRefused(f"the file is no text: {error}") from None
     finally:
@@ -350,22 +364,28 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
             text.detach()
 
 
-def _batches(
-    lines: Iterator[tuple[int, str]], layout: "_Layout", size: int
-) -> "Iterator[list[tuple[int, str, list[str]]]]":
-    batch: list[tuple[int, str, list[str]]] = []
-    blank = f"{layout.delimiter} \t\r\n"
-    for number, line in lines:
-        raw = line.rstrip("\r\n")
-        if not raw.strip(blank) or raw.strip().casefold() == layout.text:
-            continue
-        cells = next(csv.reader([raw], delimiter=layout.delimiter)) if '"' in raw else raw.split(layout.delimiter)
-        batch.append((number, raw, cells))
-        if len(batch) >= size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+class _Cells(NamedTuple):
+    columns: Sequence[Sequence[str]]
+    """One sequence a column of the layout, all of equal length."""
+    ragged: Sequence[Sequence[str]]
+    """The rows, where they are not all of one length; then columns are padded."""
+
+
+def _cells(lines: list[str], layout: "_Layout") -> _Cells:
+    """Return the cells of data lines by column."""
+    delimiter, width = layout.delimiter, layout.width
+    if not lines:
+        return _Cells([()] * width, [])
+    text = "\n".join(lines)
+    counts = {line.count(delimiter) for line in lines}
+    if len(counts) == 1 and '"' not in text and (found := counts.pop() + 1) > layout.last_needed:
+        # All rows alike: one split of the whole block, and every column is a stride of it.
+        flat = text.replace("\n", delimiter).split(delimiter)
+        columns: list[Sequence[str]] = [flat[place::found] for place in range(min(found, width))]
+        return _Cells(columns + [[""] * len(lines)] * (width - len(columns)), [])
+    rows = [next(csv.reader([line], delimiter=delimiter)) if '"' in line else line.split(delimiter) for line in lines]
+    padded = [row[:width] + [""] * (width - len(row)) for row in rows]
+    return _Cells(list(zip(*padded, strict=True)), rows)
 
 
 @dataclass(frozen=True)
@@ -379,8 +399,10 @@ _UNKNOWN = {"", "null", "nan", "none", "n/a", "na", "-"}
 
 def _numbers(texts: Sequence[str]) -> _Numbers:
     try:
-        values = np.array(texts, dtype=np.float64)
-        return _Numbers(values, np.isinf(values))
+        # Python alone takes 1_000 for a number.
+        if "_" not in "".join(texts):
+            values = np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
+            return _Numbers(values, np.isinf(values))
     except ValueError:
         pass
     values = np.empty(len(texts))

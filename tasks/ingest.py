@@ -11,14 +11,14 @@ from prefect.client.schemas.objects import State, TaskRun
 from sqlalchemy import Connection, Engine
 
 from models.candles import Finding, SeriesName, Severity
-from models.checks import check_candles
 from models.times import from_unix
 from storage import downloads
-from storage.candles import StoreCounts, closed_count, newest_fetch, read_candles, store_candles
+from storage.candles import StoreCounts, closed_count, newest_fetch, store_candles
 from storage.cdd import CddClient, Fetched
 from storage.cdd_csv import CddFile
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import record_findings
+from storage.health import check_candles
 from storage.series import ensure_series, series_names
 
 # A file is held for a person when it lacks, or moves by more than 1 %, more than this share of the stored candles.
@@ -137,7 +137,7 @@ def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, 
     downloads.complete_download(conn, download=download, file_time=file.file_time, rows=rows)
     seen = [
         *_file_findings(file, counts),
-        *check_candles(read_candles(conn, series=series), name.interval),
+        *check_candles(conn, series=series, interval=name.interval),
     ]
     record_findings(conn, series=series, seen=seen, now=now, download=download)
     return IngestReport(series, "stored", largest_revision=counts.largest_move, findings=len(seen), **rows)
