@@ -37,7 +37,7 @@ Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write to th
 
 
 # The commands that only read: they import neither Prefect nor TensorFlow and answer in half a second.
-READING = ("forecasts", "candles", "skill", "models", "series")
+READING = ("forecasts", "candles", "skill", "models", "series", "findings")
 
 
 class WrongUse(typer.BadParameter):
@@ -240,14 +240,69 @@ def list_models(
 
 
 @app.command("series")
-def list_stored_series(form: FormatOption = Format.TABLE, output: Output = None, json: Json = False) -> None:
-    """Stored series and how far their candles reach."""
+def list_series(
+    available: Annotated[
+        str | None,
+        typer.Option("--available", metavar="EXCHANGE", help="What CDD has of an exchange, such as Bitstamp."),
+    ] = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Stored series and how far their candles reach; with --available, the series that CDD's listing names."""
+    configured = settings()
+    if available is not None:
+        from storage.cdd_listing import available_series
+
+        listed = available_series(
+            available,
+            api=configured.cdd_api,
+            token=configured.cdd_token.get_secret_value() or None,
+            ca_bundle=configured.ca_bundle,
+        )
+        named: list[dict[str, object]] = [
+            {"name": str(s), "exchange": s.exchange, "pair": s.pair, "interval": s.interval.value} for s in listed
+        ]
+        _emit(("name", "exchange", "pair", "interval"), named, form, json, output)
+        return
     from storage.engine import open_for_reading
     from storage.series import series_summary
 
-    with open_for_reading(settings().database_url).connect() as conn:
+    with open_for_reading(configured.database_url).connect() as conn:
         rows = series_summary(conn)
     columns = ("name", "exchange", "pair", "interval", "candles", "first_open", "last_close")
+    _emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+
+
+@app.command("findings")
+def list_findings(
+    series: OptionalSeries = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Also what later checks no longer saw.")] = False,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """What is odd about the stored data, how much it matters and what to do about it."""
+    from storage.engine import open_for_reading
+    from storage.findings import read_findings
+    from storage.series import require_series
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        if series is not None:
+            require_series(conn, name=series)
+        rows = read_findings(conn, series=series, resolved=resolved)
+    columns = (
+        "series",
+        "severity",
+        "code",
+        "count",
+        "first_time",
+        "last_time",
+        "message",
+        "remedy",
+        "found_at",
+        "resolved_at",
+    )
     _emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
 
 

@@ -42,11 +42,17 @@ class Settings(BaseSettings):
     train_timeout_s: float = Field(
         3600, gt=0, description="Seconds the daily flow waits for that deployment before it goes on without."
     )
+    fetch_interval_s: float = Field(
+        0.5, ge=0, description="Seconds between the starts of two requests to one host from one process."
+    )
     fetch_timeout_s: float = Field(60, gt=0, description="Seconds one download may take in all.")
     max_download_bytes: int = Field(
         1_000_000_000, gt=0, description="Bytes of one file, uncompressed, beyond which it is refused."
     )
     ca_bundle: Path | None = Field(None, description="File of CA certificates to trust instead of the usual ones.")
+    cdd_api: str = Field(
+        "https://api.cryptodatadownload.com/v1/", description="Where CDD lists its series: an http(s) base URL."
+    )
     cdd_token: SecretStr = Field(SecretStr(""), description="Token for CDD's listing of available series, if any.")
     api_token: SecretStr = Field(
         SecretStr(""), description="Token readers of the HTTP API must send; empty serves loopback only."

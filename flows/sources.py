@@ -12,5 +12,6 @@ def cdd_client(settings: Settings, *, tries: int = TRIES) -> CddClient:
         max_bytes=settings.max_download_bytes,
         ca_bundle=settings.ca_bundle,
         tries=tries,
+        interval_s=settings.fetch_interval_s,
         token=settings.cdd_token.get_secret_value() or None,
     )

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Table
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Integer, Table
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from storage.errors import DatabaseUnusable
 from storage.times import UtcDateTime
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def insert_columns(
     lists: dict[str, list[Any]] = {}
     for name, values in columns.items():
         if isinstance(values, np.ndarray):
-            lists[name] = _instants(values) if _is_instant(table.c[name]) else _plain(values)
+            lists[name] = _listed(values, table.c[name])
     rows = len(next(iter(lists.values())))
     if not rows:
         return
@@ -69,15 +70,27 @@ def insert_columns(
         marks = ", ".join("?" * len(names))
         conn.exec_driver_sql(f"INSERT INTO {table.name} ({quoted}) VALUES ({marks})", records)  # noqa: S608 - our names
         return
+    import psycopg
+
     driver = conn.connection.driver_connection
     assert driver is not None
-    with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({quoted}) FROM STDIN") as copy:
-        for record in records:
-            copy.write_row(record)
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({quoted}) FROM STDIN") as copy:
+            for record in records:
+                copy.write_row(record)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnusable(f"the database did not take the rows of {table.name}: {error}") from error
 
 
-def _is_instant(column: Column[Any]) -> bool:
-    return isinstance(column.type, UtcDateTime)
+def _listed(values: "np.ndarray", column: Column[Any]) -> list[Any]:
+    if isinstance(column.type, UtcDateTime):
+        return _instants(values)
+    plain: list[Any] = values.tolist()
+    if values.dtype.kind != "f":
+        return plain
+    if isinstance(column.type, Integer):
+        return [None if value != value else int(value) for value in plain]
+    return [None if value != value else value for value in plain] if (values != values).any() else plain
 
 
 def _instants(seconds: "np.ndarray") -> list[str]:
@@ -91,10 +104,3 @@ def _written(moment: datetime, *, precise: bool) -> str:
     # PostgreSQL reads it in the session's time zone, which is UTC (storage.engine).
     moment = moment.astimezone(UTC)
     return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if precise else f"{moment:%Y-%m-%d %H:%M:%S}"
-
-
-def _plain(values: "np.ndarray") -> list[Any]:
-    plain: list[Any] = values.tolist()
-    if values.dtype.kind == "f" and (values != values).any():
-        return [None if value != value else value for value in plain]
-    return plain

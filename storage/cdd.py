@@ -22,6 +22,7 @@ import urllib3
 
 from models.candles import SeriesName
 from storage.errors import CddNotFound, CddRefused, CddUnavailable
+from storage.politeness import polite
 
 IN_MEMORY_BYTES = 16_000_000
 READ_BYTES = 256 * 1024
@@ -60,8 +61,9 @@ class CddClient:
 
     Over HTTP, certificates are always verified (`ca_bundle` replaces the trusted ones), a download has `timeout_s`
     in all and at most `max_bytes` uncompressed, redirects stay on the host, and what can heal is retried with
-    exponential backoff and jitter: 5xx, 429 (after its Retry-After) and broken connections, never 404. Proxies are
-    taken from the usual environment variables.
+    exponential backoff and jitter: 5xx, 429 (after its Retry-After) and broken connections, never 404. Requests to one
+    host from this process start at least `interval_s` apart, at most two at a time. Proxies are taken from the usual
+    environment variables.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class CddClient:
         ca_bundle: Path | None = None,
         token: str | None = None,
         tries: int = TRIES,
+        interval_s: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._web = source.casefold().startswith(("http://", "https://"))
@@ -86,6 +89,7 @@ class CddClient:
         self._ca_bundle = ca_bundle
         self._token = token
         self._tries = tries
+        self._interval_s = interval_s
         self._sleep = sleep
 
     def fetch(self, series: SeriesName, *, etag: str | None = None, last_modified: str | None = None) -> Fetched:
@@ -157,8 +161,7 @@ class CddClient:
                 f"candlecast/{version('candlecast')} (self-hosted forecasts; python-requests/{requests.__version__})"
             )
             try:
-                answer = self._answer(session, url, conditions)
-                with answer:
+                with polite(urlsplit(url).netloc, self._interval_s), self._answer(session, url, conditions) as answer:
                     return self._received(answer, series, deadline)
             except requests.exceptions.SSLError as error:
                 raise CddRefused(f"{_public(url)}: the certificate is not trusted: {_reason(error)}") from None

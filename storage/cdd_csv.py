@@ -533,8 +533,11 @@ class _Layout:
             with np.errstate(invalid="ignore"):
                 # 1e11 s lies in the year 5138 and 1e11 ms in 1973: sizes tell the units apart.
                 scale = np.select([stamps < 1e11, stamps < 1e14, stamps < 1e17], [1.0, 1e3, 1e6], 1e9)
-                usable = np.isfinite(stamps) & (stamps >= 0) & (stamps < 1e20)
-            result[usable] = (stamps[usable] // scale[usable]).astype(np.int64)
+                found = stamps // scale
+                # What is no plausible time is left to the date column, if there is one.
+                usable = (found >= _EARLIEST) & (found <= _LATEST) | np.isfinite(stamps) & (self.date is None)
+                usable &= np.abs(found) < 1e15
+            result[usable] = found[usable].astype(np.int64)
         if self.date is not None:
             missing = np.flatnonzero(result == _NO_TIME)
             if len(missing):
@@ -552,6 +555,11 @@ class _Layout:
         return np.array([_date(text, day_first=self._day_first) for text in texts], dtype=np.int64)
 
 
+# None is ISO 8601 (20191017 too); the others were seen in re-saved files, or are what spreadsheets make of dates.
+_FORMS = (
+    None, "%Y-%m-%d %H:%M", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %H:%M:%S UTC", "%d-%b-%Y",
+    "%d-%b-%y", "%d %b %Y", "%b %d, %Y", "%d-%b-%Y %H:%M", "%d-%b-%Y %H:%M:%S", "%d %B %Y", "%B %d, %Y",
+)  # fmt: skip
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?")
 _SIX_DIGITS = re.compile(r"\d{6,}(\.\d*)?")
 _SLASHED = re.compile(r"(\d{1,4})[/.](\d{1,2})[/.](\d{1,4})(?:[ T]+(.*))?")
@@ -576,7 +584,7 @@ def _date(text: str, *, day_first: bool) -> int:
     if clock_hour is not None:
         hour = int(clock_hour[2]) % 12 + (12 if clock_hour[3] in "Pp" else 0)
         text = f"{clock_hour[1]} {hour:02}:00:00"
-    for form in (None, "%Y-%m-%d %H:%M", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %H:%M:%S UTC"):
+    for form in _FORMS:
         try:
             moment = datetime.fromisoformat(text) if form is None else datetime.strptime(text, form)  # noqa: DTZ007
         except ValueError:

@@ -1,6 +1,6 @@
 """What is odd about the data: kept open while checks still see it, closed when they no longer do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -27,11 +27,18 @@ class FindingRow:
 
 
 def record_findings(
-    conn: Connection, *, series: str, seen: Sequence[Finding], now: datetime, download: int | None = None
+    conn: Connection,
+    *,
+    series: str,
+    seen: Sequence[Finding],
+    now: datetime,
+    download: int | None = None,
+    codes: Collection[str] | None = None,
 ) -> int:
     """Store what a check of the whole series has seen; returns how many findings are new.
 
-    A finding that is open already is left as it is; an open one that is no longer seen is marked resolved.
+    A finding that is open already is left as it is; an open one that is no longer seen is marked resolved. With `codes`
+    the check looked for those only, and says nothing of others.
     """
     c = findings.c
     open_rows = {
@@ -41,6 +48,7 @@ def record_findings(
                 c.series == series, c.resolved_at.is_(None)
             )
         )
+        if codes is None or row.code in codes
     }
     seen_keys = {(f.code, f.message, f.first_time, f.last_time): f for f in seen}
     gone = [number for key, number in open_rows.items() if key not in seen_keys]

@@ -1,8 +1,12 @@
-"""What the stored candles of a series look like as a whole: gaps and days without a trade, found by the database."""
+"""What the stored candles of a series look like as a whole, found by the database; nothing is changed or filled."""
+
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Float, Text, column, func, select, table
 
-from models.candles import Finding, Interval, Severity
+from models.candles import Finding, Interval, SeriesName, Severity
+from storage.candles import latest_close_time
+from storage.series import series_names
 from storage.tables import candles
 from storage.times import UtcDateTime
 
@@ -12,16 +16,46 @@ _current = table(
     column("open_time", UtcDateTime()),
     column("high", Float),
     column("low", Float),
+    column("close", Float),
     column("volume_base", Float),
 )
 
 
-def check_candles(conn: Connection, *, series: str, interval: Interval) -> list[Finding]:
-    """Return what is odd about the closed candles of `series`: gaps and candles without any trade.
+# A close this far from another source's close of the same candle and pair is worth a look.
+OUTLIER_SHARE = 0.05
+# Quote currencies that are worth the same but for a scare.
+_DOLLARS = {"USD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "FDUSD", "DAI", "PAX"}
 
-    Nothing is changed, nothing is filled.
+
+def check_candles(conn: Connection, *, series: str, interval: Interval) -> list[Finding]:
+    """Return what is odd about the closed candles of `series`.
+
+    Gaps, candles without any trade, and closes far from those another stored source has of the same pair (not for
+    minutes: there are too many of them to compare every day).
     """
-    return [*_gaps(conn, series, interval), *_without_volume(conn, series)]
+    found = [*_gaps(conn, series, interval), *_without_volume(conn, series)]
+    return found if interval is Interval.MINUTE else [*found, *_outliers(conn, series)]
+
+
+def check_age(conn: Connection, *, series: str, interval: Interval, now: datetime) -> list[Finding]:
+    """Return a finding when the newest closed candle is older at `now` than a source that is kept up would have it.
+
+    A day's file is written some hours after midnight; one candle late is therefore nothing yet.
+    """
+    latest = latest_close_time(conn, series=series)
+    if latest is None or now - latest <= 2 * interval.length + timedelta(hours=12):
+        return []
+    return [
+        Finding(
+            "stale",
+            Severity.WARNING,
+            f"no candle has closed since {latest:%Y-%m-%d %H:%M} UTC, as far as the source tells",
+            "does the source still serve this series, and is the schedule running? candlecast doctor",
+            1,
+            latest - interval.length,
+            latest - interval.length,
+        )
+    ]
 
 
 def _gaps(conn: Connection, series: str, interval: Interval) -> list[Finding]:
@@ -74,3 +108,42 @@ def _without_volume(conn: Connection, series: str) -> list[Finding]:
             last,
         )
     ]
+
+
+def _outliers(conn: Connection, series: str) -> list[Finding]:
+    ours = SeriesName.parse(series)
+    findings = []
+    for name in series_names(conn):
+        other = SeriesName.parse(name)
+        same_market = other.base == ours.base and other.interval is ours.interval
+        if name == series or not same_market or _worth(other.quote) != _worth(ours.quote):
+            continue
+        a, b = _current.alias("a"), _current.alias("b")
+        apart = func.abs(a.c.close / b.c.close - 1)
+        count, first, last, most = conn.execute(
+            select(
+                func.count(),
+                func.min(a.c.open_time, type_=UtcDateTime()),
+                func.max(a.c.open_time, type_=UtcDateTime()),
+                func.max(apart),
+            )
+            .join(b, a.c.open_time == b.c.open_time)
+            .where(a.c.series == series, b.c.series == name, apart > OUTLIER_SHARE)
+        ).one()
+        if count:
+            findings.append(
+                Finding(
+                    "outlier",
+                    Severity.WARNING,
+                    f"{count} closes are over {OUTLIER_SHARE:.0%} from those of {name}, {most:.1%} at most",
+                    "compare both on the day; one of the markets was thin, or one of the files is wrong",
+                    count,
+                    first,
+                    last,
+                )
+            )
+    return findings
+
+
+def _worth(currency: str) -> str:
+    return "USD" if currency in _DOLLARS else currency

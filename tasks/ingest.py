@@ -8,6 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
 from sqlalchemy import Connection, Engine
 
 from models.candles import Finding, SeriesName, Severity
@@ -17,8 +18,8 @@ from storage.candles import StoreCounts, closed_count, newest_fetch, store_candl
 from storage.cdd import CddClient, Fetched
 from storage.cdd_csv import CddFile
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
-from storage.findings import record_findings
-from storage.health import check_candles
+from storage.findings import read_findings, record_findings
+from storage.health import check_age, check_candles
 from storage.series import ensure_series, series_names
 
 # A file is held for a person when it lacks, or moves by more than 1 %, more than this share of the stored candles.
@@ -82,6 +83,7 @@ def ingest_series(
             name, etag=taken.etag if taken else None, last_modified=taken.last_modified if taken else None
         )
         if fetched.body is None or (taken is not None and fetched.sha256 == taken.sha256):
+            _note_age(engine, name, now)
             return IngestReport(series, "unchanged")
         with engine.begin() as conn:
             return _store(conn, name, fetched, now, accept=accept)
@@ -138,9 +140,21 @@ def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, 
     seen = [
         *_file_findings(file, counts),
         *check_candles(conn, series=series, interval=name.interval),
+        *check_age(conn, series=series, interval=name.interval, now=now),
     ]
     record_findings(conn, series=series, seen=seen, now=now, download=download)
     return IngestReport(series, "stored", largest_revision=counts.largest_move, findings=len(seen), **rows)
+
+
+def _note_age(engine: Engine, name: SeriesName, now: datetime) -> None:
+    """Note that an unchanged file has become stale, once: as a rule it costs no write."""
+    series = str(name)
+    with engine.connect() as conn:
+        seen = check_age(conn, series=series, interval=name.interval, now=now)
+        noted = any(finding.code == "stale" for finding in read_findings(conn, series=series))
+    if bool(seen) != noted:
+        with engine.begin() as conn:
+            record_findings(conn, series=series, seen=seen, now=now, codes={"stale"})
 
 
 def _hold_if_too_much_changed(series: str, counts: StoreCounts) -> None:
@@ -230,5 +244,9 @@ def _can_heal(_task: object, _run: TaskRun, state: "State[Any]") -> bool:
     cache_policy=NO_CACHE,
 )
 def ingest_task(engine: Engine, *, series: str, client: CddClient, now: datetime) -> IngestReport:
-    """Ingest one series; retried only when the source may answer later."""
-    return ingest_series(engine, series=series, client=client, now=now)
+    """Ingest one series; retried only when the source may answer later.
+
+    Where the limit `cdd` exists in Prefect, no more tasks than it allows ask the source at a time, on all workers.
+    """
+    with concurrency("cdd", strict=False):
+        return ingest_series(engine, series=series, client=client, now=now)

@@ -180,7 +180,7 @@ def test_a_wrong_setting_is_named_with_its_variable(empty):
 def test_ingest_says_what_it_found_and_is_quiet_about_it_the_second_time(empty):
     first = json.loads(empty.run("ingest", "--json").stdout)
     assert first[0]["rows_new"] == 1770
-    assert first[0]["findings"] == 2
+    assert first[0]["findings"] == 3
     again = json.loads(empty.run("ingest", "--json").stdout)
     assert again[0]["outcome"] == "unchanged"
 
@@ -213,7 +213,28 @@ def test_a_pipe_that_is_closed_early_is_no_error(daily_done):
     assert "open_time" in done.stdout
 
 
-@pytest.mark.parametrize("command", [("forecasts",), ("candles", SERIES), ("skill",), ("models",), ("series",)])
+def test_findings_have_severity_and_remedy(daily_done):
+    rows = json.loads(daily_done.run("findings", "--json").stdout)
+    found = {row["code"]: row for row in rows}
+    assert set(found) == {"gap", "zero-volume", "stale"}
+    assert found["gap"]["count"] == 12
+    assert all(row["severity"] in ("info", "warning", "error") and row["remedy"] for row in rows)
+
+
+def test_what_a_source_has_can_be_listed(daily_done):
+    from cdd_server import CddServer, Reply
+
+    with CddServer() as server:
+        server.faults = [Reply(200, b'[{"symbol": "BTC/USD", "timeframe": "d"}]')]
+        done = daily_done.run(
+            "series", "--available", "Bitstamp", "--json", CANDLECAST_CDD_API=f"http://127.0.0.1:{server.port}/v1/"
+        )
+    assert [row["name"] for row in json.loads(done.stdout)] == ["Bitstamp_BTCUSD_d"]
+
+
+@pytest.mark.parametrize(
+    "command", [("forecasts",), ("candles", SERIES), ("skill",), ("models",), ("series",), ("findings",)]
+)
 def test_reading_imports_nothing_heavy(daily_done, command):
     program = (
         "import sys; sys.argv = ['candlecast', *sys.argv[1:]]\n"

@@ -12,7 +12,7 @@ from models.candles import UnknownSeries
 from storage.candles import read_candle_rows, read_candles, read_history
 from storage.cdd import CddClient
 from storage.engine import open_database
-from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
+from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import read_findings
 from tasks.ingest import Held, IngestReport, ingest_series
 
@@ -228,8 +228,8 @@ def test_gaps_are_findings_until_a_file_fills_them(engine: Engine, client: CddCl
     server.put(SERIES, csv(30))
     assert ingest(engine, client, day=1).rows_new == 5
     with engine.connect() as conn:
-        assert [f.code for f in read_findings(conn, series=SERIES)] == []
-        assert [f.code for f in read_findings(conn, series=SERIES, resolved=True)] == ["gap"]
+        assert [f.code for f in read_findings(conn, series=SERIES)] == ["stale"]
+        assert {f.code for f in read_findings(conn, series=SERIES, resolved=True)} == {"gap", "stale"}
 
 
 def test_a_garbled_series_is_not_asked_for(engine: Engine, client: CddClient, server: CddServer) -> None:
@@ -276,3 +276,85 @@ def test_vintages_in_time_order_make_a_history_that_answers_as_of(
     moved = {row.open_time: row for row in after}
     # 855 with the day that was not over when the first file was made.
     assert sum(moved[row.open_time].open != row.open for row in before) == 854
+
+
+def test_a_file_that_is_no_longer_kept_up_is_a_finding_written_once(
+    engine: Engine, client: CddClient, server: CddServer
+) -> None:
+    server.put(SERIES, csv(20))
+    at = START + timedelta(days=20)
+
+    def findings(now: datetime) -> list[str]:
+        ingest_series(engine, series=SERIES, client=client, now=now)
+        with engine.connect() as conn:
+            return [f.code for f in read_findings(conn, series=SERIES)]
+
+    assert findings(at) == []
+    assert findings(at + DAY) == []
+    assert findings(at + 3 * DAY) == ["stale"]
+    assert findings(at + 4 * DAY) == ["stale"]
+    assert count(engine, "findings") == 1
+    server.put(SERIES, csv(25))
+    assert findings(at + 5 * DAY) == []
+
+
+def test_closes_far_from_another_sources_are_a_finding(engine: Engine, client: CddClient, server: CddServer) -> None:
+    server.put("Bitstamp_BTCUSD_d", csv(40))
+    server.put("Bitstamp_ETHUSD_d", csv(40, changed={5: 50.0}))
+    server.put("Binance_BTCUSDT_d", csv(40, changed={7: 106.9, 8: 106.0}).replace(b"BTC/USD", b"BTC/USDT"))
+    for series in ("Bitstamp_BTCUSD_d", "Bitstamp_ETHUSD_d"):
+        if series.startswith("Bitstamp_ETH"):
+            server.put(series, server.files[f"/cdd/{series}.csv"].replace(b"BTC/USD", b"ETH/USD"))
+        ingest(engine, client, series=series)
+    ingest(engine, client, series="Binance_BTCUSDT_d")
+    with engine.connect() as conn:
+        found = [(f.series, f.count, f.message) for f in read_findings(conn) if f.code == "outlier"]
+    assert [(series, n) for series, n, _ in found] == [("Binance_BTCUSDT_d", 1)] or len(found) == 1
+    assert "Bitstamp_BTCUSD_d, 6.9% at most" in found[0][2]
+
+
+def test_real_sources_differ_where_a_book_was_thin(engine: Engine, shared_data: Path, tmp_path: Path) -> None:
+    for series, vintage in (("Bitstamp_BTCUSD_d", "2020-11-19"), ("Coinbase_BTCUSD_d", "2018-05-26")):
+        (tmp_path / f"{series}.csv").write_bytes((shared_data / f"{series}__{vintage}.csv").read_bytes())
+        ingest_series(engine, series=series, client=CddClient(str(tmp_path)), now=NOW)
+    with engine.connect() as conn:
+        (outlier,) = [f for f in read_findings(conn, series="Coinbase_BTCUSD_d") if f.code == "outlier"]
+    assert outlier.first_time is not None
+    assert outlier.last_time is not None
+    assert f"{outlier.first_time:%Y-%m}" <= "2015-01" <= f"{outlier.last_time:%Y-%m}"
+
+
+def test_zero_volume_days_are_marked_and_kept(engine: Engine, client: CddClient, server: CddServer) -> None:
+    server.put("Bitstamp_BTCUSD_d", (FIXTURES / "outage.csv").read_bytes())
+    ingest(engine, client, series="Bitstamp_BTCUSD_d")
+    with engine.connect() as conn:
+        found = {f.code: f for f in read_findings(conn, series="Bitstamp_BTCUSD_d")}
+        assert len(read_candle_rows(conn, series="Bitstamp_BTCUSD_d")) == 2
+    assert found["zero-volume"].count == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_in_are_rows_stored_whatever_the_bytes(engine: Engine, tmp_path: Path, seed: int) -> None:
+    import random
+
+    rng = random.Random(seed)
+    originals = [path.read_bytes() for path in sorted(FIXTURES.glob("*.csv")) if b"BTC" in path.read_bytes()]
+    stored = 0
+    for case in range(40):
+        data = bytearray(rng.choice(originals))
+        for _ in range(rng.randint(0, 4)):
+            at = rng.randrange(len(data) + 1)
+            data[at:at] = rng.choice((b"0", b",", b"\n", b"x", bytes(data[:60]), b"-"))
+        (tmp_path / f"{SERIES}.csv").write_bytes(bytes(data))
+        client = CddClient(str(tmp_path))
+        before = count(engine, "candles"), count(engine, "quarantine")
+        try:
+            report = ingest_series(engine, series=SERIES, client=client, now=NOW + case * DAY, accept=True)
+        except StorageError:
+            assert (count(engine, "candles"), count(engine, "quarantine")) == before
+            continue
+        stored += 1
+        assert report.rows_in == report.rows_new + report.rows_equal + report.rows_revised + report.rows_quarantined
+        assert count(engine, "candles") - before[0] == report.rows_new + report.rows_revised
+        assert count(engine, "quarantine") - before[1] == report.rows_quarantined
+    assert stored > 10
