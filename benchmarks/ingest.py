@@ -60,7 +60,7 @@ def raw_executemany(database: Path, copy: Path) -> float:
 
     with sqlite3.connect(database) as conn:
         columns = [row[1] for row in conn.execute("PRAGMA table_info(candles)")]
-        rows = conn.execute("SELECT * FROM candles ORDER BY open_time DESC").fetchall()
+        rows = conn.execute("SELECT * FROM candles ORDER BY open_time").fetchall()
     open_database(f"sqlite:///{copy}").dispose()
     conn = sqlite3.connect(copy)
     conn.execute("PRAGMA synchronous = NORMAL")

@@ -235,9 +235,13 @@ def _newest_revisions(conn: Connection, series: str, first: int, last: int) -> _
 
 
 def _insert(conn: Connection, series: str, chunk: "Chunk", fetched_at: datetime, download: int) -> None:
+    import numpy as np
+
     from models.candles import SeriesName
 
     length = int(SeriesName.parse(series).interval.length.total_seconds())
+    # Files are newest first; in the order of its key a table is filled faster.
+    chunk = chunk.take(np.argsort(chunk.open_time, kind="stable"))
     insert_columns(
         conn,
         candles,
