@@ -45,6 +45,7 @@ def backfill(
                     horizon=settings.horizon,
                     seed=settings.seed,
                     now=clock,
+                    pool=settings.pool_for(name),
                     flow_run=flow_run.id,
                 )
                 log.info("%s %s: %d of %d origins were missing", name, model, result.stored, result.origins)

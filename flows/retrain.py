@@ -38,7 +38,15 @@ def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) ->
             log.info("%s: no training is due", series)
             return None
         log.info("%s: training %s (%s) up to %s", series, settings.model, due.mode, due.cutoff)
-        version = train_task(engine, series=series, model=settings.model, due=due, seed=settings.seed, now=clock)
+        version = train_task(
+            engine,
+            series=series,
+            model=settings.model,
+            due=due,
+            seed=settings.seed,
+            pool=settings.pool_for(series),
+            now=clock,
+        )
         for model in dict.fromkeys((BASELINE, "range-ewma", settings.model)):
             done = backfill_task(
                 engine,
@@ -49,6 +57,7 @@ def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) ->
                 horizon=settings.horizon,
                 seed=settings.seed,
                 now=clock,
+                pool=settings.pool_for(series),
                 flow_run=flow_run.id,
             )
             log.info(

@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.candles import SeriesName
 
+# More series in a pool were not tried, and each makes every training longer.
+POOL_SIZE = 7
+
 
 class Settings(BaseSettings):
     """How this installation runs: read from `CANDLECAST_*` variables, then `.env`, then the defaults."""
@@ -27,8 +30,8 @@ class Settings(BaseSettings):
     series: Annotated[tuple[str, ...], NoDecode] = Field(
         ("Bitstamp_BTCUSD_d",), description="The series of the daily flow, comma separated."
     )
-    model: str = Field("lstm", description="The model that is trained and may become champion.")
-    horizon: int = Field(7, ge=1, le=30, description="Steps of each forecast.")
+    model: str = Field("blend", description="The model that is trained and may become champion.")
+    horizon: int = Field(7, ge=1, le=7, description="Steps of each forecast; the networks are trained for 7.")
     seed: int = Field(0, ge=0, description="Seed of every training.")
     scratch_days: int = Field(91, ge=1, description="Days of data after which a champion is trained from scratch.")
     fine_tune_days: int = Field(7, ge=0, description="Days of data between fine-tunings; 0 never fine-tunes.")
@@ -70,3 +73,9 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("expected at least one series, such as Bitstamp_BTCUSD_d")
         return tuple(str(SeriesName.parse(name)) for name in value)
+
+    def pool_for(self, name: str) -> tuple[str, ...]:
+        """Return the other series that a model of `name` also learns from: the configured ones of its interval."""
+        interval = SeriesName.parse(name).interval
+        others = [other for other in self.series if other != name and SeriesName.parse(other).interval is interval]
+        return tuple(others[:POOL_SIZE])

@@ -8,6 +8,7 @@ _HOMES = {
     "naive": "models.naive:Naive",
     "range-ewma": "models.range_ewma:RangeEwma",
     "lstm": "models.lstm:Lstm",
+    "blend": "models.blend:Blend",
 }
 
 

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import NotEnoughCandles
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import BASELINE, Forecast
 from models.frames import CandleFrame, empty_candles, fingerprint
 from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
+from models.volatility import log_returns
 
 WINDOW = 365
+LEAST_RETURNS = 30
 
 
 class Naive:
@@ -36,21 +39,28 @@ class Naive:
     ) -> list[Forecast]:
         """Return one forecast an origin; raises NotEnoughCandles below 60 candles."""
         rows = origin_rows(candles, origins, self.min_candles)
-        window = int(trained.config["window"])
-        log_close = np.log(candles["close"].to_numpy())
-        opened = candles["open_time"].to_numpy("datetime64[s]").astype(np.int64)
-        length = int((candles["close_time"].iloc[0] - candles["open_time"].iloc[0]).total_seconds())
-        quantiles = np.empty((len(rows), horizon, len(LEVELS)))
-        for step in range(1, horizon + 1):
-            returns = log_close[step:] - log_close[:-step]
+        quantiles = naive_quantiles(candles, rows, horizon, window=int(trained.config["window"]))
+        return forecasts_from_log_returns(candles, origins, quantiles)
+
+
+def naive_quantiles(
+    candles: CandleFrame, rows: NDArray[np.int64], horizon: int, *, window: int = WINDOW
+) -> NDArray[np.float64]:
+    """Return quantiles of log returns, (n_rows, horizon, 23), from the last `window` candles up to each row.
+
+    Raises NotEnoughCandles, naming the instant, where gaps leave too few returns.
+    """
+    quantiles = np.empty((len(rows), horizon, len(LEVELS)))
+    for step in range(1, horizon + 1):
+        returns = log_returns(candles, step=step)
+        for i, row in enumerate(rows):
+            past = returns[max(row + 1 - window, 0) + step : row + 1]
             # A return over a gap spans more time than the step and would widen every band.
-            whole = opened[step:] - opened[:-step] == step * length
-            for i, row in enumerate(rows):
-                seen = slice(max(row + 1 - window, 0), row + 1 - step)
-                past = returns[seen][whole[seen]]
-                if len(past) < self.min_candles // 2:
-                    raise NotEnoughCandles(
-                        f"{len(past)} returns of {step} candles without a gap are too few by {origins[i].isoformat()}"
-                    )
-                quantiles[i, step - 1] = np.quantile(past, LEVELS)
-        return forecasts_from_log_returns(candles, origins, centred(quantiles))
+            past = past[np.isfinite(past)]
+            if len(past) < LEAST_RETURNS:
+                raise NotEnoughCandles(
+                    f"{len(past)} returns of {step} candles without a gap are too few "
+                    f"by {candles['close_time'].iloc[row].isoformat()}"
+                )
+            quantiles[i, step - 1] = np.quantile(past, LEVELS)
+    return centred(quantiles)

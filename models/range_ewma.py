@@ -42,19 +42,17 @@ class RangeEwma:
     ) -> list[Forecast]:
         """Return one forecast an origin; raises NotEnoughCandles below 200 candles, or 100 returns without a gap."""
         rows = origin_rows(candles, origins, self.min_candles)
-        sigma = forecast_volatility(candles, horizon=horizon).sigma
-        quantiles = filtered_quantiles(ahead(candles, horizon) / sigma, rows, origins) * sigma[rows][:, :, None]
-        return forecasts_from_log_returns(candles, origins, centred(quantiles))
+        return forecasts_from_log_returns(candles, origins, range_ewma_quantiles(candles, rows, horizon))
 
 
-def filtered_quantiles(
-    surprises: NDArray[np.float64], rows: NDArray[np.int64], origins: Sequence[datetime]
-) -> NDArray[np.float64]:
-    """Return the quantiles, (n_origins, H, 23), of the surprises that had been realised by each origin's row.
+def range_ewma_quantiles(candles: CandleFrame, rows: NDArray[np.int64], horizon: int) -> NDArray[np.float64]:
+    """Return quantiles of log returns, (n_rows, horizon, 23), from the surprises that had been realised by each row.
 
-    `surprises`: (n, H), row t step h speaking of t + h; NaN where there is none.
+    Raises NotEnoughCandles, naming the instant, where gaps leave too few of them.
     """
-    horizon = surprises.shape[1]
+    sigma = forecast_volatility(candles, horizon=horizon).sigma
+    # Row t step h speaks of t + h.
+    surprises = ahead(candles, horizon) / sigma
     result = np.empty((len(rows), horizon, len(LEVELS)))
     for step in range(1, horizon + 1):
         column = surprises[:, step - 1]
@@ -64,7 +62,7 @@ def filtered_quantiles(
             if len(past) < LEAST_SURPRISES:
                 raise NotEnoughCandles(
                     f"{LEAST_SURPRISES} returns of {step} candles without a gap are needed for a forecast, "
-                    f"there are {len(past)} by {origins[i].isoformat()}"
+                    f"there are {len(past)} by {candles['close_time'].iloc[row].isoformat()}"
                 )
             result[i, step - 1] = np.quantile(column[past], LEVELS)
-    return result
+    return centred(result * sigma[rows][:, :, None])

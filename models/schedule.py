@@ -49,6 +49,16 @@ def quarter_start(instant: datetime) -> datetime:
     return datetime(instant.year, (instant.month - 1) // 3 * 3 + 1, 1, tzinfo=UTC)
 
 
+def quarters_before(instant: datetime, count: int) -> list[datetime]:
+    """Return the starts of the last `count` quarters that begin before `instant`, in time order."""
+    found: list[datetime] = []
+    start = quarter_start(instant - timedelta(microseconds=1))
+    for _ in range(count):
+        found.append(start)
+        start = quarter_start(start - timedelta(microseconds=1))
+    return found[::-1]
+
+
 def by_quarter(origins: Iterable[datetime]) -> dict[datetime, list[datetime]]:
     """Return origins grouped by the start of their quarter, both in time order.
 

@@ -78,6 +78,7 @@ def backfill(
     horizon: int,
     seed: int,
     now: datetime,
+    pool: Sequence[str] = (),
     flow_run: str | None = None,
     progress: Progress = silent,
 ) -> Backfilled:
@@ -105,6 +106,7 @@ def backfill(
         purpose="backfill",
         seed=seed,
         now=now,
+        pool=pool,
         progress=progress,
     )
     stored = 0
@@ -158,6 +160,7 @@ def backfill_task(
     horizon: int,
     seed: int,
     now: datetime,
+    pool: Sequence[str],
     flow_run: str | None,
 ) -> Backfilled:
     """Store the missing backfilled forecasts of one series and model for origins in start..end."""
@@ -172,6 +175,7 @@ def backfill_task(
             horizon=horizon,
             seed=seed,
             now=now,
+            pool=pool,
             flow_run=flow_run,
             progress=progress,
         )

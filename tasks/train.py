@@ -74,10 +74,13 @@ def trained_models(
     purpose: str,
     seed: int,
     now: datetime,
+    pool: Sequence[str] = (),
     init_from: int | None = None,
     progress: Progress = silent,
 ) -> dict[datetime, tuple[int, TrainedModel]]:
     """Return version id and weights for each cutoff, training as one fleet whatever is not registered yet.
+
+    `pool` names other series to learn from; those that are not stored are left out.
 
     What another process registers meanwhile is used instead of our own, so two trainings of one cutoff leave
     one version. Raises NotEnoughCandles or TrainingFailed from the model.
@@ -93,14 +96,23 @@ def trained_models(
             for cutoff in wanted
         }
         start = load_trained(conn, version=init_from) if init_from is not None else None
-    missing = [cutoff for cutoff, version in ids.items() if version is None]
+        missing = [cutoff for cutoff, version in ids.items() if version is None]
+        # What the others are is read only when something is trained.
+        others = {name: read_history(conn, series=name) for name in pool} if missing and family.learns else {}
     # A model that replays the past learns from candles as they were known then.
-    requests = [
-        TrainRequest(
-            history.known_at(cutoff if purpose == "backfill" else None), cutoff or now, seed=seed, init_from=start
+    requests = []
+    for cutoff in missing:
+        known_at = cutoff if purpose == "backfill" else None
+        known = {name: other.known_at(known_at) for name, other in others.items()}
+        requests.append(
+            TrainRequest(
+                history.known_at(known_at),
+                cutoff or now,
+                seed=seed,
+                pool={name: frame for name, frame in known.items() if len(frame)},
+                init_from=start,
+            )
         )
-        for cutoff in missing
-    ]
     fitted = family.train(requests, progress) if requests else []
     for cutoff, trained in zip(missing, fitted, strict=True):
         weights = artifacts.pack(trained.weights) if trained.weights else None
@@ -150,7 +162,9 @@ def load_trained(conn: Connection, *, version: int) -> TrainedModel:
 
 
 @task(name="train", task_run_name="train-{model}-{series}", cache_policy=NO_CACHE)
-def train_task(engine: Engine, *, series: str, model: str, due: Due, seed: int, now: datetime) -> int:
+def train_task(
+    engine: Engine, *, series: str, model: str, due: Due, seed: int, pool: Sequence[str], now: datetime
+) -> int:
     """Train and register the challenger that is due; returns its version."""
     with reported_progress(f"training {model} on {series}") as progress:
         found = trained_models(
@@ -161,6 +175,7 @@ def train_task(engine: Engine, *, series: str, model: str, due: Due, seed: int, 
             purpose="live",
             seed=seed,
             now=now,
+            pool=pool,
             init_from=due.init_from,
             progress=progress,
         )

@@ -16,7 +16,7 @@ from models.forecasts import QUANTILE_LEVELS
 from models.frames import closed_by, fingerprint
 from models.lstm import Lstm, LstmConfig, student_t_quantiles
 
-QUICK = LstmConfig(members=2, epochs=2, pooled_epochs=1)
+QUICK = LstmConfig(members=2, epochs=2, pooled_epochs=1, calibration_quarters=0)
 
 
 def _closes(candles):
@@ -119,7 +119,7 @@ def test_fine_tuning_moves_the_weights_a_little_and_says_so(candles, trained):
     moved = max(np.abs(tuned.weights[name] - trained.weights[name]).max() for name in tuned.weights)
     assert 0 < moved < 1e-3
     assert tuned.config["mode"] == "fine-tune"
-    assert tuned.config["epochs"] == 1
+    assert tuned.config["epochs"] == [1, 1]
 
 
 def test_a_pool_is_learnt_from_up_to_the_same_cutoff(candles, trained):
@@ -128,9 +128,12 @@ def test_a_pool_is_learnt_from_up_to_the_same_cutoff(candles, trained):
         Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, seed=3, pool={"other": pool})])[0]
         for pool in (other, _after(other, trained.cutoff))
     )
-    assert not _same_weights(first, trained)
+    assert [len(values) for values in first.weights.values()] == [4] * 5
+    assert all(np.array_equal(first.weights[name][:2], trained.weights[name]) for name in trained.weights)
+    assert not np.array_equal(first.weights["head"][2], first.weights["head"][0])
     assert _same_weights(first, second)
     assert first.config["pool"] == ["other"]
+    assert (first.config["members"], first.config["pooled_members"]) == (2, 2)
     assert first.data_fingerprint == second.data_fingerprint != trained.data_fingerprint
 
 
@@ -158,6 +161,55 @@ def test_more_steps_than_trained_for_and_origins_between_candles_are_refused(can
         Lstm().forecast(trained, candles, [origin + timedelta(hours=1)])
     assert Lstm().forecast(trained, candles, []) == []
     assert Lstm(QUICK).train([]) == []
+
+
+CALIBRATED = LstmConfig(members=2, epochs=2, calibration_quarters=4)
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """A market long enough to have quarters to calibrate on."""
+    return random_walk(1100, seed=6)
+
+
+def test_calibration_comes_from_quarters_the_networks_had_not_seen(calm):
+    cutoff = _closes(calm)[1000]
+    made = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
+    table = made.weights["calibration"]
+    assert table.shape == (7, 23)
+    assert (np.diff(table, axis=1) > 0).all()
+    assert (table[:, 11] == 0).all()
+    # On a random walk what comes over a good scale is about normal.
+    assert table[0, 19] == pytest.approx(1.28, abs=0.25)
+    assert made.config["calibration_quarters"] == 4
+    for changed in (_after(calm, cutoff), closed_by(calm, cutoff)):
+        again = Lstm(CALIBRATED).train([TrainRequest(changed, cutoff, seed=1)])[0]
+        assert _same_weights(again, made)
+    values = np.array([f.values for f in Lstm().forecast(made, calm, _closes(calm)[1000:1060])])
+    assert (np.diff(values, axis=-1) >= 0).all()
+    plain = replace(made, weights={name: w for name, w in made.weights.items() if name != "calibration"})
+    assert Lstm().forecast(plain, calm, [cutoff]) != Lstm().forecast(made, calm, [cutoff])
+
+
+def test_folds_share_the_networks_that_calibrate_them_and_come_out_as_alone(calm):
+    from models.schedule import quarter_start
+
+    cutoffs = [quarter_start(_closes(calm)[row]) for row in (900, 1000)]
+    together = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1) for cutoff in cutoffs])
+    for cutoff, fold in zip(cutoffs, together, strict=True):
+        alone = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
+        assert _same_weights(alone, fold)
+
+
+def test_a_short_history_is_not_calibrated(candles):
+    made = Lstm(CALIBRATED).train([TrainRequest(candles, _closes(candles)[560], seed=3)])[0]
+    assert "calibration" not in made.weights
+
+
+def test_fine_tuning_keeps_the_calibration_it_comes_with(calm):
+    first = Lstm(CALIBRATED).train([TrainRequest(calm, _closes(calm)[1000], seed=1)])[0]
+    tuned = Lstm(CALIBRATED).train([TrainRequest(calm, _closes(calm)[1020], seed=1, init_from=first)])[0]
+    assert np.array_equal(tuned.weights["calibration"], first.weights["calibration"])
 
 
 def test_student_t_quantiles_are_those_of_scipy_and_symmetric():

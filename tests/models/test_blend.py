@@ -1,0 +1,73 @@
+"""The blend: exactly its parts in their shares, and nothing it should not have seen."""
+
+import json
+
+import numpy as np
+import pytest
+from synthetic import random_walk
+
+from models.blend import Blend, anchor_shares
+from models.catalog import forecaster
+from models.forecaster import TrainRequest
+from models.frames import closed_by
+from models.lstm import Lstm, LstmConfig
+from models.naive import Naive
+from models.range_ewma import RangeEwma
+
+QUICK = LstmConfig(members=2, epochs=2, calibration_quarters=2)
+
+
+@pytest.fixture(scope="module")
+def candles():
+    return random_walk(900, seed=4)
+
+
+@pytest.fixture(scope="module")
+def trained(candles):
+    return Blend(QUICK).train([TrainRequest(candles, candles["close_time"].iloc[850].to_pydatetime(), seed=3)])[0]
+
+
+def _log_quantiles(candles, forecasts, rows):
+    return np.log([forecast.values for forecast in forecasts]) - np.log(candles["close"].to_numpy())[rows, None, None]
+
+
+def test_the_catalog_knows_it_and_its_config_is_json(trained):
+    assert isinstance(forecaster("blend"), Blend)
+    assert json.loads(json.dumps(trained.config)) == trained.config
+    assert trained.model == "blend"
+
+
+def test_it_is_its_parts_in_their_shares(candles, trained):
+    from dataclasses import replace
+
+    rows = np.arange(860, 880)
+    origins = [candles["close_time"].iloc[row].to_pydatetime() for row in rows]
+    networks = replace(trained, model="lstm", config=trained.config["lstm"])
+    parts = [Lstm().forecast(networks, candles, origins)]
+    for model in (RangeEwma(), Naive()):
+        parts.append(model.forecast(model.train([TrainRequest(candles, origins[0])])[0], candles, origins))
+    lstm, base, naive = (_log_quantiles(candles, part, rows) for part in parts)
+    anchor = np.linspace(0, 0.45, 7)[None, :, None]
+    expected = (1 - anchor) * (2 * lstm + base) / 3 + anchor * naive
+    found = _log_quantiles(candles, Blend().forecast(trained, candles, origins), rows)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_the_anchor_rises_from_nothing_to_its_most(candles):
+    np.testing.assert_allclose(anchor_shares(7), [0, 0.075, 0.15, 0.225, 0.3, 0.375, 0.45])
+    assert anchor_shares(9)[-1] == 0.45
+
+
+def test_nothing_after_the_origin_or_the_cutoff_reaches_it(candles, trained):
+    origin = candles["close_time"].iloc[870].to_pydatetime()
+    (expected,) = Blend().forecast(trained, candles, [origin])
+    assert Blend().forecast(trained, closed_by(candles, origin), [origin]) == [expected]
+    again = Blend(QUICK).train([TrainRequest(closed_by(candles, trained.cutoff), trained.cutoff, seed=3)])[0]
+    assert all(np.array_equal(again.weights[name], trained.weights[name]) for name in trained.weights)
+
+
+def test_it_can_be_fine_tuned(candles, trained):
+    cutoff = candles["close_time"].iloc[-1].to_pydatetime()
+    tuned = Blend(QUICK).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
+    assert tuned.config["lstm"]["mode"] == "fine-tune"
+    assert not np.array_equal(tuned.weights["head"], trained.weights["head"])
