@@ -1,12 +1,16 @@
-"""The `blend` forecaster: networks and the analytic base averaged, held by the past year at long steps."""
+"""The `blend` forecaster: networks, boosted trees and the analytic base, held by the past year at long steps."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.boosting import NAMES, BoostingConfig, boosted_quantiles, fit_boosting
+from models.features import Features, make_features
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import Forecast
 from models.frames import CandleFrame
@@ -15,7 +19,7 @@ from models.naive import naive_quantiles
 from models.quantiles import forecasts_from_log_returns, origin_rows
 from models.range_ewma import range_ewma_quantiles
 
-LSTM_SHARE = 2 / 3
+LSTM_SHARE = BOOSTING_SHARE = 1 / 3
 # Volatility reverts and an exponential average does not know it, so the past year's returns take a share that rises
 # from nothing at step 1 to this at step 7.
 ANCHOR = 0.45
@@ -23,7 +27,7 @@ ANCHOR_STEPS = 7
 
 
 class Blend:
-    """Two thirds `lstm` and one third `range-ewma`, then up to 45 % `naive`; quantile by quantile.
+    """A third each `lstm`, boosted trees and `range-ewma`, then up to 45 % `naive`; quantile by quantile.
 
     Averaging quantiles keeps a distribution's shape where averaging probabilities would widen it (Lichtendahl et al.,
     2013, Management Science 59). The shares were chosen on 2018-2020 (docs/forecasting).
@@ -33,20 +37,52 @@ class Blend:
     learns = True
     min_candles = Lstm.min_candles
 
-    def __init__(self, config: LstmConfig | None = None) -> None:
+    def __init__(self, config: LstmConfig | None = None, boosting: BoostingConfig | None = None) -> None:
         self._lstm = Lstm(config)
+        self._boosting = boosting or BoostingConfig()
 
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
-        """Return one trained blend a request; raises as Lstm.train does."""
-        shares = {"lstm_share": LSTM_SHARE, "anchor": ANCHOR}
+        """Return one trained blend a request; raises as Lstm.train does.
+
+        Fine-tuning goes on with the networks; the trees stay those of the last training from scratch.
+        """
         asked = [
             request if request.init_from is None else replace(request, init_from=_networks_of(request.init_from))
             for request in requests
         ]
-        return [
-            replace(trained, model=self.name, config={"lstm": trained.config, **shares})
-            for trained in self._lstm.train(asked, progress)
-        ]
+        networks = self._lstm.train(asked, progress)
+        made: dict[int, Features] = {}
+        trained = []
+        for number, (request, network) in enumerate(zip(requests, networks, strict=True)):
+            progress(number, len(requests), "boosting")
+            began = time.perf_counter()
+            trees = self._trees(request, made)
+            trained.append(
+                replace(
+                    network,
+                    model=self.name,
+                    config={
+                        "lstm": network.config,
+                        "boosting": asdict(self._boosting),
+                        "lstm_share": LSTM_SHARE,
+                        "boosting_share": BOOSTING_SHARE,
+                        "anchor": ANCHOR,
+                    },
+                    weights={**network.weights, **trees},
+                    seconds=network.seconds + time.perf_counter() - began,
+                )
+            )
+        return trained
+
+    def _trees(self, request: TrainRequest, made: dict[int, Features]) -> dict[str, NDArray[Any]]:
+        if request.init_from is not None:
+            return {name: np.asarray(request.init_from.weights[name]) for name in NAMES}
+        parts = []
+        for frame in (request.candles, *(pool for _, pool in sorted(request.pool.items()))):
+            if id(frame) not in made:
+                made[id(frame)] = make_features(frame, horizon=Lstm.horizon)
+            parts.append((made[id(frame)], int((frame["close_time"] <= request.cutoff).sum())))
+        return fit_boosting(parts, seed=request.seed, config=self._boosting)
 
     def forecast(
         self, trained: TrainedModel, candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7
@@ -56,9 +92,10 @@ class Blend:
             return []
         rows = origin_rows(candles, origins, self.min_candles)
         networks = self._lstm.quantiles(_networks_of(trained), candles, rows, horizon)
+        trees = boosted_quantiles(trained.weights, make_features(candles, horizon=Lstm.horizon), rows, horizon)
         base = range_ewma_quantiles(candles, rows, horizon)
-        share = float(trained.config["lstm_share"])
-        blended = share * networks + (1 - share) * base
+        of_lstm, of_trees = (float(trained.config[name]) for name in ("lstm_share", "boosting_share"))
+        blended = of_lstm * networks + of_trees * trees + (1 - of_lstm - of_trees) * base
         anchor = anchor_shares(horizon, float(trained.config["anchor"]))[:, None]
         quantiles = (1 - anchor) * blended + anchor * naive_quantiles(candles, rows, horizon)
         return forecasts_from_log_returns(candles, origins, quantiles)
@@ -70,4 +107,5 @@ def anchor_shares(horizon: int, most: float = ANCHOR) -> NDArray[np.float64]:
 
 
 def _networks_of(blend: TrainedModel) -> TrainedModel:
-    return replace(blend, model=Lstm.name, config=blend.config["lstm"])
+    weights = {name: values for name, values in blend.weights.items() if name not in NAMES}
+    return replace(blend, model=Lstm.name, config=blend.config["lstm"], weights=weights)

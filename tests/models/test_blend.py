@@ -7,7 +7,9 @@ import pytest
 from synthetic import random_walk
 
 from models.blend import Blend, anchor_shares
+from models.boosting import NAMES, BoostingConfig, boosted_quantiles
 from models.catalog import forecaster
+from models.features import make_features
 from models.forecaster import TrainRequest
 from models.frames import closed_by
 from models.lstm import Lstm, LstmConfig
@@ -15,6 +17,7 @@ from models.naive import Naive
 from models.range_ewma import RangeEwma
 
 QUICK = LstmConfig(members=2, epochs=2, calibration_quarters=2)
+FEW = BoostingConfig(rounds=5)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def candles():
 
 @pytest.fixture(scope="module")
 def trained(candles):
-    return Blend(QUICK).train([TrainRequest(candles, candles["close_time"].iloc[850].to_pydatetime(), seed=3)])[0]
+    return Blend(QUICK, FEW).train([TrainRequest(candles, candles["close_time"].iloc[850].to_pydatetime(), seed=3)])[0]
 
 
 def _log_quantiles(candles, forecasts, rows):
@@ -42,13 +45,15 @@ def test_it_is_its_parts_in_their_shares(candles, trained):
 
     rows = np.arange(860, 880)
     origins = [candles["close_time"].iloc[row].to_pydatetime() for row in rows]
-    networks = replace(trained, model="lstm", config=trained.config["lstm"])
+    own = {name: values for name, values in trained.weights.items() if name not in NAMES}
+    networks = replace(trained, model="lstm", config=trained.config["lstm"], weights=own)
+    trees = boosted_quantiles(trained.weights, make_features(candles, horizon=7), rows, 7)
     parts = [Lstm().forecast(networks, candles, origins)]
     for model in (RangeEwma(), Naive()):
         parts.append(model.forecast(model.train([TrainRequest(candles, origins[0])])[0], candles, origins))
     lstm, base, naive = (_log_quantiles(candles, part, rows) for part in parts)
     anchor = np.linspace(0, 0.45, 7)[None, :, None]
-    expected = (1 - anchor) * (2 * lstm + base) / 3 + anchor * naive
+    expected = (1 - anchor) * (lstm + trees + base) / 3 + anchor * naive
     found = _log_quantiles(candles, Blend().forecast(trained, candles, origins), rows)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -62,12 +67,12 @@ def test_nothing_after_the_origin_or_the_cutoff_reaches_it(candles, trained):
     origin = candles["close_time"].iloc[870].to_pydatetime()
     (expected,) = Blend().forecast(trained, candles, [origin])
     assert Blend().forecast(trained, closed_by(candles, origin), [origin]) == [expected]
-    again = Blend(QUICK).train([TrainRequest(closed_by(candles, trained.cutoff), trained.cutoff, seed=3)])[0]
+    again = Blend(QUICK, FEW).train([TrainRequest(closed_by(candles, trained.cutoff), trained.cutoff, seed=3)])[0]
     assert all(np.array_equal(again.weights[name], trained.weights[name]) for name in trained.weights)
 
 
 def test_it_can_be_fine_tuned(candles, trained):
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
-    tuned = Blend(QUICK).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
+    tuned = Blend(QUICK, FEW).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
     assert tuned.config["lstm"]["mode"] == "fine-tune"
     assert not np.array_equal(tuned.weights["head"], trained.weights["head"])

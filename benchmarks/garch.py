@@ -1,0 +1,52 @@
+"""GARCH(1,1) with Student-t innovations, the econometrician's default: for comparison only, never published."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+from arch import arch_model
+from numpy.typing import NDArray
+
+from models.frames import CandleFrame
+from models.quantiles import LEVELS, centred
+from models.schedule import by_quarter
+from models.volatility import log_returns
+
+PATHS = 4000
+# arch asks for returns of about this size.
+PERCENT = 100.0
+
+
+def garch_quantiles(candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7) -> NDArray[np.float64]:
+    """Return quantiles of log returns, (n_origins, horizon, 23), median-centred as every model's are here.
+
+    Refitted by maximum likelihood (arch) at each quarter's start on all returns up to it; from each origin PATHS paths
+    are simulated from the filtered variance, with the same draws at every origin.
+    """
+    returns = np.nan_to_num(log_returns(candles)) * PERCENT
+    closes = candles["close_time"].to_numpy("datetime64[s]")
+    row_of = {moment.to_pydatetime(): row for row, moment in enumerate(candles["close_time"])}
+    found = {}
+    for start, group in by_quarter(origins).items():
+        known = int((closes <= np.datetime64(start.replace(tzinfo=None), "s")).sum())
+        fit = arch_model(returns[1:known], mean="Zero", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(disp="off")
+        omega, alpha, beta, freedom = (float(fit.params[name]) for name in ("omega", "alpha[1]", "beta[1]", "nu"))
+        rng = np.random.default_rng(0)
+        draws = rng.standard_t(freedom, (PATHS // 2, horizon)) * np.sqrt((freedom - 2) / freedom)
+        draws = np.concatenate([draws, -draws])
+        variance = np.empty(len(returns))
+        variance[0] = returns[1:known].var()
+        for row in range(1, len(returns)):
+            variance[row] = omega + alpha * returns[row - 1] ** 2 + beta * variance[row - 1]
+        for origin in group:
+            row = row_of[origin]
+            ahead = np.full(PATHS, omega + alpha * returns[row] ** 2 + beta * variance[row])
+            total = np.zeros(PATHS)
+            steps = np.empty((horizon, len(LEVELS)))
+            for step in range(horizon):
+                shock = np.sqrt(ahead) * draws[:, step]
+                total = total + shock
+                steps[step] = np.quantile(total, LEVELS)
+                ahead = omega + alpha * shock**2 + beta * ahead
+            found[origin] = steps / PERCENT
+    return centred(np.array([found[origin] for origin in origins]))

@@ -1,0 +1,161 @@
+"""Boosted conditional quantiles: the blend's third part, which sees what the networks' symmetric bands cannot.
+
+Trees are fitted with scikit-learn and kept as plain numbers, so that a stored model holds nothing that runs and
+forecasts without scikit-learn.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import BadWeights, TrainingFailed
+from models.features import Features
+from models.quantiles import LEVELS, centred
+
+# The levels that are fitted; those between and beyond follow their neighbours.
+FITTED = (0.05, 0.15, 0.3, 0.7, 0.85, 0.95)
+# Features of the first candles stand on averages of too few.
+WARM_UP = 60
+LEAST_ROWS = 300
+# A conditional quantile further than this from the unconditional one is a tree's mistake, not a market.
+LEAST_RATIO, MOST_RATIO = 0.2, 5.0
+NAMES = ("boost_base", "boost_numbers", "boost_features", "boost_left", "boost_right")
+
+
+@dataclass(frozen=True)
+class BoostingConfig:
+    """How the trees are grown; chosen on 2018-2020 (docs/forecasting)."""
+
+    rounds: int = 60
+    leaves: int = 6
+    learning_rate: float = 0.05
+    least_in_leaf: int = 60
+    l2: float = 1.0
+    max_features: float = 0.5
+    bins: int = 63
+
+
+def fit_boosting(
+    parts: Sequence[tuple[Features, int]], *, seed: int, config: BoostingConfig | None = None
+) -> dict[str, NDArray[Any]]:
+    """Return gradient-boosted quantile trees for each step and level in FITTED, as arrays to store with a model.
+
+    `parts`: the features of each series and how many of its candles had closed by the cutoff; a target counts only when
+    it had been realised by then. Friedman, 2001, "Greedy function approximation: a gradient boosting machine", Annals
+    of Statistics 29(5), on the pinball loss. Raises TrainingFailed below 300 rows.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    config = config or BoostingConfig()
+    horizon = parts[0][0].targets.shape[1]
+    nodes = 2 * config.leaves - 1
+    shape = (horizon, len(FITTED), config.rounds, nodes)
+    base = np.empty((horizon, len(LEVELS)))
+    numbers = np.zeros(shape)
+    features, left, right = np.full(shape, -1, np.int8), np.zeros(shape, np.int8), np.zeros(shape, np.int8)
+    for step in range(1, horizon + 1):
+        rows, targets = _realised(parts, step)
+        base[step - 1] = np.quantile(targets, LEVELS)
+        for place, level in enumerate(FITTED):
+            fitted = HistGradientBoostingRegressor(
+                loss="quantile",
+                quantile=level,
+                max_iter=config.rounds,
+                max_leaf_nodes=config.leaves,
+                learning_rate=config.learning_rate,
+                min_samples_leaf=config.least_in_leaf,
+                l2_regularization=config.l2,
+                max_features=config.max_features,
+                max_bins=config.bins,
+                early_stopping=False,
+                random_state=seed,
+            ).fit(rows, targets)
+            # The trees have no public form; the version of scikit-learn is pinned and a test holds them to `predict`.
+            start = float(fitted._baseline_prediction.item())
+            for tree, (predictor,) in enumerate(fitted._predictors):
+                grown = predictor.nodes
+                leaf = grown["is_leaf"].astype(bool)
+                at = step - 1, place, tree, slice(0, len(grown))
+                numbers[at] = np.where(leaf, grown["value"] + (start if tree == 0 else 0.0), grown["num_threshold"])
+                features[at] = np.where(leaf, -1, grown["feature_idx"])
+                left[at], right[at] = grown["left"], grown["right"]
+    return dict(zip(NAMES, (base, numbers, features, left, right), strict=True))
+
+
+def boosted_quantiles(
+    weights: Mapping[str, NDArray[Any]], made: Features, rows: NDArray[np.int64], horizon: int
+) -> NDArray[np.float64]:
+    """Return quantiles of log returns, (n_rows, horizon, 23), seen from each row of `made`.
+
+    At a fitted level the trees say how far the conditional quantile is from the unconditional one; in between, the
+    logarithm of that ratio is linear in the normal score. Raises BadWeights when the arrays are not those of trees.
+    """
+    if not set(NAMES) <= set(weights):
+        raise BadWeights(f"expected {', '.join(NAMES)} among the weights, got {sorted(weights)}")
+    base = weights["boost_base"].astype(np.float64)
+    fitted_base = base @ _to_fitted()
+    result = np.empty((len(rows), horizon, len(LEVELS)))
+    for step in range(horizon):
+        said = np.stack(
+            [
+                _trees(made.features[rows], *(weights[name][step, place] for name in NAMES[1:]))
+                for place in range(len(FITTED))
+            ],
+            axis=1,
+        )
+        ratio = np.clip(said / fitted_base[step], LEAST_RATIO, MOST_RATIO)
+        result[:, step] = np.sort(np.exp(np.log(ratio) @ _to_levels()) * base[step], axis=1)
+    return centred(result * made.sigma[rows, :horizon, None])
+
+
+def _realised(parts: Sequence[tuple[Features, int]], step: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the features of rows whose target `step` candles on had been realised, and those targets, centred."""
+    rows, targets = [], []
+    for made, closed in parts:
+        chosen = np.arange(WARM_UP, max(closed - step, WARM_UP))
+        chosen = chosen[np.isfinite(made.targets[chosen, step - 1])]
+        rows.append(made.features[chosen])
+        targets.append(made.targets[chosen, step - 1].astype(np.float64))
+    found = np.concatenate(targets)
+    if len(found) < LEAST_ROWS:
+        raise TrainingFailed(f"{len(found)} returns of {step} candles are too few to boost on, {LEAST_ROWS} are needed")
+    return np.concatenate(rows), found - np.median(found)
+
+
+def _trees(
+    x: NDArray[np.float32],
+    numbers: NDArray[np.float64],
+    features: NDArray[np.int8],
+    left: NDArray[np.int8],
+    right: NDArray[np.int8],
+) -> NDArray[np.float64]:
+    """Return the sum over trees (R, nodes) of the leaf that each row of x (n, F) falls into: (n,)."""
+    tree = np.arange(len(numbers))[None, :]
+    row = np.arange(len(x))[:, None]
+    node = np.zeros((len(x), len(numbers)), np.int64)
+    values = x.astype(np.float64)
+    # No path is longer than a tree has splits.
+    for _ in range(numbers.shape[1] // 2):
+        feature = features[tree, node]
+        goes_left = values[row, np.maximum(feature, 0)] <= numbers[tree, node]
+        node = np.where(feature < 0, node, np.where(goes_left, left[tree, node], right[tree, node]))
+    return np.asarray(numbers[tree, node].sum(axis=1))
+
+
+@lru_cache
+def _to_levels() -> NDArray[np.float64]:
+    """Return the (6, 23) matrix that carries values at fitted levels to all: linear in normal scores, flat beyond."""
+    from scipy.special import ndtri
+
+    scores, knots = ndtri(LEVELS), ndtri(np.array(FITTED))
+    return np.stack([np.interp(scores, knots, unit) for unit in np.eye(len(FITTED))])
+
+
+@lru_cache
+def _to_fitted() -> NDArray[np.float64]:
+    """Return the (23, 6) matrix that picks the fitted levels out of all."""
+    return np.array([[1.0 if abs(level - chosen) < 1e-9 else 0.0 for chosen in FITTED] for level in LEVELS])
