@@ -454,6 +454,27 @@ def rollback(series: SeriesArgument) -> None:
 
 
 @app.command()
+def replay(
+    forecast: Annotated[int, typer.Argument(help="A forecast's number, as `candlecast forecasts` lists it.")],
+) -> None:
+    """Make a stored forecast again from its lineage; exit 0 only if the numbers are the stored ones."""
+    from storage.engine import open_for_reading
+    from tasks.replay import replay as replay_forecast
+
+    engine = open_for_reading(settings().database_url)
+    found = replay_forecast(engine, forecast=forecast)
+    engine.dispose()
+    for difference in found.differences:
+        talk(f"note: {difference}")
+    if not found.matches:
+        fail(
+            f"forecast {forecast} does not replay: quantiles differ by up to {found.largest_difference:.2g} (relative)"
+        )
+    said = "bit for bit" if found.exact else f"within {found.largest_difference:.1g} (relative)"
+    print(f"forecast {forecast} replays: {said}")
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Check source, database, Prefect, device and freshness; each trouble comes with a remedy."""
     from apps.doctor import examine

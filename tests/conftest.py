@@ -10,15 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from missing import missing
 
 ROOT = Path(__file__).parents[1]
-
-
-def missing(what: str) -> None:
-    """Skip with the reason, or fail where CI promised to have installed it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}, and CI=true says it should be here")
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")

@@ -203,6 +203,14 @@ def test_rollback_and_promote_change_the_champion_and_keep_the_history(daily_don
     assert champion() == "range-ewma"
 
 
+def test_a_stored_forecast_replays(daily_done):
+    number = json.loads(daily_done.run("forecasts", "--json").stdout)[0]["forecast_id"]
+    done = daily_done.run("replay", str(number))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"forecast {number} replays: bit for bit\n"
+    assert daily_done.run("replay", "999999").returncode == 1
+
+
 def test_a_pipe_that_is_closed_early_is_no_error(daily_done):
     command = [str(Path(sys.executable).parent / "candlecast"), "candles", SERIES]
     done = subprocess.run(

@@ -1,0 +1,98 @@
+"""A stored forecast can be made again, bit for bit, whatever has come since; and what was tampered with shows."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from markets import NOW, ingest, ingest_walk
+from sqlalchemy import Engine, text
+
+from models.errors import BadWeights
+from storage.engine import open_database
+from storage.errors import NotFound
+from tasks.forecast import backfill, forecast_live, possible_origins
+from tasks.replay import replay
+from tasks.train import baseline_version, trained_models
+
+SERIES = "Bitstamp_BTCUSD_d"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
+    yield engine
+    engine.dispose()
+
+
+def numbers(engine: Engine) -> list[int]:
+    with engine.connect() as conn:
+        return list(conn.execute(text("SELECT id FROM forecasts ORDER BY id")).scalars())
+
+
+def make_forecasts(engine: Engine, folder: Path) -> None:
+    candles = ingest_walk(engine, folder, n=700)
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    for model in ("naive", "range-ewma", "lstm"):
+        origins = possible_origins(engine, series=SERIES, model=model, start=closes[670], end=closes[690])
+        backfill(engine, series=SERIES, model=model, origins=origins, horizon=7, seed=0, now=NOW)
+    found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW)
+    for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), found[closes[-1]][0]):
+        forecast_live(engine, series=SERIES, version=version, horizon=7, now=NOW)
+    changed = candles.copy()
+    changed.loc[600, "close"] *= 1.01
+    changed.loc[600, "high"] *= 1.05
+    assert ingest(engine, folder, SERIES, changed, now=NOW + timedelta(days=1)).rows_revised == 1
+
+
+def test_random_forecasts_replay_bit_for_bit_after_later_revisions(engine: Engine, tmp_path: Path) -> None:
+    make_forecasts(engine, tmp_path / "source")
+    every = numbers(engine)
+    assert len(every) == 65
+    for number in [*np.random.default_rng(0).choice(every[:-2], 6, replace=False).tolist(), *every[-2:]]:
+        found = replay(engine, forecast=int(number))
+        assert found.exact, (number, found)
+        assert found.matches
+        assert found.differences == ()
+
+
+def test_changed_candles_and_changed_numbers_do_not_replay(engine: Engine, tmp_path: Path) -> None:
+    make_forecasts(engine, tmp_path / "source")
+    first = numbers(engine)[0]
+    nth = text("SELECT open_time FROM candles ORDER BY open_time LIMIT 1 OFFSET 660")
+    # Nobody can do this through candlecast.
+    change = text("UPDATE candles SET close = close * 1.0000001 WHERE open_time = :day")
+    with engine.begin() as conn:
+        conn.execute(change, {"day": conn.execute(nth).scalar()})
+    found = replay(engine, forecast=first)
+    assert not found.matches
+    assert "candles are not those" in found.differences[0]
+
+
+def test_damaged_weights_are_refused_not_used(engine: Engine, tmp_path: Path) -> None:
+    make_forecasts(engine, tmp_path / "source")
+    with engine.begin() as conn:
+        number, version = conn.execute(
+            text("SELECT id, model_version FROM forecasts WHERE model = 'lstm' ORDER BY id LIMIT 1")
+        ).one()
+        stored = conn.execute(text("SELECT weights FROM model_versions WHERE id = :v"), {"v": version}).scalar_one()
+        weights = bytearray(stored)
+        weights[len(weights) // 2] ^= 1
+        conn.execute(text("UPDATE model_versions SET weights = :w WHERE id = :v"), {"w": bytes(weights), "v": version})
+    with pytest.raises(BadWeights, match="damaged or replaced"):
+        replay(engine, forecast=number)
+
+
+def test_a_forecast_that_is_not_stored_is_said_so(engine: Engine) -> None:
+    with pytest.raises(NotFound, match="no forecast 7"):
+        replay(engine, forecast=7)
+
+
+def test_what_replays_was_made_at(engine: Engine, tmp_path: Path) -> None:
+    """A live forecast is replayed from the candles known when it was made, not from those known at its origin."""
+    make_forecasts(engine, tmp_path / "source")
+    with engine.connect() as conn:
+        kind, created = conn.execute(text("SELECT kind, created_at FROM forecasts ORDER BY id DESC LIMIT 1")).one()
+    assert kind == "live"
+    assert datetime.fromisoformat(str(created)).date() == NOW.date()
