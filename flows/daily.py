@@ -13,6 +13,7 @@ from models.forecasts import BASELINE
 from models.schedule import Mode
 from storage.engine import open_database
 from tasks.dispatch import train_elsewhere
+from tasks.drift import drift_task
 from tasks.forecast import forecast_task
 from tasks.ingest import ingest_task
 from tasks.publish import publish_task
@@ -73,6 +74,9 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
         for version in dict.fromkeys([*versions, champion]):
             forecast_task(engine, series=name, version=version, horizon=settings.horizon, now=now, flow_run=flow_run.id)
         score_task(engine, series=name, now=now)
+        drift = drift_task(engine, series=name, now=now)
+        if drift is not None:
+            log.warning("%s: the champion has drifted: %s (p = %.2g)", name, drift.what, drift.p_value)
         chart = publish_task(engine, series=name, reports=settings.reports)
         log.info("%s: champion is version %d, chart at %s", name, champion, chart)
     except Exception as error:

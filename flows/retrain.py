@@ -9,6 +9,7 @@ from flows.settings import Settings
 from models.forecasts import BASELINE
 from models.schedule import Mode
 from storage.engine import open_database
+from storage.registry import prune_weights
 from tasks.forecast import backfill_task
 from tasks.score import gate_task, score_task
 from tasks.train import plan_training, train_task
@@ -77,6 +78,10 @@ def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) ->
             start=due.cutoff - timedelta(days=settings.skill_days),
             now=clock,
         )
+        with engine.begin() as conn:
+            pruned = prune_weights(conn, series=series, model=settings.model, keep=settings.keep_weights)
+        if pruned:
+            log.info("%s: forgot the weights of %d old versions", series, pruned)
         log.info(
             "%s: version %d %s: %s",
             series,

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     skill_days: int = Field(
         365, ge=30, description="Days of walk-forward forecasts that the gate judges a challenger on."
     )
+    keep_weights: int = Field(
+        20, ge=1, description="Newest versions of a live model whose weights are kept, beside all champions'."
+    )
     train_deployment: str = Field(
         "",
         description="Deployment that trains, such as retrain/gpu; empty trains in the daily flow's process.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from storage import artifacts
 from storage.errors import NotFound
@@ -269,3 +269,26 @@ def rollback(conn: Connection, *, series: str, reason: str, decided_at: datetime
         decided_at=decided_at,
     )
     return line[-2]
+
+
+def prune_weights(conn: Connection, *, series: str, model: str, keep: int) -> int:
+    """Forget the weights of old live versions of `model`; returns of how many. Lineage rows stay.
+
+    Kept are the newest `keep`, every version that is or was champion and what it was fine-tuned from, and all versions
+    that replay past quarters.
+    """
+    c = model_versions.c
+    of_series = (c.series == series, c.model == model)
+    live = list(conn.execute(select(c.id).where(*of_series, c.purpose == "live").order_by(c.id.desc())).scalars())
+    served = set(
+        conn.execute(
+            select(promotions.c.model_version).where(promotions.c.series == series, promotions.c.outcome != "kept")
+        ).scalars()
+    )
+    needed = set(live[:keep]) | served
+    starts = conn.execute(select(c.init_from).where(c.id.in_(needed), c.init_from.is_not(None))).scalars()
+    old = set(live) - needed - set(starts)
+    if not old:
+        return 0
+    forgotten = update(model_versions).where(c.id.in_(old), c.weights.is_not(None)).values(weights=None)
+    return conn.execute(forgotten).rowcount

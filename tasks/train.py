@@ -15,6 +15,7 @@ from models.forecasts import BASELINE
 from models.schedule import Mode, due_mode
 from storage import artifacts, registry
 from storage.candles import latest_close_time, read_history
+from tasks.drift import is_drifting
 from tasks.progress import reported_progress
 
 
@@ -53,6 +54,7 @@ def plan_training(
             newest_cutoff=newest.cutoff if newest else None,
             scratch_days=scratch_days,
             fine_tune_days=fine_tune_days,
+            drifted=is_drifting(engine, series=series, since=scratch.created_at if scratch else None),
         )
         if found is None:
             return None

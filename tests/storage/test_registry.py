@@ -181,3 +181,23 @@ def test_each_series_has_its_own_champion(store: Any, engine: Engine) -> None:
     with engine.connect() as conn:
         assert [row.id for row in registry.list_versions(conn) if row.champion] == [mine, theirs]
         assert [row.id for row in registry.list_versions(conn, series="Kraken_ETHEUR_d")] == [theirs]
+
+
+def test_old_weights_are_forgotten_and_lineage_champions_and_replays_are_not(store: Any) -> None:
+    def version(day: int, **more: Any) -> int:
+        number: int = store.add_version("lstm", cutoff=CUTOFF + timedelta(days=day), weights=b"w", **more)
+        return number
+
+    scratch = version(0)
+    champion = version(1, init_from=scratch)
+    store.promote(champion)
+    replayed = version(2, purpose="backfill")
+    plain = [version(day) for day in range(3, 8)]
+    with store.engine.begin() as conn:
+        assert registry.prune_weights(conn, series=store.series, model="lstm", keep=2) == 3
+        assert registry.prune_weights(conn, series=store.series, model="lstm", keep=2) == 0
+        assert len(registry.list_versions(conn)) == 8
+        for kept in (scratch, champion, replayed, *plain[-2:]):
+            assert registry.load_version(conn, version=kept).weights == b"w"
+        with pytest.raises(NotFound, match="were pruned"):
+            registry.load_version(conn, version=plain[0])

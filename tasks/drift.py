@@ -1,0 +1,83 @@
+"""Has the champion drifted? An alarm is a finding, an event in Prefect, and a reason to train from scratch."""
+
+from datetime import datetime
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from sqlalchemy import Engine
+
+from models.candles import Finding, Severity
+from models.drift import Drift, find_drift
+from models.forecasts import BASELINE, Kind
+from storage import registry
+from storage.findings import read_findings, record_findings
+from storage.scores import read_origin_scores
+
+CODE = "drift"
+
+
+def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
+    """Look at the champion's live one-step scores, record what was found as a finding, and return it.
+
+    The baseline cannot drift from itself. A finding is closed when a later check, of a newly trained champion perhaps,
+    no longer sees it.
+    """
+    with engine.connect() as conn:
+        serving = registry.champion(conn, series=series)
+        drift = None
+        if serving is not None and serving.model != BASELINE:
+            ours, naive = (
+                {
+                    score.origin: score
+                    for score in read_origin_scores(conn, series=series, model=model, kind=Kind.LIVE)
+                    if score.step == 1
+                }
+                for model in (serving.model, BASELINE)
+            )
+            shared = sorted(ours.keys() & naive.keys())
+            drift = find_drift(
+                np.array([ours[origin].crps for origin in shared]),
+                np.array([naive[origin].crps for origin in shared]),
+                np.array([ours[origin].pit for origin in shared]),
+            )
+        noted = any(finding.code == CODE for finding in read_findings(conn, series=series))
+    if drift is not None or noted:
+        with engine.begin() as conn:
+            record_findings(conn, series=series, seen=_findings(drift), now=now, codes={CODE})
+    return drift
+
+
+def is_drifting(engine: Engine, *, series: str, since: datetime | None) -> bool:
+    """Return whether an open drift finding is newer than `since`, the last training from scratch."""
+    with engine.connect() as conn:
+        open_now = [finding for finding in read_findings(conn, series=series) if finding.code == CODE]
+    return any(since is None or finding.found_at > since for finding in open_now)
+
+
+def _findings(drift: Drift | None) -> list[Finding]:
+    if drift is None:
+        return []
+    return [
+        Finding(
+            CODE,
+            Severity.ERROR,
+            # Without the day's figures, so that a drift that lasts is one finding.
+            "the champion's live forecasts are worse than calibration and chance allow",
+            "the next training is from scratch; candlecast skill shows the scores, candlecast rollback goes back",
+        )
+    ]
+
+
+@task(name="drift", task_run_name="drift-{series}", cache_policy=NO_CACHE)
+def drift_task(engine: Engine, *, series: str, now: datetime) -> Drift | None:
+    """Check for drift and tell Prefect, whose automations can tell people."""
+    drift = check_drift(engine, series=series, now=now)
+    if drift is not None:
+        emit_event(
+            "candlecast.drift",
+            resource={"prefect.resource.id": f"candlecast.series.{series}", "prefect.resource.name": series},
+            payload={"what": drift.what, "p_value": drift.p_value},
+        )
+    return drift
