@@ -271,6 +271,12 @@ def rollback(conn: Connection, *, series: str, reason: str, decided_at: datetime
     return line[-2]
 
 
+def is_decided(conn: Connection, *, version: int) -> bool:
+    """Return whether the gate, or a person, has ever decided about `version`."""
+    found = conn.execute(select(promotions.c.id).where(promotions.c.model_version == version).limit(1)).first()
+    return found is not None
+
+
 def prune_weights(conn: Connection, *, series: str, model: str, keep: int) -> int:
     """Forget the weights of old live versions of `model`; returns of how many. Lineage rows stay.
 

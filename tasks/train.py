@@ -44,9 +44,11 @@ def plan_training(
             return None
         scratch = registry.newest_version(conn, series=series, model=model, scratch_only=True)
         newest = registry.newest_version(conn, series=series, model=model)
+        unjudged = newest is not None and not registry.is_decided(conn, version=newest.id)
     if not forecaster(model).learns:
-        return Due(Mode.SCRATCH, latest, None) if newest is None or mode is not Mode.AUTO else None
-    due = mode
+        due = newest is None or unjudged or mode is not Mode.AUTO
+        return Due(Mode.SCRATCH, latest, None) if due else None
+    chosen = mode
     if mode is Mode.AUTO:
         found = due_mode(
             latest_close=latest,
@@ -56,10 +58,14 @@ def plan_training(
             fine_tune_days=fine_tune_days,
             drifted=is_drifting(engine, series=series, since=scratch.created_at if scratch else None),
         )
+        if found is None and newest is not None and newest.cutoff is not None and unjudged:
+            # It was registered by a training that was killed before the gate had decided: that is still to be done.
+            how = Mode.SCRATCH if newest.init_from is None else Mode.FINE_TUNE
+            return Due(how, newest.cutoff, newest.init_from)
         if found is None:
             return None
-        due = found
-    fine_tunes = due is Mode.FINE_TUNE and scratch is not None
+        chosen = found
+    fine_tunes = chosen is Mode.FINE_TUNE and scratch is not None
     return Due(
         Mode.FINE_TUNE if fine_tunes else Mode.SCRATCH,
         latest,

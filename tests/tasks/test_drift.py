@@ -12,7 +12,7 @@ from synthetic import random_walk
 from models.schedule import Mode
 from storage.engine import open_database
 from storage.findings import read_findings
-from storage.registry import promote
+from storage.registry import decide, promote
 from tasks.drift import check_drift
 from tasks.forecast import forecast_live
 from tasks.score import score_matured
@@ -65,7 +65,9 @@ def test_bands_that_no_longer_cover_are_found_once_and_make_a_scratch_training_d
 ) -> None:
     live_through(engine, tmp_path / "source", wild=True)
     cutoff = random_walk(480, seed=2)["close_time"].iloc[470].to_pydatetime()
-    trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
+    found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
+    with engine.begin() as conn:
+        decide(conn, series=SERIES, version=found[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW)
 
     def due() -> Mode | None:
         plan = plan_training(engine, series=SERIES, model="lstm", mode=Mode.AUTO, scratch_days=91, fine_tune_days=7)

@@ -142,7 +142,15 @@ def test_training_is_due_by_data_time(engine: Engine, tmp_path: Path) -> None:
         found = trained_models(
             engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW, init_from=init_from
         )
-        return found[cutoff][0]
+        version = found[cutoff][0]
+        decide(version)
+        return version
+
+    def decide(version: int) -> None:
+        with engine.begin() as conn:
+            registry.decide(
+                conn, series=SERIES, version=version, outcome="kept", reason="test", evidence={}, decided_at=NOW
+            )
 
     def grow(rows: int) -> None:
         ingest(engine, tmp_path, SERIES, candles.iloc[:rows], now=NOW + timedelta(days=rows))
@@ -176,3 +184,18 @@ def test_a_training_that_is_registered_is_not_done_again(engine: Engine, tmp_pat
     assert all(np.array_equal(first[1].weights[name], second[1].weights[name]) for name in first[1].weights)
     with engine.connect() as conn:
         assert conn.execute(text("SELECT count(*) FROM model_versions")).scalar_one() == 1
+
+
+def test_a_version_that_nobody_has_judged_is_due_again(engine: Engine, tmp_path: Path) -> None:
+    """A training that is killed between registering and the gate leaves one; the next day finishes it."""
+    candles = ingest_walk(engine, tmp_path, n=500)
+    cutoff = candles["close_time"].iloc[-1].to_pydatetime()
+    found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
+    plan = plan_training(engine, series=SERIES, model="lstm", mode=Mode.AUTO, scratch_days=91, fine_tune_days=7)
+    assert plan is not None
+    assert (plan.mode, plan.cutoff, plan.init_from) == (Mode.SCRATCH, cutoff, None)
+    with engine.begin() as conn:
+        registry.decide(
+            conn, series=SERIES, version=found[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW
+        )
+    assert plan_training(engine, series=SERIES, model="lstm", mode=Mode.AUTO, scratch_days=91, fine_tune_days=7) is None

@@ -1,0 +1,116 @@
+"""Training on another pool: a real server, a worker that is there, away, late or killed; the forecast comes anyway."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect_parts import BIN, ROOT, PrefectServer, Worker
+
+pytestmark = pytest.mark.slow
+
+SERIES = "Coinbase_BTCUSD_d"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with PrefectServer(tmp_path_factory.mktemp("server")) as server:
+        server.prefect("work-pool", "create", "default", "--type", "process")
+        server.prefect("work-pool", "create", "gpu", "--type", "process")
+        server.prefect("deploy", "--all")
+        yield server
+
+
+class Installation:
+    """A database of its own on the shared server; trainings go to the pool `gpu`."""
+
+    def __init__(self, server: PrefectServer, folder: Path) -> None:
+        self.folder, self.server = folder, server
+        self.settings = {
+            "CANDLECAST_DATABASE_URL": f"sqlite:///{folder / 'candlecast.db'}",
+            "CANDLECAST_SOURCE": str(ROOT / "sample"),
+            "CANDLECAST_SERIES": SERIES,
+            "CANDLECAST_MODEL": "lstm",
+            "CANDLECAST_TRAIN_DEPLOYMENT": "retrain/gpu",
+        }
+
+    def daily(self, timeout_s: float) -> "subprocess.CompletedProcess[str]":
+        env = self.server.env | self.settings | {"CANDLECAST_TRAIN_TIMEOUT_S": str(timeout_s)}
+        return subprocess.run(
+            [str(BIN / "candlecast"), "daily"], cwd=self.folder, env=env, capture_output=True, text=True, timeout=400,
+            check=False,
+        )  # fmt: skip
+
+    def start_daily(self, timeout_s: float) -> "subprocess.Popen[str]":
+        env = self.server.env | self.settings | {"CANDLECAST_TRAIN_TIMEOUT_S": str(timeout_s)}
+        return subprocess.Popen(
+            [str(BIN / "candlecast"), "daily"], cwd=self.folder, env=env, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def worker(self) -> Worker:
+        return Worker(self.server, "gpu", self.folder / "worker.log", self.settings)
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        with sqlite3.connect(self.folder / "candlecast.db") as conn:
+            return conn.execute(query).fetchall()
+
+    def live(self) -> list[str]:
+        return [str(model) for (model,) in self.rows("SELECT model FROM forecasts WHERE kind = 'live' ORDER BY model")]
+
+
+@pytest.fixture
+def installation(server: PrefectServer, tmp_path: Path) -> Installation:
+    return Installation(server, tmp_path)
+
+
+def test_a_worker_of_the_pool_trains_and_the_day_goes_on_with_its_version(installation: Installation) -> None:
+    with installation.worker() as worker:
+        done = installation.daily(300)
+        log = worker.log.read_text()
+    assert done.returncode == 0, done.stderr[-3000:] + log[-3000:]
+    assert "training lstm (scratch)" in log
+    assert "training lstm" not in done.stderr
+    assert installation.live() == ["lstm", "naive", "range-ewma"]
+    assert installation.rows("SELECT count(*) FROM model_versions WHERE purpose = 'live' AND model = 'lstm'") == [(1,)]
+
+
+def test_without_a_worker_the_queued_training_is_cancelled_and_the_champion_forecasts(
+    installation: Installation,
+) -> None:
+    done = installation.daily(6)
+    assert done.returncode == 1
+    assert "is a worker of its pool running?" in done.stderr
+    assert installation.live() == ["naive", "range-ewma"]
+    assert "close forecast by naive" in done.stdout
+    # A worker that comes later finds nothing to do: the run is not left queued to train beside tomorrow's.
+    with installation.worker() as worker:
+        time.sleep(15)
+        log = worker.log.read_text()
+    assert "training lstm" not in log
+    states = {run["state_type"] for run in installation.server.flow_runs("retrain")}
+    assert states <= {"CANCELLED", "COMPLETED"}, states
+
+
+def test_a_worker_killed_in_the_middle_costs_the_training_and_not_the_forecast(installation: Installation) -> None:
+    with installation.worker() as worker:
+        running = installation.start_daily(60)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and "training lstm (scratch)" not in worker.log.read_text():
+            time.sleep(0.2)
+        assert worker.process is not None
+        os.killpg(worker.process.pid, signal.SIGKILL)
+        _, stderr = running.communicate(timeout=300)
+    assert running.returncode == 1, stderr[-3000:]
+    assert "training did not finish, the champion stays" in stderr
+    assert installation.live() == ["naive", "range-ewma"]
+    # The next day's training is not in anybody's way.
+    with installation.worker():
+        again = installation.daily(300)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "lstm" in installation.live()
+    assert installation.rows("SELECT count(*) FROM model_versions WHERE purpose = 'live' AND model = 'lstm'") == [(1,)]
