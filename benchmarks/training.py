@@ -1,0 +1,121 @@
+"""What training a network costs: python benchmarks/training.py [--nets 100] [--most 1000]
+
+The same small network (LSTM(32) -> dropout -> dense, Student-t head, 1,000 days, 20 epochs) trained in one run as a
+fleet, as one Keras `fit` each, and in plain PyTorch where it is installed; then the fleet's cost against its size. Run
+it with KERAS_BACKEND=jax for the other backend, and on a machine with a card for the card.
+"""
+
+import argparse
+import os
+import statistics
+import time
+
+import numpy as np
+from tabulate import tabulate
+
+from models.backend import device, keras
+from models.network import NetworkConfig
+from models.training import Member, TrainingConfig, train_fleet
+
+DAYS, EPOCHS, FEATURES, HORIZON = 1000, 20, 21, 7
+TRAINING = TrainingConfig()
+NETWORK = NetworkConfig(FEATURES)
+
+
+def market(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((DAYS, FEATURES)).astype(np.float32)
+    targets = rng.standard_t(4, (DAYS, HORIZON)).astype(np.float32)
+    return features, targets
+
+
+def fleet(nets: int) -> float:
+    """Seconds a net, compilation included."""
+    features, targets = market()
+    began = time.perf_counter()
+    train_fleet(features, targets, [Member(((0, DAYS),), (seed,), EPOCHS) for seed in range(nets)], network=NETWORK)
+    return (time.perf_counter() - began) / nets
+
+
+def chunks() -> tuple[np.ndarray, np.ndarray]:
+    """The chunks a member learns from in an epoch, as one array each."""
+    features, targets = market()
+    starts = range(0, DAYS - 1 - TRAINING.burn_in - TRAINING.scored, TRAINING.scored)
+    x = np.stack([features[start : start + TRAINING.chunk] for start in starts])
+    y = np.stack([targets[start + TRAINING.burn_in : start + TRAINING.chunk] for start in starts])
+    return x, y
+
+
+def one_keras_fit() -> float:
+    """Seconds for one net by Keras's own fit: a model of its own, traced on its own, as projects commonly do it."""
+    from keras import layers, ops
+
+    x, y = chunks()
+
+    def loss(actual: object, out: object) -> object:
+        log_scale, freedom = out[..., :HORIZON], 2.1 + ops.softplus(out[..., HORIZON:])
+        surprise = ops.square(actual) * ops.exp(-2 * log_scale) / freedom
+        # The normalising constant has no closed form in keras.ops; leaving it out only makes this fit cheaper.
+        return ops.mean(0.5 * (freedom + 1) * ops.log1p(surprise) + log_scale)
+
+    began = time.perf_counter()
+    inputs = keras.Input((TRAINING.chunk, FEATURES))
+    hidden = layers.Dropout(0.2)(layers.LSTM(32, return_sequences=True)(inputs))
+    model = keras.Model(inputs, layers.Dense(2 * HORIZON, kernel_initializer="zeros")(hidden[:, TRAINING.burn_in :]))
+    model.compile(keras.optimizers.AdamW(3e-3, weight_decay=1e-3, clipnorm=1.0), loss)
+    model.fit(x, y, batch_size=TRAINING.batch, epochs=EPOCHS, verbose=0)
+    return time.perf_counter() - began
+
+
+def one_torch_training() -> float | None:
+    """Seconds for one net in plain PyTorch, eager, one thread."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    torch.set_num_threads(1)
+    x, y = (torch.tensor(values) for values in chunks())
+    began = time.perf_counter()
+    lstm, head = torch.nn.LSTM(FEATURES, 32, batch_first=True), torch.nn.Linear(32, 2 * HORIZON)
+    dropout = torch.nn.Dropout(0.2)
+    parameters = [*lstm.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, 3e-3, weight_decay=1e-3)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x)).split(TRAINING.batch):
+            optimizer.zero_grad()
+            out = head(dropout(lstm(x[rows])[0][:, TRAINING.burn_in :]))
+            spread = torch.distributions.StudentT(
+                2.1 + torch.nn.functional.softplus(out[..., HORIZON:]), 0.0, torch.exp(out[..., :HORIZON])
+            )
+            (-spread.log_prob(y[rows]).mean()).backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", type=int, default=100)
+    parser.add_argument("--most", type=int, default=1000)
+    parser.add_argument("--fits", type=int, default=5, help="nets of which the one-by-one medians are taken")
+    chosen = parser.parse_args()
+    print(
+        f"{device()}, {os.cpu_count()} cores; {DAYS} days, {EPOCHS} epochs a net, seconds a net, compilation included"
+    )
+    ours = fleet(chosen.nets)
+    keras_each = statistics.median(one_keras_fit() for _ in range(chosen.fits))
+    found = [one_torch_training() for _ in range(chosen.fits)]
+    torch_each = statistics.median(value for value in found if value is not None) if found[0] is not None else None
+    rows = [[f"fleet of {chosen.nets}", f"{ours:.4f}", "1.0"]]
+    rows.append([f"one Keras fit each ({chosen.fits} fits, median)", f"{keras_each:.4f}", f"{keras_each / ours:.1f}"])
+    if torch_each is not None:
+        rows.append([f"plain PyTorch each ({chosen.fits}, median)", f"{torch_each:.4f}", f"{torch_each / ours:.1f}"])
+    print(tabulate(rows, ["", "s a net", "times the fleet"], "simple", disable_numparse=True))
+    sizes = [size for size in (1, 3, 10, 30, 100, 300, 1000) if size <= chosen.most]
+    costs = [(size, fleet(size)) for size in sizes]
+    print()
+    print(tabulate([[n, f"{c:.4f}", f"{c * n:.1f}"] for n, c in costs], ["nets", "s a net", "s in all"], "simple"))
+
+
+if __name__ == "__main__":
+    main()
