@@ -204,3 +204,12 @@ def test_a_compressed_file_is_unpacked(server: CddServer, client: CddClient) -> 
 
     server.faults = [Reply(200, gzip.compress(CSV), {"Content-Encoding": "gzip"})]
     assert size(client) == len(CSV)
+
+
+def test_the_proxy_of_the_environment_is_used(server: CddServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
+    server.files["http://archive.invalid/cdd/Bitstamp_BTCUSD_d.csv"] = CSV
+    assert size(CddClient("http://archive.invalid/cdd/", tries=1)) == len(CSV)
+    assert server.requests[0].path.startswith("http://archive.invalid/")
