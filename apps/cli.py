@@ -475,6 +475,24 @@ def replay(
 
 
 @app.command()
+def backup(file: Annotated[Path, typer.Argument(help="The new file to write.")]) -> None:
+    """Copy the SQLite database to FILE while others go on using it; the copy is of one instant and checked."""
+    from storage.backup import backup as copy
+
+    size = copy(settings().database_url, to=file)
+    print(f"{file}: {size:,} bytes")
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast backup` wrote.")]) -> None:
+    """Put a backup in the database's place; the replaced database is moved aside, never deleted."""
+    from storage.backup import restore as put_back
+
+    replaced = put_back(file, url=settings().database_url, now=datetime.now(UTC))
+    print(f"restored from {file}" + (f"; the database before is {replaced}" if replaced else ""))
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Check source, database, Prefect, device and freshness; each trouble comes with a remedy."""
     from apps.doctor import examine
