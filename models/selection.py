@@ -14,8 +14,11 @@ from models.metrics import diebold_mariano
 MIN_ORIGINS = 60
 # How far the share of truths inside the 80 % and 95 % bands may be off, beyond sampling noise.
 COVERAGE_SLACK = 0.05
-# One-sided level of all tests of one gate together; divided among them (Bonferroni).
+# One-sided level of all tests for being worse of one gate together; divided among them (Bonferroni).
 LEVEL = 0.05
+# One-sided level at which a challenger of another family must be better than what serves at one of the steps. Judged
+# every day of a year on the last 365 days and seven steps, pure noise took over in 3 % of 300 simulated years.
+PROMOTION_LEVEL = 0.0005
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,16 @@ class Decision:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-def judge(challenger: WalkForward, baseline: WalkForward, incumbent: WalkForward | None) -> Decision:
+def judge(
+    challenger: WalkForward, baseline: WalkForward, incumbent: WalkForward | None, *, renews: bool = False
+) -> Decision:
     """Return whether the challenger takes over.
 
     It is kept back when its scores are not finite, when there are too few origins to tell, when its 80 % or 95 %
-    bands cover too little or too much beyond sampling noise, or when at some step its CRPS is significantly
-    worse than the baseline's or the incumbent's. `incumbent` is None when the baseline serves.
+    bands cover too little or too much beyond sampling noise, when at some step its CRPS is significantly worse than
+    the baseline's or the incumbent's, and when at no step it is better than what serves beyond chance: no model
+    takes over by luck. `incumbent` is None when the baseline serves, or with `renews`: then a version of the
+    challenger's own family serves, the scores are those of both, and a newer training need not prove itself again.
     """
     evidence: dict[str, Any] = {}
     n = min((len(values) for values in challenger.crps.values()), default=0)
@@ -65,13 +72,30 @@ def judge(challenger: WalkForward, baseline: WalkForward, incumbent: WalkForward
             evidence[f"p_vs_{name}_step{step}"] = round(test.p_value, 5)
             if worse:
                 problems.append(f"step {step} is {-skill:.2%} worse than the {name} (p = {test.p_value / 2:.4f})")
+    if not renews:
+        serving, name = (baseline, "baseline") if incumbent is None else (incumbent, "incumbent")
+        lucky = _no_better(challenger, serving, name, evidence)
+        problems += [lucky] if lucky and not problems else []
     if problems:
         return Decision(False, "; ".join(problems), evidence)
     best = ", ".join(
         f"step {step} {evidence[f'skill_vs_baseline_step{step}']:+.2%}"
         for step in (min(challenger.crps), max(challenger.crps))
     )
-    return Decision(True, f"no step is worse than the others beyond noise; CRPS against the baseline: {best}", evidence)
+    return Decision(True, f"no step is worse beyond noise; CRPS against the baseline: {best}", evidence)
+
+
+def _no_better(challenger: WalkForward, serving: WalkForward, name: str, evidence: dict[str, Any]) -> str | None:
+    """Return the complaint that no step is better than what serves beyond chance, None when one is."""
+    chances = {}
+    for step, losses in challenger.crps.items():
+        test = diebold_mariano(losses, serving.crps[step], step=step)
+        chances[step] = test.p_value / 2 if test.mean_difference < 0 else 1 - test.p_value / 2
+    best = min(chances, key=lambda step: chances[step])
+    evidence["best_step"], evidence["p_best_step"] = best, round(chances[best], 6)
+    if chances[best] < PROMOTION_LEVEL:
+        return None
+    return f"no step is better than the {name} beyond chance (the best is step {best}, p = {chances[best]:.4f})"
 
 
 def _coverage_problems(challenger: WalkForward, evidence: dict[str, Any]) -> list[str]:

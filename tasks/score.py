@@ -71,7 +71,8 @@ def gate(
             for name, rows in scores.items()
         }
         incumbent = walks[serving.model] if serving and serving.model not in (model, baseline) else None
-        decision = judge(walks[model], walks[baseline], incumbent)
+        renews = serving is not None and serving.model == model
+        decision = judge(walks[model], walks[baseline], incumbent, renews=renews)
         registry.decide(
             conn,
             series=series,

@@ -40,6 +40,7 @@ def test_a_better_challenger_passes_with_its_evidence():
     assert decision.evidence["origins"] == 365
     assert decision.evidence["skill_vs_baseline_step1"] > 0.02
     assert "no step is worse" in decision.reason
+    assert decision.evidence["p_best_step"] < 0.001
 
 
 def test_a_worse_one_is_kept_and_told_where():
@@ -73,11 +74,33 @@ def test_scores_that_are_no_numbers_and_short_walks_are_kept_back():
     assert "too few" in judge(walk(challenger), walk(baseline), None).reason
 
 
-def test_noise_is_seldom_called_worse_and_a_real_loss_is_seldom_missed():
+def test_one_that_is_as_good_as_what_serves_does_not_take_over_and_a_renewal_does():
+    baseline, challenger = losses(seed=3)
+    decision = judge(walk(challenger), walk(baseline), None)
+    assert not decision.promote
+    assert "better than the baseline beyond chance" in decision.reason
+    assert judge(walk(challenger), walk(baseline), None, renews=True).promote
+    incumbent = baseline * 0.95
+    assert "better than the incumbent" in judge(walk(incumbent), walk(baseline), walk(incumbent)).reason
+
+
+def test_pure_noise_takes_over_in_no_more_than_one_year_of_twenty():
+    """Gates on every fifth day of 150 simulated years, on the last 365 days each."""
+    years = 0
+    for seed in range(150):
+        baseline, challenger = losses(730, seed=seed)
+        years += any(
+            judge(walk(challenger[day - 365 : day]), walk(baseline[day - 365 : day]), None).promote
+            for day in range(365, 730, 5)
+        )
+    assert years / 150 <= 0.05
+
+
+def test_a_renewal_is_seldom_called_worse_by_noise_and_a_real_loss_is_seldom_missed():
     """The gate's level is 5 % for all its tests together, and 400 simulated years bear it out."""
-    kept = np.array([not judge(walk(c), walk(b), None).promote for b, c in (losses(seed=s) for s in range(400))])
+    same = (losses(seed=seed) for seed in range(400))
+    kept = np.array([not judge(walk(c), walk(b), None, renews=True).promote for b, c in same])
     assert kept.mean() < 0.10
-    missed = np.array(
-        [judge(walk(c), walk(b), None).promote for b, c in (losses(seed=s, edge=-0.04) for s in range(100))]
-    )
+    worse = (losses(seed=seed, edge=-0.04) for seed in range(100))
+    missed = np.array([judge(walk(c), walk(b), None, renews=True).promote for b, c in worse])
     assert missed.mean() < 0.05

@@ -109,7 +109,20 @@ def test_a_challenger_without_a_walk_forward_is_kept_back(engine: Engine, tmp_pa
 
 
 def test_a_good_challenger_takes_over_with_its_evidence(engine: Engine, tmp_path: Path) -> None:
-    candles = ingest_walk(engine, tmp_path, n=700)
+    from synthetic import random_walk
+
+    # A market whose volatility swings slowly: the past year's average is a poor forecast of it.
+    candles = random_walk(700, seed=1)
+    swing = 1 + 0.9 * np.sin(2 * np.pi * np.arange(700) / 120)
+    start = np.log(1000.0)
+    close = np.log(candles["close"].to_numpy())
+    before = np.concatenate([[start], close[:-1]])
+    after = start + np.cumsum((close - before) * swing)
+    opened = np.concatenate([[start], after[:-1]])
+    for name in ("high", "low"):
+        candles[name] = np.exp(opened + (np.log(candles[name].to_numpy()) - before) * swing)
+    candles["open"], candles["close"] = np.exp(opened), np.exp(after)
+    ingest(engine, tmp_path, SERIES, candles)
     closes = list(candles["close_time"].dt.to_pydatetime())
     ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
