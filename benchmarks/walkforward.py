@@ -1,0 +1,62 @@
+"""Years of quarterly refits: python benchmarks/walkforward.py FILE [--pool FILE ...] [--start D]
+
+Trains the `lstm` ensembles (5 networks, with a pool 10) up to the start of every quarter and forecasts every day in it,
+in memory, and prints the wall time after imports and the peak memory.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from models.backend import device
+from models.forecaster import TrainRequest
+from models.frames import CandleFrame
+from models.lstm import Lstm, LstmConfig
+from models.schedule import by_quarter
+from storage.candles import read_candles
+from storage.cdd import CddClient
+from storage.engine import open_database
+from tasks.ingest import ingest_series
+
+
+def candles_of(file: Path) -> CandleFrame:
+    series = file.stem.split("__")[0]
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / f"{series}.csv").write_bytes(file.read_bytes())
+        engine = open_database(f"sqlite:///{name}/walk.db")
+        ingest_series(engine, series=series, client=CddClient(name), now=datetime(2030, 1, 1, tzinfo=UTC))
+        with engine.connect() as conn:
+            found = read_candles(conn, series=series)
+        engine.dispose()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--pool", type=Path, nargs="*", default=[])
+    parser.add_argument("--start", default="2018-01-01")
+    parser.add_argument("--calibrate", action="store_true", help="with the quarters that calibration needs besides")
+    chosen = parser.parse_args()
+    candles, pool = candles_of(chosen.file), {file.stem: candles_of(file) for file in chosen.pool}
+    first = datetime.fromisoformat(chosen.start).replace(tzinfo=UTC)
+    origins = [moment for moment in candles["close_time"].dt.to_pydatetime() if moment >= first]
+    quarters = by_quarter(origins)
+    model = Lstm() if chosen.calibrate else Lstm(LstmConfig(calibration_quarters=0))
+    began = time.perf_counter()
+    trained = model.train([TrainRequest(candles, cutoff, pool=pool) for cutoff in quarters])
+    middle = time.perf_counter()
+    for fold, group in zip(trained, quarters.values(), strict=True):
+        model.forecast(fold, candles, group)
+    end = time.perf_counter()
+    nets = sum(len(fold.weights["head"]) for fold in trained)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{device()}: {len(origins)} origins, {len(quarters)} quarters, {nets} networks")
+    print(f"trained in {middle - began:.1f} s, forecast in {end - middle:.1f} s, peak memory {peak:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
