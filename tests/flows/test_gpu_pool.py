@@ -79,6 +79,30 @@ def test_a_worker_of_the_pool_trains_and_the_day_goes_on_with_its_version(instal
     assert installation.rows("SELECT count(*) FROM model_versions WHERE purpose = 'live' AND model = 'lstm'") == [(1,)]
 
 
+def test_the_deployed_day_runs_on_one_pool_and_its_training_on_the_other(
+    installation: Installation, server: PrefectServer
+) -> None:
+    before = {run["id"] for run in server.flow_runs("daily")}
+    settings = installation.settings | {
+        "CANDLECAST_TRAIN_TIMEOUT_S": "300", "CANDLECAST_REPORTS": str(installation.folder / "reports"),
+    }  # fmt: skip
+    with (
+        Worker(server, "default", installation.folder / "default.log", settings) as ordinary,
+        installation.worker() as training,
+    ):
+        server.prefect("deployment", "run", "daily/scheduled")
+        deadline = time.monotonic() + 300
+        runs: list[dict[str, object]] = []
+        while time.monotonic() < deadline and not any(run["state_type"] == "COMPLETED" for run in runs):
+            time.sleep(1)
+            runs = [run for run in server.flow_runs("daily") if run["id"] not in before]
+        logs = ordinary.log.read_text(), training.log.read_text()
+    assert [run["state_type"] for run in runs] == ["COMPLETED"], logs[0][-3000:]
+    assert "training lstm (scratch)" in logs[1]
+    assert "training lstm (scratch)" not in logs[0]
+    assert installation.live() == ["lstm", "naive", "range-ewma"]
+
+
 def test_without_a_worker_the_queued_training_is_cancelled_and_the_champion_forecasts(
     installation: Installation,
 ) -> None:

@@ -1,0 +1,33 @@
+"""The house rules that no linter knows."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("apps", "flows", "tasks", "storage", "models")
+
+
+def test_every_init_is_a_docstring_and_nothing_else() -> None:
+    found = [path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")]
+    assert len(found) >= len(PACKAGES)
+    for path in found:
+        (only,) = ast.parse(path.read_text()).body
+        assert isinstance(only, ast.Expr), path
+        assert isinstance(only.value, ast.Constant), path
+        assert isinstance(only.value.value, str), path
+
+
+def test_no_module_hides_a_package_when_its_folder_comes_first_on_the_path() -> None:
+    """Prefect puts a flow file's own folder first: flows/models.py would hide models."""
+    assert not [path for package in PACKAGES for path in (ROOT / package).glob("*.py") if path.stem in PACKAGES]
+
+
+def test_every_function_people_may_call_says_what_it_returns() -> None:
+    silent = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.returns is None and node.name != "__init__"
+    ]
+    assert silent == []
