@@ -405,6 +405,8 @@ def _numbers(texts: Sequence[str]) -> _Numbers:
             return _Numbers(values, np.isinf(values))
     except ValueError:
         pass
+    # A comma is a decimal one when some cell of the column has other than three digits after it.
+    decimal_comma = any(_DECIMAL_COMMA.fullmatch(text.strip()) for text in texts)
     values = np.empty(len(texts))
     garbled = np.zeros(len(texts), dtype=np.bool_)
     for i, text in enumerate(texts):
@@ -413,14 +415,20 @@ def _numbers(texts: Sequence[str]) -> _Numbers:
             values[i] = np.nan
             continue
         try:
-            values[i] = float(_plain_number(text))
+            values[i] = float(_plain_number(text, decimal_comma=decimal_comma))
         except ValueError:
             values[i], garbled[i] = np.nan, True
     return _Numbers(values, garbled | np.isinf(values))
 
 
-def _plain_number(text: str) -> str:
-    # A spreadsheet's thousands separators: 1,234.5 (only groups of three, so 1,5 is not read as 15).
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),(\d{1,2}|\d{4,})")
+
+
+def _plain_number(text: str, *, decimal_comma: bool) -> str:
+    """Return a spreadsheet's number as Python writes it: 1,234.5 without separators, or 1.234,5 with a point."""
+    if decimal_comma and re.fullmatch(r"[+-]?(\d{1,3}(\.\d{3})*|\d+)(,\d*)?", text):
+        return text.replace(".", "").replace(",", ".")
+    # Only groups of three, so that 1,5 is not read as 15.
     return text.replace(",", "") if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text) else text
 
 
@@ -566,9 +574,9 @@ _SLASHED = re.compile(r"(\d{1,4})[/.](\d{1,2})[/.](\d{1,4})(?:[ T]+(.*))?")
 
 
 def _is_day_first(texts: Sequence[str]) -> bool:
-    """Return whether 1/2/2018 is written day first: if some first number is past 12."""
-    firsts = [int(match[1]) for text in texts if (match := _SLASHED.fullmatch(text.strip())) and len(match[1]) < 3]
-    return any(first > 12 for first in firsts)
+    """Return whether 1/2/2018 is written day first: if some first number is past 12, or with points, 1.2.2018."""
+    short = [match for text in texts if (match := _SLASHED.fullmatch(text.strip())) and len(match[1]) < 3]
+    return any(int(match[1]) > 12 or match[0][len(match[1])] == "." for match in short)
 
 
 def _date(text: str, *, day_first: bool) -> int:

@@ -66,6 +66,21 @@ def test_semicolons_padding_and_blank_rows_are_seen_through() -> None:
     assert file.rows_in == 3
 
 
+def test_a_european_spreadsheets_commas_points_and_days_are_understood() -> None:
+    file, chunk = read(FIXTURES / "european_resave.csv")
+    assert days(chunk) == ["2019-12-02", "2019-12-03", "2019-12-04"]
+    assert chunk.close.tolist() == [7311.7, 7300.5, 7200.1]
+    assert chunk.high.tolist() == [7430, 7400.9, 7800.25]
+    assert chunk.volume_quote.tolist() == [38_000_000, 30_000_000.5, 56_100_000.75]
+    assert file.set_aside == []
+
+
+def test_thousands_separators_are_no_decimal_commas() -> None:
+    text = 'date,open,high,low,close,volume\n2019-12-02,"7,407.1","7,430","7,150","7,311.7","5,200"\n'
+    _, chunk = read(text.encode())
+    assert (chunk.open[0], chunk.high[0], chunk.volume_base[0]) == (7407.1, 7430, 5200)
+
+
 def test_exchanged_volumes_are_put_right_and_counted() -> None:
     file, chunk = read(FIXTURES / "modern_swapped_volumes.csv")
     assert chunk.volume_base.tolist() == [10000, 10000, 10000, 9000]
