@@ -475,6 +475,30 @@ def replay(
 
 
 @app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback a token is needed.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the read-only HTTP API until it is stopped."""
+    import ipaddress
+
+    configured = settings()
+    token = configured.api_token.get_secret_value()
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback and not token:
+        raise WrongUse(f"--host {host} is reachable from elsewhere: set CANDLECAST_API_TOKEN, which readers must send")
+    import uvicorn
+
+    from apps.web import create_app
+
+    talk(f"candlecast: http://{host}:{port}/api/v1/forecasts/latest")
+    uvicorn.run(create_app(configured.database_url, token=token), host=host, port=port, log_level="warning")
+
+
+@app.command()
 def backup(file: Annotated[Path, typer.Argument(help="The new file to write.")]) -> None:
     """Copy the SQLite database to FILE while others go on using it; the copy is of one instant and checked."""
     from storage.backup import backup as copy

@@ -37,6 +37,13 @@ def fleet(nets: int) -> float:
     return (time.perf_counter() - began) / nets
 
 
+def flops_a_net() -> float:
+    """Multiplications and additions of one net's training: the LSTM forwards, and twice as much back."""
+    steps = EPOCHS * -(-len(range(0, DAYS - 1 - TRAINING.burn_in, TRAINING.scored)) // TRAINING.batch)
+    moment = 2 * (FEATURES + NETWORK.hidden) * 4 * NETWORK.hidden
+    return 3.0 * steps * TRAINING.batch * TRAINING.chunk * moment
+
+
 def chunks() -> tuple[np.ndarray, np.ndarray]:
     """The chunks a member learns from in an epoch, as one array each."""
     features, targets = market()
@@ -97,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=int, default=100)
     parser.add_argument("--most", type=int, default=1000)
+    parser.add_argument("--limit-tflops", type=float, help="what the device can do in float32, to show the share of it")
     parser.add_argument("--fits", type=int, default=5, help="nets of which the one-by-one medians are taken")
     chosen = parser.parse_args()
     print(
@@ -114,7 +122,12 @@ def main() -> None:
     sizes = [size for size in (1, 3, 10, 30, 100, 300, 1000) if size <= chosen.most]
     costs = [(size, fleet(size)) for size in sizes]
     print()
-    print(tabulate([[n, f"{c:.4f}", f"{c * n:.1f}"] for n, c in costs], ["nets", "s a net", "s in all"], "simple"))
+    table = []
+    for nets, cost in costs:
+        rate = flops_a_net() / cost
+        share = f"{rate / (chosen.limit_tflops * 1e12):.2%}" if chosen.limit_tflops else "-"
+        table.append([nets, f"{cost:.4f}", f"{cost * nets:.1f}", f"{rate / 1e9:.1f}", share])
+    print(tabulate(table, ["nets", "s a net", "s in all", "GFLOP/s", "of the limit"], "simple", disable_numparse=True))
 
 
 if __name__ == "__main__":

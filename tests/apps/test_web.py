@@ -1,0 +1,146 @@
+"""The HTTP API as clients meet it: a process of its own, asked over a real socket."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from prefect_parts import free_port
+
+SERIES = "Coinbase_BTCUSD_d"
+
+
+class Web:
+    """A running `candlecast web`."""
+
+    def __init__(self, installation, **more):
+        self.url = f"http://127.0.0.1:{free_port()}"
+        command = [str(Path(sys.executable).parent / "candlecast"), "web", "--port", self.url.rsplit(":", 1)[1]]
+        self._process = subprocess.Popen(
+            command, cwd=installation.folder, env=installation.environment(**more), stderr=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self):
+        for _ in range(300):
+            assert self._process.poll() is None, self._process.stderr.read()
+            try:
+                requests.get(f"{self.url}/openapi.json", timeout=5)
+                return self
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        raise AssertionError("the web server did not answer in 30 s")
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(20)
+        self._process.stderr.close()
+
+    def get(self, path, **options):
+        return requests.get(self.url + path, timeout=20, **options)
+
+
+@pytest.fixture(scope="module")
+def web(daily_done) -> Iterator[Web]:
+    with Web(daily_done) as running:
+        yield running
+
+
+def test_the_latest_forecast_is_that_of_the_command_line(web, daily_done):
+    rows = web.get("/api/v1/forecasts/latest").json()["rows"]
+    assert rows == json.loads(daily_done.run("forecasts", "--json").stdout)
+    assert [row["step"] for row in rows] == list(range(1, 8))
+
+
+@pytest.mark.parametrize(
+    "what", ["series", "models", "findings", "skill", "forecasts?model=naive", f"candles?series={SERIES}"]
+)
+def test_every_collection_answers_as_json_and_csv(web, what):
+    found = web.get(f"/api/v1/{what}").json()["rows"]
+    assert found
+    joint = "&" if "?" in what else "?"
+    answer = web.get(f"/api/v1/{what}{joint}format=csv")
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    assert list(next(csv.DictReader(io.StringIO(answer.text)))) == list(found[0])
+
+
+def test_pages_follow_each_other_without_loss(web):
+    whole = web.get(f"/api/v1/candles?series={SERIES}&limit=10000").json()
+    assert whole["next"] is None
+    pieces, cursor = [], 0
+    while cursor is not None:
+        page = web.get(f"/api/v1/candles?series={SERIES}&limit=700&cursor={cursor}").json()
+        pieces += page["rows"]
+        cursor = page["next"]
+    assert pieces == whole["rows"]
+    assert len(pieces) == 1769
+
+
+def test_what_a_client_has_already_is_not_sent_again_and_answers_are_packed(web):
+    first = web.get("/api/v1/forecasts?model=naive")
+    assert first.headers["Content-Encoding"] == "gzip"
+    again = web.get("/api/v1/forecasts?model=naive", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    assert again.content == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("/api/v1/forecasts?series=Kraken_BTCUSD_d", 404, "stored are"),
+        ("/api/v1/candles?series=../../etc/passwd", 400, "expected a series"),
+        ("/api/v1/candles?series=x' OR 1=1 --", 400, "expected a series"),
+        ("/api/v1/candles", 400, "series"),
+        ("/api/v1/forecasts?start=2020-02-01&end=2020-01-01", 400, "before the start"),
+        ("/api/v1/forecasts?start=yesterday", 400, "expected a day"),
+        ("/api/v1/forecasts?kind=dead", 400, "kind"),
+        ("/api/v1/forecasts?limit=-1", 400, "limit"),
+        ("/api/v1/forecasts?cursor=99999999999999999999", 400, "cursor"),
+        ("/api/v1/nothing", 404, "Not Found"),
+        ("/api/v1/series?format=xml", 400, "format"),
+    ],
+)
+def test_bad_questions_get_a_reason_and_no_traceback(web, path, status, reason):
+    answer = web.get(path)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert reason in answer.json()["detail"]
+
+
+def test_nothing_can_be_written_and_headers_are_strict(web):
+    assert requests.post(f"{web.url}/api/v1/series", timeout=5).status_code == 405
+    headers = web.get("/api/v1/series").headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_health_and_metrics_tell_the_age_of_the_data(web):
+    health = web.get("/healthz").json()
+    assert health["data_age_s"][SERIES] > 1e8
+    text = web.get("/metrics").text
+    assert f'candlecast_data_age_seconds{{series="{SERIES}"}}' in text
+    assert f'candlecast_champion_drifting{{series="{SERIES}"}} 0.0' in text
+    assert 'candlecast_open_findings{code="gap",series="Coinbase_BTCUSD_d",severity="warning"} 1.0' in text
+
+
+def test_a_token_is_asked_for_and_loopback_is_left_only_with_one(daily_done):
+    with Web(daily_done, CANDLECAST_API_TOKEN="hunter2") as guarded:
+        assert guarded.get("/api/v1/series").status_code == 401
+        assert guarded.get("/metrics", headers={"Authorization": "Bearer hunter3"}).status_code == 401
+        assert guarded.get("/api/v1/series", headers={"Authorization": "Bearer hunter2"}).status_code == 200
+    done = daily_done.run("web", "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "CANDLECAST_API_TOKEN" in done.stderr
+
+
+def test_before_the_first_run_the_server_says_what_to_do(empty):
+    with Web(empty) as early:
+        answer = early.get("/healthz")
+    assert answer.status_code == 503
+    assert "candlecast daily" in answer.json()["detail"]
