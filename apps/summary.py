@@ -1,6 +1,6 @@
 """What a person sees after a daily run: the forecast, how far to trust it, and what to type next."""
 
-from pathlib import Path
+import shutil
 
 from tabulate import tabulate
 
@@ -60,17 +60,17 @@ def print_summary(settings: Settings, names: list[str]) -> None:
 
 
 def _next_steps(settings: Settings, name: str) -> str:
-    command = "candlecast" if Path("candlecast").exists() else ".venv/bin/candlecast"
-    live = (
-        ""
-        if settings.source.startswith("http")
-        else (f"  CANDLECAST_SERIES=Bitstamp_BTCUSD_d {command} daily   forecast a live market\n")
-    )
-    return (
-        "\nWhat to type next:\n"
-        f"  {command} forecasts {name}          the stored forecast, every column\n"
-        f"  {command} skill {name}              every model against naive\n"
-        f"{live}"
-        f"  {command} serve                                the schedule, every day at 00:20 UTC\n"
-        f"  {command} doctor                               is everything in order?"
-    )
+    command = "candlecast" if shutil.which("candlecast") else ".venv/bin/candlecast"
+    steps = [
+        (f"{command} forecasts {name}", "the stored forecast, every column"),
+        (f"{command} skill {name}", "every model against naive, with p-values"),
+        (f"{command} findings", "what is odd about the data"),
+        (f"{command} serve", "the schedule, every day at 00:20 UTC"),
+        (f"{command} web", "the HTTP API, at http://127.0.0.1:8000"),
+        (f"{command} doctor", "is everything in order?"),
+    ]
+    if not settings.source.startswith("http"):
+        live = (f"CANDLECAST_SERIES=Bitstamp_BTCUSD_d {command} daily", "forecast a live market")
+        steps.insert(3, live)
+    width = max(len(what) for what, _ in steps)
+    return "\nWhat to type next:\n" + "\n".join(f"  {what:<{width}}   {why}" for what, why in steps)
