@@ -100,11 +100,13 @@ def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datet
 
 
 def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
-    """Return both ends of a span; ends with exit code 2 when the end is before the start."""
-    first, last = instant(start, "--start"), instant(end, "--end", end_of_day=True)
-    if first is not None and last is not None and last < first:
-        raise WrongUse(f"--end {end} is before --start {start}")
-    return first, last
+    """Return both ends of a span; ends with exit code 2 for garbage and when the end is before the start."""
+    from storage.times import as_span
+
+    try:
+        return as_span(start, end)
+    except ValueError as error:
+        raise WrongUse(str(error), param_hint="--start, --end") from None
 
 
 def _emit(
@@ -152,8 +154,7 @@ def forecasts(
     from storage.series import require_series
 
     with open_for_reading(settings().database_url).connect() as conn:
-        if series is not None:
-            require_series(conn, name=series)
+        require_series(conn, name=series)
         latest = all(filter is None for filter in (at, first, last, model, kind))
         rows = read_bands(conn, series=series, origin=at, start=first, end=last, model=model, kind=kind, latest=latest)
     _emit(
@@ -210,8 +211,7 @@ def skill(
     from storage.series import require_series
 
     with open_for_reading(settings().database_url).connect() as conn:
-        if series is not None:
-            require_series(conn, name=series)
+        require_series(conn, name=series)
         rows = judged_skill(conn, series=series, start=first, end=last)
     _emit(Judged._fields, [row._asdict() for row in rows], form, json, output)
 
@@ -229,8 +229,7 @@ def list_models(
     from storage.series import require_series
 
     with open_for_reading(settings().database_url).connect() as conn:
-        if series is not None:
-            require_series(conn, name=series)
+        require_series(conn, name=series)
         rows = list_versions(conn, series=series)
     columns = (
         "id", "series", "model", "purpose", "cutoff", "champion", "init_from", "seed", "device", "seconds",
@@ -288,8 +287,7 @@ def list_findings(
     from storage.series import require_series
 
     with open_for_reading(settings().database_url).connect() as conn:
-        if series is not None:
-            require_series(conn, name=series)
+        require_series(conn, name=series)
         rows = read_findings(conn, series=series, resolved=resolved)
     columns = (
         "series",

@@ -27,7 +27,7 @@ from storage.findings import FindingRow, read_findings
 from storage.forecasts import BandRow, read_bands
 from storage.registry import VersionRow, list_versions
 from storage.series import SeriesRow, require_series, series_summary
-from storage.times import as_instant
+from storage.times import as_instant, as_span
 
 PAGE_ROWS = 1000
 MOST_ROWS = 10_000
@@ -92,7 +92,7 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
         format: Format = "json",
     ) -> Response:
         """Closed candles with start <= open_time <= end, as known at as_of."""
-        first, last = span(start, end)
+        first, last = as_span(start, end)
         with reading() as conn:
             require_series(conn, name=series)
             known = as_instant(as_of, end_of_day=True)
@@ -113,9 +113,9 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
         format: Format = "json",
     ) -> Response:
         """Stored forecasts, a row a step; start and end bound the origin."""
-        first, last = span(start, end)
+        first, last = as_span(start, end)
         with reading() as conn:
-            known_series(conn, series)
+            require_series(conn, name=series)
             rows = read_bands(
                 conn, series=series, origin=as_instant(origin), start=first, end=last, model=model, kind=kind
             )
@@ -125,7 +125,7 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
     def latest(request: Request, series: Series = None, format: Format = "json") -> Response:
         """Each champion's newest live forecast."""
         with reading() as conn:
-            known_series(conn, series)
+            require_series(conn, name=series)
             rows = read_bands(conn, series=series, latest=True)
         return page(request, BandRow._fields, rows, MOST_ROWS, 0, format)
 
@@ -134,9 +134,9 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
         request: Request, series: Series = None, start: When = None, end: When = None, format: Format = "json"
     ) -> Response:
         """Every model's scores beside naive's, with p-values; live and backfill apart."""
-        first, last = span(start, end)
+        first, last = as_span(start, end)
         with reading() as conn:
-            known_series(conn, series)
+            require_series(conn, name=series)
             rows = judged_skill(conn, series=series, start=first, end=last)
         return page(request, Judged._fields, rows, MOST_ROWS, 0, format)
 
@@ -146,7 +146,7 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
     ) -> Response:
         """Registered versions, the champions marked."""
         with reading() as conn:
-            known_series(conn, series)
+            require_series(conn, name=series)
             rows = list_versions(conn, series=series)
         return page(request, VersionRow._fields, rows, limit, cursor, format)
 
@@ -157,7 +157,7 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
     ) -> Response:  # fmt: skip
         """What is odd about the data."""
         with reading() as conn:
-            known_series(conn, series)
+            require_series(conn, name=series)
             rows = read_findings(conn, series=series, resolved=resolved)
         return page(request, tuple(FindingRow.__slots__), rows, limit, cursor, format)
 
@@ -190,20 +190,6 @@ class _Collected:
 
     def collect(self) -> Sequence[Any]:
         return self._found
-
-
-def known_series(conn: Connection, series: str | None) -> None:
-    """Raise NotFound for a series that is not stored."""
-    if series is not None:
-        require_series(conn, name=series)
-
-
-def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
-    """Return both ends of a span; raises ValueError for garbage and for an end before its start."""
-    first, last = as_instant(start), as_instant(end, end_of_day=True)
-    if first is not None and last is not None and last < first:
-        raise ValueError(f"the end {end} is before the start {start}")
-    return first, last
 
 
 def page(request: Request, columns: Sequence[str], rows: Sequence[Any], limit: int, cursor: int, form: str) -> Response:

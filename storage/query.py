@@ -21,7 +21,7 @@ from storage.engine import open_for_reading
 from storage.forecasts import BandRow, read_bands
 from storage.scores import SkillRow, read_skill
 from storage.series import require_series
-from storage.times import as_instant
+from storage.times import as_instant, as_span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,11 +48,11 @@ def forecasts(
     Without other filters than `series`: the newest live forecast of each champion. `start` and `end` bound the
     origin, both included. Raises ValueError for a kind that is not live or backfill and for an end before its start.
     """
-    at, first, last = as_instant(origin), *_span(start, end)
+    at, first, last = as_instant(origin), *as_span(start, end)
     chosen = None if kind is None else Kind(kind)
     latest = all(wanted is None for wanted in (at, first, last, model, chosen))
     with _reading(database) as conn:
-        _require(conn, series)
+        require_series(conn, name=series)
         rows = read_bands(
             conn, series=series, origin=at, start=first, end=last, model=model, kind=chosen, latest=latest
         )
@@ -66,9 +66,9 @@ def candles(
 
     With `as_of`, in the revisions that were known then.
     """
-    first, last = _span(start, end)
+    first, last = as_span(start, end)
     with _reading(database) as conn:
-        _require(conn, series)
+        require_series(conn, name=series)
         rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=as_instant(as_of, end_of_day=True))
     frame = _frame(CandleRow._fields, rows)
     frame.insert(0, "series", series)
@@ -80,9 +80,9 @@ def skill(database: str | Engine, series: str | None = None, *, start: When = No
 
     `start` and `end` bound the origin, both included. Live and backfill are rows of their own.
     """
-    first, last = _span(start, end)
+    first, last = as_span(start, end)
     with _reading(database) as conn:
-        _require(conn, series)
+        require_series(conn, name=series)
         rows = read_skill(conn, series=series, start=first, end=last)
     return _frame(SkillRow._fields, rows)
 
@@ -99,18 +99,6 @@ def _reading(database: str | Engine) -> Iterator[Connection]:
             yield conn
     finally:
         engine.dispose()
-
-
-def _require(conn: Connection, series: str | None) -> None:
-    if series is not None:
-        require_series(conn, name=series)
-
-
-def _span(start: When, end: When) -> tuple[datetime | None, datetime | None]:
-    first, last = as_instant(start), as_instant(end, end_of_day=True)
-    if first is not None and last is not None and last < first:
-        raise ValueError(f"the end {end} is before the start {start}")
-    return first, last
 
 
 def _frame(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> "pd.DataFrame":

@@ -47,8 +47,13 @@ def series_names(conn: Connection) -> list[str]:
     return list(conn.execute(select(series.c.name).order_by(series.c.name)).scalars())
 
 
-def require_series(conn: Connection, *, name: str) -> None:
-    """Raise NotFound, naming what is stored, unless series `name` is; UnknownSeries for what cannot be a name."""
+def require_series(conn: Connection, *, name: str | None) -> None:
+    """Raise NotFound, naming what is stored, unless series `name` is; UnknownSeries for what cannot be a name.
+
+    None, a filter that is not set, is every series and always there.
+    """
+    if name is None:
+        return
     SeriesName.parse(name)
     names = series_names(conn)
     if name not in names:

@@ -65,3 +65,16 @@ def as_instant(value: str | date | datetime | None, *, end_of_day: bool = False)
     if not isinstance(value, datetime):
         value = datetime.combine(value, time.max if end_of_day else time.min)
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def as_span(
+    start: str | date | datetime | None, end: str | date | datetime | None
+) -> tuple[datetime | None, datetime | None]:
+    """Return both ends of a span that filters name, both included; an end that is a day means all of it.
+
+    Raises ValueError as `as_instant` does, and for an end before its start.
+    """
+    first, last = as_instant(start), as_instant(end, end_of_day=True)
+    if first is not None and last is not None and last < first:
+        raise ValueError(f"the end {end} is before the start {start}")
+    return first, last
