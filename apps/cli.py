@@ -17,6 +17,7 @@ from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from flows.settings import Settings
+    from storage.forecasts import QuantileRow
 
 app = typer.Typer(
     name="candlecast",
@@ -134,6 +135,12 @@ CANDLE_SHOWN = (
 )  # fmt: skip
 
 
+# The hubverse's model-output layout (hubverse.io, read November 2026), the series as location.
+HUB_COLUMNS = (
+    "origin_date", "location", "target", "horizon", "target_end_date", "output_type", "output_type_id", "value",
+)  # fmt: skip
+
+
 @app.command()
 def forecasts(
     series: OptionalSeries = None,
@@ -150,12 +157,18 @@ def forecasts(
     first, last = span(start, end)
     at = instant(origin, "--origin")
     from storage.engine import open_for_reading
-    from storage.forecasts import read_bands
+    from storage.forecasts import read_bands, read_quantiles
     from storage.series import require_series
 
+    latest = all(filter is None for filter in (at, first, last, model, kind))
     with open_for_reading(settings().database_url).connect() as conn:
         require_series(conn, name=series)
-        latest = all(filter is None for filter in (at, first, last, model, kind))
+        if form is Format.HUB and not json:
+            quantiles = read_quantiles(
+                conn, series=series, origin=at, start=first, end=last, model=model, kind=kind, latest=latest
+            )
+            _emit(HUB_COLUMNS, [_hub_row(row) for row in quantiles], Format.CSV, False, output)
+            return
         rows = read_bands(conn, series=series, origin=at, start=first, end=last, model=model, kind=kind, latest=latest)
     _emit(
         BAND_COLUMNS,
@@ -164,6 +177,19 @@ def forecasts(
         json,
         output,
     )
+
+
+def _hub_row(row: "QuantileRow") -> dict[str, object]:
+    return {
+        "origin_date": row.origin.date().isoformat(),
+        "location": row.series,
+        "target": "close",
+        "horizon": row.step,
+        "target_end_date": row.target_time.date().isoformat(),
+        "output_type": "quantile",
+        "output_type_id": row.quantile,
+        "value": row.value,
+    }
 
 
 @app.command()

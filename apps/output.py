@@ -19,13 +19,17 @@ class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
     PARQUET = "parquet"
+    HUB = "hub"
 
 
 def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output: Path | None) -> None:
     """Write `rows`, the columns in the given order, to `output` or to stdout.
 
-    Raises ValueError for Parquet without a file, since a terminal is no place for bytes.
+    Raises ValueError for Parquet without a file, since a terminal is no place for bytes, and for the hub's layout,
+    which only forecasts have.
     """
+    if form is Format.HUB:
+        raise ValueError("hub is a layout of forecasts; the others are table, json, csv and parquet")
     if form is Format.PARQUET:
         if output is None:
             raise ValueError("parquet is a binary format: name a file with -o FILE")

@@ -90,6 +90,22 @@ def test_rows_leave_as_files_too(daily_done, tmp_path):
     assert len(text.read_text().splitlines()) == 8
 
 
+def test_forecasts_leave_in_the_hubs_layout(daily_done):
+    done = daily_done.run("forecasts", "--format", "hub")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len(rows) == 7 * 23
+    assert list(rows[0]) == [
+        "origin_date", "location", "target", "horizon", "target_end_date", "output_type", "output_type_id", "value",
+    ]  # fmt: skip
+    medians = {row["horizon"]: float(row["value"]) for row in rows if row["output_type_id"] == "0.5"}
+    stored = json.loads(daily_done.run("forecasts", "--json").stdout)
+    assert medians == {str(row["step"]): row["q50"] for row in stored}
+    assert (rows[0]["origin_date"], rows[-1]["target_end_date"]) == ("2019-10-17", "2019-10-23")
+    assert {row["output_type"] for row in rows} == {"quantile"}
+    refused = daily_done.run("skill", "--format", "hub")
+    assert refused.returncode == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
