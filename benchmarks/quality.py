@@ -20,6 +20,7 @@ from tabulate import tabulate
 
 from models import metrics
 from models.forecaster import Progress
+from models.forecasts import QUANTILE_LEVELS
 from storage.candles import read_candles
 from storage.cdd import CddClient
 from storage.engine import open_database
@@ -31,6 +32,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MODELS = ("naive", "range-ewma", "lstm", "blend")
 SPANS = {"tune 2018-2020": ("2018-01-01", "2020-12-31"), "test 2021-": ("2021-01-01", "2099-12-31")}
 STEPS = (1, 3, 5, 7)
+SHOWN_LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 
 def instant(day: str) -> datetime:
@@ -171,6 +173,45 @@ def show_years(scores: Scores, published: str) -> None:
     show(rows, ["year", "n", *(f"h{step}" for step in STEPS), *(f"h{step}" for step in STEPS)])
 
 
+def show_pinball(engine: Engine, series: str, scores: Scores) -> None:
+    """Print the mean pinball loss by level, and hold the stored CRPS against scoringrules' quantile scores."""
+    import scoringrules
+
+    mask = scores.within(SPANS["test 2021-"])
+    wanted = {origin for origin, chosen in zip(scores.origins, mask, strict=True) if chosen}
+    query = text(
+        "SELECT f.origin, v.step, v.value FROM forecasts f JOIN forecast_values v ON v.forecast = f.id "
+        "WHERE f.series = :series AND f.kind = 'backfill' AND f.model = :model ORDER BY f.origin, v.step, v.quantile"
+    )
+    actual = np.log(scores.field("naive", "actual")[mask])
+    rows: list[list[object]] = []
+    largest = 0.0
+    for model in (name for name in scores.values if name != "garch-t"):
+        with engine.connect() as conn:
+            stored = conn.execute(query, {"series": series, "model": model}).all()
+        values = [row.value for row in stored if datetime.fromisoformat(str(row.origin)).replace(tzinfo=UTC) in wanted]
+        quantiles = np.log(np.array(values).reshape(len(actual), 7, len(QUANTILE_LEVELS)))
+        losses = np.stack(
+            [
+                scoringrules.quantile_score(actual, quantiles[..., place], level)
+                for place, level in enumerate(QUANTILE_LEVELS)
+            ],
+            axis=-1,
+        )
+        crps = 2 * (losses * metrics.level_weights()).sum(axis=-1)
+        largest = max(largest, float(np.abs(crps / scores.field(model, "crps")[mask] - 1).max()))
+        for step in (1, 7):
+            mean = losses[:, step - 1].mean(axis=0)
+            rows.append(
+                [model, f"h{step}", *(f"{100 * mean[QUANTILE_LEVELS.index(level)]:.4f}" for level in SHOWN_LEVELS)]
+            )
+    print("\npinball loss x100 by level, test years")
+    show(rows, ["model", "", *(f"{level:g}" for level in SHOWN_LEVELS)])
+    print(
+        f"CRPS stored against 2 x the weighted quantile scores of scoringrules: {largest:.1e} apart at most (relative)"
+    )
+
+
 def plot(series: str, scores: Scores, folder: Path, published: str = "blend") -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -241,6 +282,7 @@ def main() -> None:
         if not chosen.no_garch:
             with_garch(engine, series, scores)
         report(series, scores)
+        show_pinball(engine, series, scores)
         plot(series, scores, chosen.plots)
         engine.dispose()
 
