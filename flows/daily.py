@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from flows.retrain import retrain
 from flows.settings import Settings
 from flows.sources import cdd_client
-from models.forecasts import BASELINE
+from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
 from storage.engine import open_database
 from tasks.dispatch import train_elsewhere
@@ -19,8 +19,6 @@ from tasks.ingest import ingest_task
 from tasks.publish import publish_task
 from tasks.score import ensure_champion, score_task
 from tasks.train import baseline_version
-
-ALWAYS_FORECAST = (BASELINE, "range-ewma")
 
 
 class DailyFailed(RuntimeError):
@@ -70,7 +68,7 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
         tried("training did not finish, the champion stays", error)
     try:
         champion = ensure_champion(engine, series=name, baseline=BASELINE, now=now)
-        versions = [baseline_version(engine, series=name, model=model, now=now) for model in ALWAYS_FORECAST]
+        versions = [baseline_version(engine, series=name, model=model, now=now) for model in REFERENCES]
         for version in dict.fromkeys([*versions, champion]):
             forecast_task(engine, series=name, version=version, horizon=settings.horizon, now=now, flow_run=flow_run.id)
         score_task(engine, series=name, now=now)

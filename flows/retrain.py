@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.settings import Settings
-from models.forecasts import BASELINE
+from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
 from storage.engine import open_database
 from storage.registry import prune_weights
@@ -48,7 +48,7 @@ def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) ->
             pool=settings.pool_for(series),
             now=clock,
         )
-        for model in dict.fromkeys((BASELINE, "range-ewma", settings.model)):
+        for model in dict.fromkeys((*REFERENCES, settings.model)):
             done = backfill_task(
                 engine,
                 series=series,

@@ -91,8 +91,9 @@ class Blend:
         if not origins:
             return []
         rows = origin_rows(candles, origins, self.min_candles)
-        networks = self._lstm.quantiles(_networks_of(trained), candles, rows, horizon)
-        trees = boosted_quantiles(trained.weights, make_features(candles, horizon=Lstm.horizon), rows, horizon)
+        made = make_features(candles, horizon=Lstm.horizon)
+        networks = self._lstm.quantiles(_networks_of(trained), made, rows, horizon)
+        trees = boosted_quantiles(trained.weights, made, rows, horizon)
         base = range_ewma_quantiles(candles, rows, horizon)
         of_lstm, of_trees = (float(trained.config[name]) for name in ("lstm_share", "boosting_share"))
         blended = of_lstm * networks + of_trees * trees + (1 - of_lstm - of_trees) * base

@@ -33,6 +33,8 @@ COVERAGE_BANDS = {"coverage50": (0.25, 0.75), "coverage80": (0.1, 0.9), "coverag
 
 # What every other model is shown beside.
 BASELINE = "naive"
+# What is forecast and backfilled every day whoever serves, so that a champion always stands beside it.
+REFERENCES = (BASELINE, "range-ewma")
 MODEL_NAMES = ("naive", "range-ewma", "lstm", "blend", "tutorial")
 
 

@@ -135,10 +135,11 @@ class Lstm:
         if not origins:
             return []
         rows = origin_rows(candles, origins, self.min_candles)
-        return forecasts_from_log_returns(candles, origins, self.quantiles(trained, candles, rows, horizon))
+        made = make_features(candles, horizon=self.horizon)
+        return forecasts_from_log_returns(candles, origins, self.quantiles(trained, made, rows, horizon))
 
     def quantiles(
-        self, trained: TrainedModel, candles: CandleFrame, rows: NDArray[np.int64], horizon: int
+        self, trained: TrainedModel, made: Features, rows: NDArray[np.int64], horizon: int
     ) -> NDArray[np.float64]:
         """Return quantiles of log returns, (n_rows, horizon, 23), seen from each row; raises as `forecast` does."""
         network = NetworkConfig(**trained.config["network"])
@@ -146,7 +147,6 @@ class Lstm:
             raise ValueError(f"expected at most the {network.horizon} steps {self.name} was trained for, got {horizon}")
         weights = _networks(trained.weights)
         check_weights(network, weights)
-        made = make_features(candles, horizon=network.horizon)
         lookback = TrainingConfig(**trained.config["training"]).chunk
         scaled = _ensemble_quantiles(made, rows, weights, lookback)
         if CALIBRATION in trained.weights:

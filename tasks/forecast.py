@@ -15,7 +15,7 @@ from models.forecaster import Progress, silent
 from models.forecasts import Kind
 from models.frames import CandleFrame
 from models.schedule import by_quarter
-from storage.candles import CandleHistory, read_candles, read_history
+from storage.candles import CandleHistory, latest_close_time, read_candles, read_history
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.progress import reported_progress
 from tasks.train import load_trained, trained_models
@@ -39,14 +39,13 @@ def forecast_live(
     Raises NotEnoughCandles when the series is shorter than the model needs.
     """
     with engine.connect() as conn:
-        candles = read_candles(conn, series=series)
+        origin = latest_close_time(conn, series=series)
+        if origin is None:
+            raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
         trained = load_trained(conn, version=version)
-    if not len(candles):
-        raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
-    origin: datetime = candles["close_time"].iloc[-1].to_pydatetime()
-    with engine.connect() as conn:
         if not missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin]):
             return 0
+        candles = read_candles(conn, series=series)
     forecasts = forecaster(trained.model).forecast(trained, candles, [origin], horizon)
     with engine.begin() as conn:
         return insert_forecasts(
@@ -89,9 +88,9 @@ def backfill(
     """
     with engine.connect() as conn:
         missing = missing_origins(conn, series=series, model=model, kind=Kind.BACKFILL, origins=origins)
+        if not missing:
+            return Backfilled(series, model, len(origins), 0)
         history = read_history(conn, series=series)
-    if not missing:
-        return Backfilled(series, model, len(origins), 0)
     family = forecaster(model)
     closes = history.known_at()["close_time"]
     first_close = closes.iloc[min(family.min_candles, len(closes)) - 1].to_pydatetime()
