@@ -93,7 +93,7 @@ def open_database(url: str) -> Engine:
     from storage.migrate import migrate
 
     engine = make_engine(url)
-    path = _file(engine)
+    path = database_file(engine)
     if path is not None and not path.parent.is_dir():
         raise DatabaseUnusable(f"the folder {path.parent} of the database {path} does not exist; create it first")
     # SQLite opens such a file and fails at the first row, after the work of a download or a training.
@@ -110,7 +110,7 @@ def open_for_reading(url: str) -> Engine:
     Raises DatabaseUnusable, with the reason and what to do.
     """
     engine = make_engine(url, read_only=True)
-    path = _file(engine)
+    path = database_file(engine)
     if path is not None and not path.is_file():
         raise DatabaseUnusable(f"there is no database at {path} yet; run: candlecast daily")
     with _disposed_on_error(engine):
@@ -173,7 +173,8 @@ def _shown(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _file(engine: Engine) -> Path | None:
+def database_file(engine: Engine) -> Path | None:
+    """Return the file of an SQLite database, None for one in memory or on a server."""
     if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
         return None
     return Path(engine.url.database)
