@@ -9,6 +9,7 @@ _HOMES = {
     "range-ewma": "models.range_ewma:RangeEwma",
     "lstm": "models.lstm:Lstm",
     "blend": "models.blend:Blend",
+    "tutorial": "models.tutorial:Tutorial",
 }
 
 

@@ -1,6 +1,7 @@
 """Candle frames: the pandas form of candles, how they are cut in time and how they are named."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -32,11 +33,20 @@ def fingerprint(candles: CandleFrame) -> str:
     It covers open times in microseconds and the six numbers a model may read, in row order, so two frames
     with equal fingerprints give a deterministic model the same forecast.
     """
-    digest = hashlib.sha256()
-    opened = candles["open_time"].to_numpy("datetime64[us]").astype("<i8")
-    digest.update(opened.tobytes())
-    for column in ("open", "high", "low", "close", "volume_base", "volume_quote"):
-        values = candles[column].to_numpy(np.float64)
+    return fingerprints(candles, [len(candles)])[0]
+
+
+def fingerprints(candles: CandleFrame, counts: Sequence[int]) -> list[str]:
+    """Return the fingerprint of the first so many candles, for each of `counts`; the numbers are prepared once."""
+    columns = [candles["open_time"].to_numpy("datetime64[us]").astype("<i8")]
+    for name in ("open", "high", "low", "close", "volume_base", "volume_quote"):
+        values = candles[name].to_numpy(np.float64)
         # One bit pattern for every NaN, and for both zeros.
-        digest.update((np.where(np.isnan(values), np.nan, values) + 0.0).astype("<f8").tobytes())
-    return digest.hexdigest()
+        columns.append((np.where(np.isnan(values), np.nan, values) + 0.0).astype("<f8"))
+    found = []
+    for count in counts:
+        digest = hashlib.sha256()
+        for column in columns:
+            digest.update(column[:count].tobytes())
+        found.append(digest.hexdigest())
+    return found

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.errors import NotEnoughCandles
 from models.forecasts import QUANTILE_LEVELS, Forecast
-from models.frames import CandleFrame, closed_by, fingerprint
+from models.frames import CandleFrame, fingerprints
 
 LEVELS = np.array(QUANTILE_LEVELS)
 MEDIAN = QUANTILE_LEVELS.index(0.5)
@@ -53,7 +53,8 @@ def forecasts_from_log_returns(
     """
     rows = origin_rows(candles, origins, 1)
     prices = candles["close"].to_numpy()[rows][:, None, None] * np.exp(np.sort(quantiles, axis=-1))
+    seen = fingerprints(candles, [row + 1 for row in rows.tolist()])
     return [
-        Forecast(origin, tuple(tuple(step) for step in values.tolist()), fingerprint(closed_by(candles, origin)))
-        for origin, values in zip(origins, prices, strict=True)
+        Forecast(origin, tuple(tuple(step) for step in values.tolist()), named)
+        for origin, values, named in zip(origins, prices, seen, strict=True)
     ]
