@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -110,3 +111,12 @@ def student_t_p_value(statistic: float, freedom: int) -> float:
     """
     z = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(statistic**2 / freedom))
     return math.erfc(z / math.sqrt(2))
+
+
+def student_t_bound(freedom: int) -> float:
+    """Return the statistic with a two-sided p-value of 0.05: half the width of a 95 % interval in standard errors.
+
+    The same approximation as `student_t_p_value`, solved for the statistic, so interval and p-value agree.
+    """
+    z = NormalDist().inv_cdf(0.975) * (8 * freedom + 3) / (8 * freedom + 1)
+    return math.sqrt(freedom * math.expm1(z**2 / freedom))

@@ -1,6 +1,7 @@
 """When to train, and on which grid of cutoffs a backfill trains: pure functions of instants."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -11,6 +12,15 @@ class Mode(StrEnum):
     AUTO = "auto"
     SCRATCH = "scratch"
     FINE_TUNE = "fine-tune"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which model is trained how often; the ages are days of data."""
+
+    model: str
+    scratch_days: int
+    fine_tune_days: int
 
 
 def due_mode(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from storage.bulk import insert_columns, unix_us
 from storage.tables import candles
@@ -129,13 +129,27 @@ def read_candle_rows(
     start: datetime | None = None,
     end: datetime | None = None,
     as_of: datetime | None = None,
+    after: datetime | None = None,
+    limit: int | None = None,
 ) -> list[CandleRow]:
-    """Return closed candles with start <= open_time <= end in time order, as known at `as_of` (default: now)."""
-    c = candles.c
+    """Return closed candles with start <= open_time <= end in time order, as known at `as_of` (default: now).
+
+    `after` and `limit` ask for a page: the candles that open later, and how many of them.
+    """
+    c, later = candles.c, candles.alias("later")
+    revised = exists().where(
+        later.c.series == c.series,
+        later.c.open_time == c.open_time,
+        later.c.fetched_at > c.fetched_at,
+        ~later.c.provisional,
+    )
+    if as_of is not None:
+        revised = revised.where(later.c.fetched_at <= as_of)
     query = (
         select(*(c[name] for name in CandleRow._fields))
-        .where(c.series == series, ~c.provisional)
-        .order_by(c.open_time, c.fetched_at)
+        .where(c.series == series, ~c.provisional, ~revised)
+        .order_by(c.open_time)
+        .limit(limit)
     )
     if start is not None:
         query = query.where(c.open_time >= start)
@@ -143,8 +157,9 @@ def read_candle_rows(
         query = query.where(c.open_time <= end)
     if as_of is not None:
         query = query.where(c.fetched_at <= as_of)
-    # Revisions of one candle follow each other, so the last one in the dictionary is the newest.
-    return list({row.open_time: CandleRow(*row) for row in conn.execute(query)}.values())
+    if after is not None:
+        query = query.where(c.open_time > after)
+    return [CandleRow(*row) for row in conn.execute(query)]
 
 
 class CandleHistory:

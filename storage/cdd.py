@@ -81,6 +81,8 @@ class CddClient:
         self._web = source.casefold().startswith(("http://", "https://"))
         if not self._web and "://" in source:
             raise ValueError(f"expected an http(s) URL or a folder as source, got {source.split('://')[0]!r}://...")
+        self.remote = self._web
+        """Whether files come over the network, from a host that is to be spared."""
         self.source = source if not self._web else _public(source)
         """Where files come from, fit for a log: without user, password and query."""
         self._source = source

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, tuple_, update
 
 from models.candles import Finding
 from storage.tables import findings
@@ -14,6 +14,7 @@ from storage.tables import findings
 class FindingRow:
     """A stored finding."""
 
+    id: int
     series: str
     severity: str
     code: str
@@ -77,10 +78,22 @@ def record_findings(
     return len(new)
 
 
-def read_findings(conn: Connection, *, series: str | None = None, resolved: bool = False) -> list[FindingRow]:
-    """Return open findings, with `resolved` also those no longer seen, by series and time."""
+def read_findings(
+    conn: Connection,
+    *,
+    series: str | None = None,
+    resolved: bool = False,
+    after: tuple[str, int] | None = None,
+    limit: int | None = None,
+) -> list[FindingRow]:
+    """Return open findings, with `resolved` also those no longer seen, by series and in the order they were found.
+
+    `after` and `limit` ask for a page: the findings that follow this series and number, and how many of them.
+    """
     c = findings.c
-    query = select(*(c[field.name] for field in fields(FindingRow))).order_by(c.series, c.first_time, c.code)
+    query = select(*(c[field.name] for field in fields(FindingRow))).order_by(c.series, c.id).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(c.series, c.id) > after)
     if series is not None:
         query = query.where(c.series == series)
     if not resolved:

@@ -6,10 +6,23 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Float, FromClause, Integer, Text, column, insert, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    FromClause,
+    Integer,
+    Text,
+    column,
+    literal,
+    select,
+    table,
+    tuple_,
+)
 
-from models.candles import SeriesName
+from models.candles import Interval, SeriesName
 from models.forecasts import BAND_LEVELS, QUANTILE_LEVELS, Forecast, Kind, target_time
+from storage.bulk import insert_columns
 from storage.errors import NotFound
 from storage.tables import forecast_values, forecasts, model_versions
 from storage.times import UtcDateTime
@@ -17,6 +30,10 @@ from storage.upsert import insert_new
 
 # `forecasts` is also the natural name of an argument.
 _forecasts = forecasts
+
+# Where a page ends: series, origin, model, kind; and the step.
+OriginKey = tuple[str, datetime, str, str]
+BandKey = tuple[str, datetime, str, str, int]
 
 
 class BandRow(NamedTuple):
@@ -53,6 +70,18 @@ class QuantileRow(NamedTuple):
     target_time: datetime
     quantile: float
     value: float
+
+
+class OriginRow(NamedTuple):
+    """A stored forecast without its numbers: who spoke, from when, and since when it is on record."""
+
+    forecast_id: int
+    series: str
+    model: str
+    kind: str
+    origin: datetime
+    created_at: datetime
+    model_version: int
 
 
 class StoredForecast(NamedTuple):
@@ -130,16 +159,31 @@ def insert_forecasts(
         ],
         returning=(_forecasts.c.id, _forecasts.c.origin),
     )
-    values = [
-        {"forecast": number, "step": step, "quantile": level, "target_time": target, "value": value}
-        for number, origin in sorted(stored)
-        for step, step_values in enumerate(by_origin[origin].values, start=1)
-        for target in [target_time(origin, step, interval)]
-        for level, value in zip(QUANTILE_LEVELS, step_values, strict=True)
-    ]
-    if values:
-        conn.execute(insert(forecast_values), values)
+    _insert_values(conn, interval, [(number, by_origin[origin]) for number, origin in sorted(stored)])
     return len(stored)
+
+
+def _insert_values(conn: Connection, interval: Interval, stored: Sequence[tuple[int, Forecast]]) -> None:
+    """Insert 161 rows a forecast as columns: row by row they take most of a backfill's time."""
+    import numpy as np
+
+    width = len(QUANTILE_LEVELS)
+    steps = [
+        (number, step, target_time(said.origin, step, interval).timestamp(), values)
+        for number, said in stored
+        for step, values in enumerate(said.values, start=1)
+    ]
+    insert_columns(
+        conn,
+        forecast_values,
+        {
+            "forecast": np.repeat([number for number, _, _, _ in steps], width),
+            "step": np.repeat([step for _, step, _, _ in steps], width),
+            "quantile": np.tile(QUANTILE_LEVELS, len(steps)),
+            "target_time": np.repeat(np.array([target for _, _, target, _ in steps], dtype=np.int64), width),
+            "value": np.array([value for _, _, _, values in steps for value in values], dtype=np.float64),
+        },
+    )
 
 
 def _check(series: str, forecast: Forecast) -> None:
@@ -175,6 +219,14 @@ def missing_origins(
     return [origin for origin in origins if origin not in stored]
 
 
+def replayable(conn: Connection) -> list[int]:
+    """Return the numbers of the forecasts whose weights are still kept, in order."""
+    c, version = _forecasts.c, model_versions.c
+    kept = version.weights.is_not(None) | version.weights_sha256.is_(None)
+    query = select(c.id).join(model_versions, version.id == c.model_version).where(kept).order_by(c.id)
+    return list(conn.execute(query).scalars())
+
+
 def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
     """Return a stored forecast with its lineage; raises NotFound when there is none of that number."""
     c, v = _forecasts.c, forecast_values.c
@@ -204,18 +256,61 @@ def read_bands(
     model: str | None = None,
     kind: Kind | None = None,
     latest: bool = False,
+    after: BandKey | None = None,
+    limit: int | None = None,
 ) -> list[BandRow]:
     """Return stored forecasts a step a row, by series, origin, model, kind and step.
 
     `start` and `end` bound the origin, both included; `latest` asks for each series' champion's newest live one.
+    `after` and `limit` ask for a page: the rows that follow this key, and how many of them.
     """
     view = _LATEST if latest else _BANDS
+    order = (view.c.series, view.c.origin, view.c.model, view.c.kind)
     query = (
         select(view)
         .where(*_conditions(view, series, origin, start, end, model, kind))
-        .order_by(view.c.series, view.c.origin, view.c.model, view.c.kind, view.c.step)
+        .order_by(*order, view.c.step)
+        .limit(limit)
     )
+    if after is not None:
+        # The steps are in another table than the rest: the first condition finds the place by index, the second
+        # says how far into this forecast it is.
+        query = query.where(
+            tuple_(*order) >= tuple_(*_like(order, after)),
+            tuple_(*order, view.c.step) > tuple_(*_like((*order, view.c.step), after)),
+        )
     return [BandRow(*row) for row in conn.execute(query)]
+
+
+def read_origins(
+    conn: Connection,
+    *,
+    series: str | None = None,
+    origin: datetime | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    model: str | None = None,
+    kind: Kind | None = None,
+    after: OriginKey | None = None,
+    limit: int | None = None,
+) -> list[OriginRow]:
+    """Return which forecasts are stored, a row each, by series, origin, model and kind; filters as `read_bands`."""
+    c = _forecasts.c
+    order = (c.series, c.origin, c.model, c.kind)
+    query = (
+        select(c.id, c.series, c.model, c.kind, c.origin, c.created_at, c.model_version)
+        .where(*_conditions(_forecasts, series, origin, start, end, model, kind))
+        .order_by(*order)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*_like(order, after)))
+    return [OriginRow(*row) for row in conn.execute(query)]
+
+
+def _like(columns: Sequence[ColumnElement[Any]], values: Sequence[Any]) -> list[ColumnElement[Any]]:
+    # Inside a tuple the columns' types do not reach the values by themselves.
+    return [literal(value, column.type) for column, value in zip(columns, values, strict=False)]
 
 
 def read_quantiles(

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from statistics import median
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
@@ -170,17 +171,55 @@ def load_version(conn: Connection, *, version: int) -> StoredVersion:
     return stored._replace(config=json.loads(row.config))
 
 
-def list_versions(conn: Connection, *, series: str | None = None) -> list[VersionRow]:
-    """Return the registered versions by number, the present champions marked."""
+def list_versions(
+    conn: Connection, *, series: str | None = None, after: int | None = None, limit: int | None = None
+) -> list[VersionRow]:
+    """Return the registered versions by number, the present champions marked.
+
+    `after` and `limit` ask for a page: the versions that follow this number, and how many of them.
+    """
     c = model_versions.c
     query = select(
         c.id, c.series, c.model, c.purpose, c.cutoff, c.init_from, c.seed, c.data_fingerprint, c.code_version,
         c.device, c.seconds, c.created_at, c.weights_sha256,
-    ).order_by(c.id)  # fmt: skip
+    ).order_by(c.id).limit(limit)  # fmt: skip
     if series is not None:
         query = query.where(c.series == series)
+    if after is not None:
+        query = query.where(c.id > after)
     champions = _champion_versions(conn)
     return [VersionRow(**row._mapping, champion=row.id in champions) for row in conn.execute(query)]
+
+
+class DecisionRow(NamedTuple):
+    """A decision about a version: who was promoted, kept out or rolled back to, when and why."""
+
+    id: int
+    series: str
+    decided_at: datetime
+    outcome: str
+    model_version: int
+    model: str
+    previous: int | None
+    reason: str
+
+
+def list_decisions(
+    conn: Connection, *, series: str | None = None, after: int | None = None, limit: int | None = None
+) -> list[DecisionRow]:
+    """Return every decision about who serves, oldest first; `after` and `limit` page by its number."""
+    c = promotions.c
+    query = (
+        select(c.id, c.series, c.decided_at, c.outcome, c.model_version, model_versions.c.model, c.previous, c.reason)
+        .join(model_versions, model_versions.c.id == c.model_version)
+        .order_by(c.id)
+        .limit(limit)
+    )
+    if series is not None:
+        query = query.where(c.series == series)
+    if after is not None:
+        query = query.where(c.id > after)
+    return [DecisionRow(*row) for row in conn.execute(query)]
 
 
 def _champion_versions(conn: Connection) -> set[int]:
@@ -298,3 +337,11 @@ def prune_weights(conn: Connection, *, series: str, model: str, keep: int) -> in
         return 0
     forgotten = update(model_versions).where(c.id.in_(old), c.weights.is_not(None)).values(weights=None)
     return conn.execute(forgotten).rowcount
+
+
+def training_seconds(conn: Connection, *, model: str) -> float | None:
+    """Return the median seconds that the newest trainings of `model` took, of any series; None without any."""
+    c = model_versions.c
+    newest = select(c.seconds).where(c.model == model).order_by(c.id.desc()).limit(100)
+    seconds = conn.execute(newest).scalars().all()
+    return median(seconds) if seconds else None

@@ -1,7 +1,7 @@
 """Scores: which forecast steps have matured, what they scored, and how models compare."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -12,17 +12,22 @@ from sqlalchemy import (
     Integer,
     Text,
     and_,
+    case,
     column,
     exists,
     func,
     select,
     table,
+    text,
 )
 
 from models.forecasts import BASELINE, QUANTILE_LEVELS, Kind
+from storage.bulk import unix_us
 from storage.tables import MEDIAN_LEVEL, forecast_values, forecasts, model_versions, scores
 from storage.times import UtcDateTime
 from storage.upsert import insert_or_skip
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _candles = table(
     "current_candles",
@@ -44,6 +49,9 @@ _scores = table(
     *(column(f"covered{share}", Boolean) for share in (50, 80, 95)),
     column("pit", Float),
 )
+
+
+PIT_PARTS = 10
 
 
 class Matured(NamedTuple):
@@ -88,6 +96,17 @@ class SkillRow(NamedTuple):
     naive_crps: float
 
 
+class PitRow(NamedTuple):
+    """How often the truth fell into one of ten equal parts of the forecast distribution; even counts are calibrated."""
+
+    series: str
+    model: str
+    kind: str
+    step: int
+    part: int
+    n: int
+
+
 class OriginScore(NamedTuple):
     """The score of one step of one origin, for tests over time."""
 
@@ -112,7 +131,8 @@ def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
     )
     in_sample = and_(model_versions.c.cutoff.is_not(None), model_versions.c.cutoff > forecasts.c.origin)
     steps = (
-        select(v.c.forecast, v.c.step, _candles.c.fetched_at, _candles.c.close)
+        # As a number: parsed as a date it would be parsed 23 times a step.
+        select(v.c.forecast, v.c.step, unix_us(_candles.c.fetched_at).label("fetched_us"), _candles.c.close)
         .join(forecasts, forecasts.c.id == v.c.forecast)
         .join(model_versions, model_versions.c.id == forecasts.c.model_version)
         .join(_candles, and_(_candles.c.series == forecasts.c.series, _candles.c.open_time == v.c.target_time))
@@ -134,7 +154,7 @@ def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
         Matured(
             rows[i].forecast,
             rows[i].step,
-            rows[i].fetched_at,
+            _EPOCH + timedelta(microseconds=rows[i].fetched_us),
             rows[i].close,
             tuple(row.value for row in rows[i : i + width]),
         )
@@ -190,6 +210,32 @@ def read_skill(
     if end is not None:
         query = query.where(s.c.origin <= end)
     return [SkillRow(*row[:5], *(float(value) for value in row[5:])) for row in conn.execute(query)]
+
+
+def read_pit(
+    conn: Connection, *, series: str | None = None, start: datetime | None = None, end: datetime | None = None
+) -> list[PitRow]:
+    """Return the probability integral transforms counted by tenths, part 0 being below the first decile.
+
+    Parts that nothing fell into have no row. `start` and `end` bound the origin, both included.
+    """
+    c = _scores.c
+    # Compared, not computed: what a cast to an integer does differs between the databases.
+    upper = [(c.pit < (part + 1) / PIT_PARTS, part) for part in range(PIT_PARTS - 1)]
+    part = case(*upper, else_=PIT_PARTS - 1).label("part")
+    keys = (c.series, c.model, c.kind, c.step)
+    query = (
+        select(*keys, part, func.count())
+        .group_by(*keys, text("part"))
+        .order_by(c.series, c.kind.desc(), c.model, c.step, text("part"))
+    )
+    if series is not None:
+        query = query.where(c.series == series)
+    if start is not None:
+        query = query.where(c.origin >= start)
+    if end is not None:
+        query = query.where(c.origin <= end)
+    return [PitRow(*row) for row in conn.execute(query)]
 
 
 def read_origin_scores(

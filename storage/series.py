@@ -60,8 +60,11 @@ def require_series(conn: Connection, *, name: str | None) -> None:
         raise NotFound(f"no series {name} is stored; stored are: {', '.join(names) or 'none yet'}")
 
 
-def series_summary(conn: Connection) -> list[SeriesRow]:
-    """Return every stored series with the number and reach of its closed candles, by name."""
+def series_summary(conn: Connection, *, after: str | None = None, limit: int | None = None) -> list[SeriesRow]:
+    """Return every stored series with the number and reach of its closed candles, by name.
+
+    `after` and `limit` ask for a page: the series that follow this name, and how many of them.
+    """
     reach = (
         select(
             candles.c.series,
@@ -85,5 +88,8 @@ def series_summary(conn: Connection) -> list[SeriesRow]:
         )
         .outerjoin(reach, reach.c.series == series.c.name)
         .order_by(series.c.name)
+        .limit(limit)
     )
+    if after is not None:
+        query = query.where(series.c.name > after)
     return [SeriesRow(*row) for row in conn.execute(query)]

@@ -233,7 +233,8 @@ forecasts = Table(
     Column("flow_run", Text, comment="Prefect flow run that made it"),
     # The ledger of the backfill, and the road of most queries.
     UniqueConstraint("series", "model", "kind", "origin"),
-    Index("ix_forecasts_series_origin", "series", "origin"),
+    # The order in which forecasts are read page by page.
+    Index("ix_forecasts_page", "series", "origin", "model", "kind"),
     comment="one row a forecast; append-only",
 )
 

@@ -50,7 +50,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 def as_instant(value: str | date | datetime | None, *, end_of_day: bool = False) -> datetime | None:
     """Return the aware UTC instant that a filter names; what names no zone is UTC, and None stays None.
 
-    A day, `2025-01-31`, is its first instant, with `end_of_day` its last. Raises ValueError for any other text.
+    A day, `2025-01-31`, is its first instant, with `end_of_day` its last. Raises ValueError for any other text, and
+    for an instant that is before the year 1 or after 9999 in UTC.
     """
     if value is None:
         return None
@@ -64,7 +65,10 @@ def as_instant(value: str | date | datetime | None, *, end_of_day: bool = False)
             ) from None
     if not isinstance(value, datetime):
         value = datetime.combine(value, time.max if end_of_day else time.min)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"expected an instant of the years 1 to 9999 in UTC, got {value.isoformat()}") from None
 
 
 def as_span(

@@ -202,7 +202,7 @@ def upgrade() -> None:
         comment="one row a forecast; append-only",
     )
     op.create_index(op.f("ix_forecasts_model_version"), "forecasts", ["model_version"], unique=False)
-    op.create_index("ix_forecasts_series_origin", "forecasts", ["series", "origin"], unique=False)
+    op.create_index("ix_forecasts_page", "forecasts", ["series", "origin", "model", "kind"], unique=False)
     op.create_table(
         "promotions",
         sa.Column(
