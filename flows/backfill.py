@@ -4,53 +4,69 @@ from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
+from pydantic import SecretStr
 
+from flows.parameters import EndParameter, ModelParameter, SeriesParameter, StartParameter
+from flows.runners import task_runner
 from flows.settings import Settings
-from models.candles import SeriesName
 from models.forecasts import BASELINE
 from storage.engine import open_database
-from tasks.forecast import Backfilled, backfill_task
-from tasks.score import score_task
+from tasks.backfill import Backfilled, Failure, backfill_task
+
+
+class BackfillFailed(RuntimeError):
+    """Some partitions could not be done; the message names each with its reason. The others are stored."""
 
 
 @flow(name="backfill")
 def backfill(
-    series: list[str],
-    start: datetime,
-    end: datetime,
-    models: list[str] | None = None,
+    series: list[SeriesParameter],
+    start: StartParameter,
+    end: EndParameter,
+    models: list[ModelParameter] | None = None,
     now: datetime | None = None,
 ) -> list[Backfilled]:
     """Store and score every missing forecast of `series` with origins in start..end (both included).
 
     `models` defaults to the settings' model with the baseline beside it. What is missing is what the forecast
-    store lacks, so an interrupted backfill is simply run again. `now` replaces the clock.
+    store lacks, so an interrupted backfill is simply run again. Series run beside each other where the setting
+    `task_runner` says so. `now` replaces the clock. Raises BackfillFailed at the end, naming what failed.
     """
     if end < start:
         raise ValueError(f"the backfill's end {end} is before its start {start}")
     settings = Settings()
-    clock = now or datetime.now(UTC)
     log = get_run_logger()
-    engine = open_database(settings.database_url)
+    # Brought up to date once, before several processes use it.
+    open_database(settings.database_url).dispose()
     done: list[Backfilled] = []
-    try:
-        for name in [str(SeriesName.parse(text)) for text in series]:
-            for model in models or [BASELINE, settings.model]:
-                result = backfill_task(
-                    engine,
-                    series=name,
-                    model=model,
-                    start=start,
-                    end=end,
-                    horizon=settings.horizon,
-                    seed=settings.seed,
-                    now=clock,
-                    pool=settings.pool_for(name),
-                    flow_run=flow_run.id,
-                )
-                log.info("%s %s: %d of %d origins were missing", name, model, result.stored, result.origins)
-                done.append(result)
-            score_task(engine, series=name, now=clock)
-    finally:
-        engine.dispose()
+    failures: list[Failure] = []
+    with task_runner(settings.task_runner, pieces=len(series)) as runner:
+        futures = {
+            name: runner.submit(
+                backfill_task,
+                parameters={
+                    "database_url": SecretStr(settings.database_url),
+                    "series": name,
+                    "models": models or list(dict.fromkeys([BASELINE, settings.model])),
+                    "start": start,
+                    "end": end,
+                    "horizon": settings.horizon,
+                    "seed": settings.seed,
+                    "now": now or datetime.now(UTC),
+                    "pool": settings.pool_for(name),
+                    "flow_run": flow_run.id,
+                },
+            )
+            for name in dict.fromkeys(series)
+        }
+        for name, future in futures.items():
+            try:
+                done += future.result()
+            except Exception as error:
+                failures.append(Failure(name, "every model", None, f"{type(error).__name__}: {error}"))
+    failures += [failure for result in done for failure in result.failures]
+    for result in done:
+        log.info("%s %s: %d of %d origins stored now", result.series, result.model, result.stored, result.origins)
+    if failures:
+        raise BackfillFailed("; ".join(map(str, failures)))
     return done

@@ -6,19 +6,22 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from sqlalchemy import Engine
 
+from flows.parameters import SeriesParameter
 from flows.retrain import retrain
 from flows.settings import Settings
 from flows.sources import cdd_client
 from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
 from storage.engine import open_database
+from storage.locks import exclusively
 from tasks.dispatch import train_elsewhere
 from tasks.drift import drift_task
 from tasks.forecast import forecast_task
+from tasks.freshness import freshness_task
 from tasks.ingest import ingest_task
 from tasks.publish import publish_task
 from tasks.score import ensure_champion, score_task
-from tasks.train import baseline_version
+from tasks.train import baseline_version, plan_training
 
 
 class DailyFailed(RuntimeError):
@@ -26,7 +29,7 @@ class DailyFailed(RuntimeError):
 
 
 @flow(name="daily")
-def daily(series: list[str] | None = None, mode: Mode = Mode.AUTO, now: datetime | None = None) -> None:
+def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, now: datetime | None = None) -> None:
     """Bring every series up to date; fail at the end, naming them, if some could not be.
 
     One series' trouble does not stop the others, and a failed download or training does not stop a series: the
@@ -37,12 +40,24 @@ def daily(series: list[str] | None = None, mode: Mode = Mode.AUTO, now: datetime
     engine = open_database(settings.database_url)
     try:
         problems = [
-            problem for name in settings.series for problem in bring_up_to_date(engine, name, settings, mode, clock)
+            problem for name in settings.series for problem in one_at_a_time(engine, name, settings, mode, clock)
         ]
     finally:
         engine.dispose()
     if problems:
         raise DailyFailed("; ".join(problems))
+
+
+# As it is deployed: a source that is away at midnight is asked again, three times, half an hour apart. By hand a person
+# decides when to try again.
+scheduled = daily.with_options(retries=3, retry_delay_seconds=1800, timeout_seconds=6 * 3600)
+
+
+def one_at_a_time(engine: Engine, name: str, settings: Settings, mode: Mode, now: datetime) -> list[str]:
+    """Run one series' day when no other process does; whoever comes second finds the work done."""
+    log = get_run_logger()
+    with exclusively(engine, f"daily-{name}", waiting=lambda: log.info("%s: another run is at it; waiting", name)):
+        return bring_up_to_date(engine, name, settings, mode, now)
 
 
 def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, now: datetime) -> list[str]:
@@ -60,7 +75,10 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
     except Exception as error:  # whatever happened, the champion still forecasts from what is stored
         tried("the download was not stored", error)
     try:
-        if settings.train_deployment:
+        # Asked here, so that a day on which nothing is due costs no run of its own, here or on the GPU.
+        if plan_training(engine, series=name, mode=mode, schedule=settings.schedule) is None:
+            log.info("%s: no training is due", name)
+        elif settings.train_deployment:
             train_elsewhere(settings.train_deployment, series=name, mode=mode, timeout_s=settings.train_timeout_s)
         else:
             retrain(series=name, mode=mode, now=now)
@@ -72,6 +90,9 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
         for version in dict.fromkeys([*versions, champion]):
             forecast_task(engine, series=name, version=version, horizon=settings.horizon, now=now, flow_run=flow_run.id)
         score_task(engine, series=name, now=now)
+        stale = freshness_task(engine, series=name, now=now)
+        if stale is not None:
+            log.warning("%s: %s", name, stale.message)
         drift = drift_task(engine, series=name, now=now)
         if drift is not None:
             log.warning("%s: the champion has drifted: %s (p = %.2g)", name, drift.what, drift.p_value)

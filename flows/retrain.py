@@ -4,19 +4,25 @@ from datetime import UTC, datetime, timedelta
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
+from pydantic import SecretStr
 
+from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
 from storage.engine import open_database
 from storage.registry import prune_weights
-from tasks.forecast import backfill_task
-from tasks.score import gate_task, score_task
+from tasks.backfill import backfill_task
+from tasks.score import gate_task
 from tasks.train import plan_training, train_task
 
 
+class NotJudged(RuntimeError):
+    """The walk-forward forecasts that a challenger is judged by could not all be made; the champion stays."""
+
+
 @flow(name="retrain", flow_run_name="retrain-{series}")
-def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) -> int | None:
+def retrain(series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | None = None) -> int | None:
     """Train what is due for `series` and let the gate decide; returns the new version, None when nothing is due.
 
     The challenger is judged on stored walk-forward forecasts of the last `skill_days`, the baseline's beside
@@ -27,14 +33,7 @@ def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) ->
     clock = now or datetime.now(UTC)
     engine = open_database(settings.database_url)
     try:
-        due = plan_training(
-            engine,
-            series=series,
-            model=settings.model,
-            mode=mode,
-            scratch_days=settings.scratch_days,
-            fine_tune_days=settings.fine_tune_days,
-        )
+        due = plan_training(engine, series=series, mode=mode, schedule=settings.schedule)
         if due is None:
             log.info("%s: no training is due", series)
             return None
@@ -48,27 +47,21 @@ def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) ->
             pool=settings.pool_for(series),
             now=clock,
         )
-        for model in dict.fromkeys((*REFERENCES, settings.model)):
-            done = backfill_task(
-                engine,
-                series=series,
-                model=model,
-                start=due.cutoff - timedelta(days=settings.skill_days),
-                end=due.cutoff,
-                horizon=settings.horizon,
-                seed=settings.seed,
-                now=clock,
-                pool=settings.pool_for(series),
-                flow_run=flow_run.id,
-            )
-            log.info(
-                "%s: %d of %d walk-forward forecasts of %s were missing",
-                series,
-                done.stored,
-                done.origins,
-                model,
-            )
-        score_task(engine, series=series, now=clock)
+        done = backfill_task(
+            SecretStr(settings.database_url),
+            series=series,
+            models=list(dict.fromkeys((*REFERENCES, settings.model))),
+            start=due.cutoff - timedelta(days=settings.skill_days),
+            end=due.cutoff,
+            horizon=settings.horizon,
+            seed=settings.seed,
+            now=clock,
+            pool=settings.pool_for(series),
+            flow_run=flow_run.id,
+        )
+        failures = [failure for result in done for failure in result.failures]
+        if failures:
+            raise NotJudged(f"version {version} was not judged: {'; '.join(map(str, failures))}")
         decision = gate_task(
             engine,
             series=series,
@@ -92,3 +85,7 @@ def retrain(series: str, mode: Mode = Mode.AUTO, now: datetime | None = None) ->
         return version
     finally:
         engine.dispose()
+
+
+# As it is deployed. It is not tried again: the champion serves, and the next day's run trains what is still due.
+deployed = retrain.with_options(timeout_seconds=6 * 3600)

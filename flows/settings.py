@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.candles import SeriesName
+from models.schedule import Schedule
 
 # More series in a pool were not tried, and each makes every training longer.
 POOL_SIZE = 7
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
     train_timeout_s: float = Field(
         3600, gt=0, description="Seconds the daily flow waits for that deployment before it goes on without."
     )
+    task_runner: str = Field(
+        "",
+        description="Where a backfill's series run: empty (here, one by one), processes[:N] or dask://HOST:PORT.",
+    )
     fetch_interval_s: float = Field(
         0.5, ge=0, description="Seconds between the starts of two requests to one host from one process."
     )
@@ -76,6 +81,11 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("expected at least one series, such as Bitstamp_BTCUSD_d")
         return tuple(str(SeriesName.parse(name)) for name in value)
+
+    @property
+    def schedule(self) -> Schedule:
+        """What is trained how often."""
+        return Schedule(self.model, self.scratch_days, self.fine_tune_days)
 
     def pool_for(self, name: str) -> tuple[str, ...]:
         """Return the other series that a model of `name` also learns from: the configured ones of its interval."""

@@ -5,7 +5,6 @@ from datetime import datetime
 import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from sqlalchemy import Engine
 
 from models.candles import Finding, Severity
@@ -14,6 +13,7 @@ from models.forecasts import BASELINE, Kind
 from storage import registry
 from storage.findings import read_findings, record_findings
 from storage.scores import read_origin_scores
+from tasks.events import DRIFT, tell
 
 CODE = "drift"
 
@@ -75,9 +75,10 @@ def drift_task(engine: Engine, *, series: str, now: datetime) -> Drift | None:
     """Check for drift and tell Prefect, whose automations can tell people."""
     drift = check_drift(engine, series=series, now=now)
     if drift is not None:
-        emit_event(
-            "candlecast.drift",
-            resource={"prefect.resource.id": f"candlecast.series.{series}", "prefect.resource.name": series},
-            payload={"what": drift.what, "p_value": drift.p_value},
+        tell(
+            DRIFT,
+            series=series,
+            message=f"{series}: the champion has drifted: {drift.what} (p = {drift.p_value:.2g})",
+            p_value=drift.p_value,
         )
     return drift

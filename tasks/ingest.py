@@ -1,6 +1,7 @@
 """Ingesting: fetch a file, parse it, check it, store it whole or not at all."""
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,9 +19,10 @@ from storage.candles import StoreCounts, closed_count, newest_fetch, store_candl
 from storage.cdd import CddClient, Fetched
 from storage.cdd_csv import CddFile
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
-from storage.findings import read_findings, record_findings
+from storage.findings import record_findings
 from storage.health import check_age, check_candles
 from storage.series import ensure_series, series_names
+from tasks.freshness import note_age
 
 # A file is held for a person when it lacks, or moves by more than 1 %, more than this share of the stored candles.
 HELD_SHARE = 0.02
@@ -83,7 +85,7 @@ def ingest_series(
             name, etag=taken.etag if taken else None, last_modified=taken.last_modified if taken else None
         )
         if fetched.body is None or (taken is not None and fetched.sha256 == taken.sha256):
-            _note_age(engine, name, now)
+            note_age(engine, series=series, now=now)
             return IngestReport(series, "unchanged")
         with engine.begin() as conn:
             return _store(conn, name, fetched, now, accept=accept)
@@ -144,17 +146,6 @@ def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, 
     ]
     record_findings(conn, series=series, seen=seen, now=now, download=download)
     return IngestReport(series, "stored", largest_revision=counts.largest_move, findings=len(seen), **rows)
-
-
-def _note_age(engine: Engine, name: SeriesName, now: datetime) -> None:
-    """Note that an unchanged file has become stale, once: as a rule it costs no write."""
-    series = str(name)
-    with engine.connect() as conn:
-        seen = check_age(conn, series=series, interval=name.interval, now=now)
-        noted = any(finding.code == "stale" for finding in read_findings(conn, series=series))
-    if bool(seen) != noted:
-        with engine.begin() as conn:
-            record_findings(conn, series=series, seen=seen, now=now, codes={"stale"})
 
 
 def _hold_if_too_much_changed(series: str, counts: StoreCounts) -> None:
@@ -246,7 +237,8 @@ def _can_heal(_task: object, _run: TaskRun, state: "State[Any]") -> bool:
 def ingest_task(engine: Engine, *, series: str, client: CddClient, now: datetime) -> IngestReport:
     """Ingest one series; retried only when the source may answer later.
 
-    Where the limit `cdd` exists in Prefect, no more tasks than it allows ask the source at a time, on all workers.
+    Where the limit `cdd` exists in Prefect, no more tasks than it allows ask the source at a time, on all workers. A
+    local folder needs no sparing, and asking Prefect for the slot took longer than reading it.
     """
-    with concurrency("cdd", strict=False):
+    with concurrency("cdd", strict=False) if client.remote else nullcontext():
         return ingest_series(engine, series=series, client=client, now=now)

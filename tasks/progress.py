@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_run_logger
 
 from models.forecaster import Progress, silent
@@ -27,6 +27,12 @@ def reported_progress(what: str) -> Iterator[Progress]:
     reporter = _Reporter(what, get_run_logger())
     yield reporter
     reporter.finish()
+
+
+def logged(message: str, *values: object) -> None:
+    """Log to the task or flow run that is going on; outside of one, to nobody."""
+    if TaskRunContext.get() is not None or FlowRunContext.get() is not None:
+        get_run_logger().info(message, *values)
 
 
 class _Reporter:

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine
 
 from models.catalog import forecaster
@@ -54,6 +56,12 @@ def replay(engine: Engine, *, forecast: int) -> Replayed:
     largest = _largest_difference(said, made)
     matches = made.data_fingerprint == said.data_fingerprint and largest <= TOLERANCE
     return Replayed(forecast, matches, made.values == said.values, largest, tuple(differences))
+
+
+@task(name="replay", task_run_name="replay-{forecast}", cache_policy=NO_CACHE)
+def replay_task(engine: Engine, *, forecast: int) -> Replayed:
+    """Make one stored forecast again and compare."""
+    return replay(engine, forecast=forecast)
 
 
 def _largest_difference(said: Forecast, made: Forecast) -> float:

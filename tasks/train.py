@@ -12,7 +12,7 @@ from models.catalog import forecaster
 from models.code_version import code_version
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import BASELINE
-from models.schedule import Mode, due_mode
+from models.schedule import Mode, Schedule, due_mode
 from storage import artifacts, registry
 from storage.candles import latest_close_time, read_history
 from tasks.drift import is_drifting
@@ -28,14 +28,13 @@ class Due:
     init_from: int | None
 
 
-def plan_training(
-    engine: Engine, *, series: str, model: str, mode: Mode, scratch_days: int, fine_tune_days: int
-) -> Due | None:
+def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule) -> Due | None:
     """Return the training that is due for `series`, or None; `mode` other than auto forces one.
 
     A forced fine-tuning without scratch weights to start from becomes a scratch training. A model that learns nothing
     is registered once, and the baseline is no challenger: it serves until one passes the gate.
     """
+    model = schedule.model
     if model == BASELINE:
         return None
     with engine.connect() as conn:
@@ -54,8 +53,8 @@ def plan_training(
             latest_close=latest,
             scratch_cutoff=scratch.cutoff if scratch else None,
             newest_cutoff=newest.cutoff if newest else None,
-            scratch_days=scratch_days,
-            fine_tune_days=fine_tune_days,
+            scratch_days=schedule.scratch_days,
+            fine_tune_days=schedule.fine_tune_days,
             drifted=is_drifting(engine, series=series, since=scratch.created_at if scratch else None),
         )
         if found is None and newest is not None and newest.cutoff is not None and unjudged:
@@ -122,25 +121,28 @@ def trained_models(
             )
         )
     fitted = family.train(requests, progress) if requests else []
-    for cutoff, trained in zip(missing, fitted, strict=True):
-        weights = artifacts.pack(trained.weights) if trained.weights else None
+    packed = [artifacts.pack(trained.weights) if trained.weights else None for trained in fitted]
+    # A fleet is registered whole or not at all: what a killed training left behind would be trained anew in another
+    # company, and differ in the last bit from what an undisturbed one gives.
+    if fitted:
         with engine.begin() as conn:
-            ids[cutoff] = registry.register(
-                conn,
-                series=series,
-                model=trained.model,
-                config=trained.config,
-                seed=trained.seed,
-                cutoff=trained.cutoff,
-                data_fingerprint=trained.data_fingerprint,
-                device=trained.device,
-                seconds=trained.seconds,
-                purpose=purpose,
-                code_version=code_version(),
-                created_at=now,
-                weights=weights,
-                init_from=init_from,
-            )
+            for cutoff, trained, weights in zip(missing, fitted, packed, strict=True):
+                ids[cutoff] = registry.register(
+                    conn,
+                    series=series,
+                    model=trained.model,
+                    config=trained.config,
+                    seed=trained.seed,
+                    cutoff=trained.cutoff,
+                    data_fingerprint=trained.data_fingerprint,
+                    device=trained.device,
+                    seconds=trained.seconds,
+                    purpose=purpose,
+                    code_version=code_version(),
+                    created_at=now,
+                    weights=weights,
+                    init_from=init_from,
+                )
     found: dict[datetime | None, tuple[int, TrainedModel]] = {}
     with engine.connect() as conn:
         for cutoff, version in ids.items():

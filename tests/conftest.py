@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ def sample_csv() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of a real, empty PostgreSQL server's maintenance database, on a free loopback port."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     found = next((str(folder / "initdb") for folder in folders if (folder / "initdb").exists()), None)
@@ -40,15 +41,13 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         missing("PostgreSQL's initdb is not installed")
     assert initdb is not None
     programs = Path(initdb).parent
-    home = tmp_path_factory.mktemp("postgresql")
+    # Not in pytest's folder: as root, every session that starts takes away the rights of other users in it.
+    home = Path(tempfile.mkdtemp(prefix="candlecast-postgresql-"))
     user: list[str] = []
     if os.geteuid() == 0:
         # initdb refuses root.
         owner = next(name for name in ("postgres", "nobody") if _has_user(name))
         user = ["setpriv", f"--reuid={owner}", f"--regid={pwd.getpwnam(owner).pw_gid}", "--clear-groups"]
-        for folder in [home, *home.parents]:
-            if folder.stat().st_uid == 0 and folder.is_relative_to(tmp_path_factory.getbasetemp().parent):
-                folder.chmod(0o755)
         shutil.chown(home, owner)
     data = home / "data"
     with socket.socket() as probe:
@@ -60,10 +59,11 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         check=True, stdout=log, stderr=log, cwd="/",
     )  # fmt: skip
     server = subprocess.Popen(
-        [*user, programs / "postgres", "-D", data, "-p", str(port), "-k", home, "-c", "listen_addresses=127.0.0.1",
+        [*user, programs / "postgres", "-D", data, "-p", str(port), "-k", home, "-c", "listen_addresses=*",
          "-c", "fsync=off"],
         stdout=log, stderr=log, cwd="/",
     )  # fmt: skip
+    # initdb lets loopback in and nobody else; tests/flows/test_other_hosts.py adds its own networks.
     url = f"postgresql+psycopg://candlecast@127.0.0.1:{port}"
     ready = [programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-q"]
     for _ in range(300):
@@ -77,6 +77,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.terminate()
     server.wait(30)
     log.close()
+    shutil.rmtree(home)
 
 
 def _has_user(name: str) -> bool:

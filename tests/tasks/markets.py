@@ -1,6 +1,6 @@
 """Markets as files of a local source, ingested the way real ones are."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -8,7 +8,11 @@ from synthetic import random_walk
 
 from models.frames import CandleFrame
 from storage.cdd import CddClient
+from storage.registry import promote
+from tasks.forecast import forecast_live
 from tasks.ingest import IngestReport, ingest_series
+from tasks.score import score_matured
+from tasks.train import baseline_version
 
 NOW = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
 
@@ -43,3 +47,24 @@ def ingest(
 ) -> IngestReport:
     write_csv(folder, series, candles)
     return ingest_series(engine, series=series, client=CddClient(str(folder)), now=now, accept=accept)
+
+
+def live_through(engine: Engine, folder: Path, *, wild: bool, series: str = "Bitstamp_BTCUSD_d") -> None:
+    """Seventy live days of naive and range-ewma, the champion; with `wild` they saw a market a tenth as restless."""
+    candles = random_walk(480, seed=2)
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    for day in range(400, 471):
+        seen = candles.iloc[:day].reset_index(drop=True)
+        if wild:
+            # What was known looked calm: later files tell what had been.
+            for name in ("open", "high", "low", "close"):
+                seen[name] = 1000 * (seen[name] / 1000) ** 0.1
+        ingest(engine, folder, series, seen, now=closes[day - 1] + timedelta(minutes=20))
+        for model in ("naive", "range-ewma"):
+            version = baseline_version(engine, series=series, model=model, now=NOW)
+            forecast_live(engine, series=series, version=version, horizon=1, now=closes[day - 1])
+        if day == 400:
+            with engine.begin() as conn:
+                promote(conn, version=version, reason="test", decided_at=NOW)
+    ingest(engine, folder, series, candles, now=NOW)
+    score_matured(engine, series=series, now=NOW)

@@ -1,6 +1,7 @@
 """Backfilling: every origin once, by models no newer than it, from candles as they were known then."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import pytest
 from markets import NOW, ingest, ingest_walk
 from sqlalchemy import Engine, text
 
+from models.forecaster import TrainedModel, TrainRequest
 from models.forecasts import Kind
 from models.frames import CandleFrame
+from models.schedule import by_quarter
 from storage.engine import open_database
 from storage.forecasts import read_bands
-from tasks import forecast as forecast_module
-from tasks.forecast import Backfilled, backfill, forecast_live, possible_origins
+from tasks import backfill as backfill_module
+from tasks.backfill import Backfilled, backfill, plan_backfill, possible_origins, quarter_name
+from tasks.forecast import forecast_live
 from tasks.train import baseline_version
 
 SERIES = "Bitstamp_BTCUSD_d"
@@ -76,7 +80,7 @@ def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(
 ) -> None:
     candles = ingest_walk(engine, tmp_path / "source")
     start, end = origin(candles, 480), origin(candles, 699)
-    real, calls = forecast_module.insert_forecasts, []
+    real, calls = backfill_module.insert_forecasts, []
 
     def dies_at_the_second_quarter(*args: object, **kwargs: object) -> int:
         calls.append(1)
@@ -84,7 +88,7 @@ def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(forecast_module, "insert_forecasts", dies_at_the_second_quarter)
+    monkeypatch.setattr(backfill_module, "insert_forecasts", dies_at_the_second_quarter)
     with pytest.raises(KeyboardInterrupt):
         run(engine, "naive", start, end)
     monkeypatch.undo()
@@ -171,3 +175,65 @@ def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) 
     assert {row.origin for row in rows} == {origin(candles, -1)}
     assert [row.target_time for row in rows] == [origin(candles, -1) + timedelta(days=h) for h in range(7)]
     assert np.allclose([row.q50 for row in rows], candles["close"].iloc[-1], rtol=1e-12)
+
+
+def test_a_quarter_that_cannot_be_trained_is_named_and_the_others_are_done(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models.errors import TrainingFailed
+    from models.lstm import Lstm
+
+    candles = ingest_walk(engine, tmp_path / "source")
+    start, end = origin(candles, 480), origin(candles, 699)
+    bad = sorted(by_quarter([start, end, origin(candles, 600)]))[1]
+    real = Lstm.train
+
+    def fails_for_one(self: Lstm, requests: list[TrainRequest], *rest: object) -> list[TrainedModel]:
+        if any(request.cutoff == bad for request in requests):
+            raise TrainingFailed("no finite weights")
+        return real(self, requests, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Lstm, "train", fails_for_one)
+    done = run(engine, "lstm", start, end)
+    (failure,) = done.failures
+    assert str(failure) == f"{SERIES} lstm {quarter_name(bad)}: TrainingFailed: no finite weights"
+    missing = done.origins - done.stored
+    assert 85 <= missing <= 93
+    left = plan_backfill(engine, series=SERIES, model="lstm", start=start, end=end, seed=0)
+    assert [(partition.quarter, partition.missing, partition.trained) for partition in left] == [(bad, missing, False)]
+    monkeypatch.undo()
+    again = run(engine, "lstm", start, end)
+    assert (again.stored, again.failures) == (missing, ())
+    assert plan_backfill(engine, series=SERIES, model="lstm", start=start, end=end, seed=0) == []
+
+
+def test_a_quarter_that_cannot_be_stored_is_named_and_the_others_are_done(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candles = ingest_walk(engine, tmp_path / "source")
+    real, calls = backfill_module.insert_forecasts, []
+
+    def refuses_the_second(*args: object, **kwargs: object) -> int:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("a quantile that is no number")
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backfill_module, "insert_forecasts", refuses_the_second)
+    done = run(engine, "naive", origin(candles, 480), origin(candles, 699))
+    (failure,) = done.failures
+    assert failure.reason == "ValueError: a quantile that is no number"
+    assert len(calls) >= 3
+    assert 0 < done.stored < done.origins
+
+
+def test_two_backfills_at_once_share_the_work(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'candlecast.db'}"
+    engine = open_database(url)
+    candles = ingest_walk(engine, tmp_path / "source")
+    start, end = origin(candles, 480), origin(candles, 699)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(run, open_database(url), "lstm", start, end) for _ in range(2)]
+        stored = sorted(future.result().stored for future in both)
+    assert stored == [0, 220]
+    engine.dispose()

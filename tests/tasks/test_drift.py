@@ -5,18 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from markets import NOW, ingest
+from markets import NOW, live_through
 from sqlalchemy import Engine
 from synthetic import random_walk
 
-from models.schedule import Mode
+from models.schedule import Mode, Schedule
 from storage.engine import open_database
 from storage.findings import read_findings
-from storage.registry import decide, promote
+from storage.registry import decide
 from tasks.drift import check_drift
-from tasks.forecast import forecast_live
-from tasks.score import score_matured
-from tasks.train import baseline_version, plan_training, trained_models
+from tasks.train import plan_training, trained_models
 
 SERIES = "Bitstamp_BTCUSD_d"
 
@@ -26,27 +24,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
     yield engine
     engine.dispose()
-
-
-def live_through(engine: Engine, folder: Path, *, wild: bool) -> None:
-    """Seventy live days of naive and range-ewma, the champion; with `wild` they saw a market a tenth as restless."""
-    candles = random_walk(480, seed=2)
-    closes = list(candles["close_time"].dt.to_pydatetime())
-    for day in range(400, 471):
-        seen = candles.iloc[:day].reset_index(drop=True)
-        if wild:
-            # What was known looked calm: later files tell what had been.
-            for name in ("open", "high", "low", "close"):
-                seen[name] = 1000 * (seen[name] / 1000) ** 0.1
-        ingest(engine, folder, SERIES, seen, now=closes[day - 1] + timedelta(minutes=20))
-        for model in ("naive", "range-ewma"):
-            version = baseline_version(engine, series=SERIES, model=model, now=NOW)
-            forecast_live(engine, series=SERIES, version=version, horizon=1, now=closes[day - 1])
-        if day == 400:
-            with engine.begin() as conn:
-                promote(conn, version=version, reason="test", decided_at=NOW)
-    ingest(engine, folder, SERIES, candles, now=NOW)
-    score_matured(engine, series=SERIES, now=NOW)
 
 
 def findings(engine: Engine) -> list[str]:
@@ -70,7 +47,7 @@ def test_bands_that_no_longer_cover_are_found_once_and_make_a_scratch_training_d
         decide(conn, series=SERIES, version=found[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW)
 
     def due() -> Mode | None:
-        plan = plan_training(engine, series=SERIES, model="lstm", mode=Mode.AUTO, scratch_days=91, fine_tune_days=7)
+        plan = plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
         return None if plan is None else plan.mode
 
     assert due() is Mode.FINE_TUNE

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, text
 from models.errors import BadWeights
 from storage.engine import open_database
 from storage.errors import NotFound
-from tasks.forecast import backfill, forecast_live, possible_origins
+from tasks.backfill import backfill, possible_origins
+from tasks.forecast import forecast_live
 from tasks.replay import replay
 from tasks.train import baseline_version, trained_models
 

@@ -11,11 +11,11 @@ from markets import NOW, ingest, ingest_walk
 from sqlalchemy import Engine, text
 
 from models.forecasts import QUANTILE_LEVELS
-from models.schedule import Mode
+from models.schedule import Mode, Schedule
 from storage import registry
 from storage.engine import open_database
 from storage.scores import Matured
-from tasks.forecast import backfill, possible_origins
+from tasks.backfill import backfill, possible_origins
 from tasks.score import ensure_champion, gate, score_matured, scored
 from tasks.train import baseline_version, plan_training, trained_models
 
@@ -147,7 +147,7 @@ def test_training_is_due_by_data_time(engine: Engine, tmp_path: Path) -> None:
     ingest(engine, tmp_path, SERIES, candles.iloc[:500])
 
     def due(mode: Mode = Mode.AUTO) -> tuple[Mode, int | None] | None:
-        found = plan_training(engine, series=SERIES, model="lstm", mode=mode, scratch_days=91, fine_tune_days=7)
+        found = plan_training(engine, series=SERIES, mode=mode, schedule=Schedule("lstm", 91, 7))
         return None if found is None else (found.mode, found.init_from)
 
     def train(rows: int, init_from: int | None = None) -> int:
@@ -204,11 +204,11 @@ def test_a_version_that_nobody_has_judged_is_due_again(engine: Engine, tmp_path:
     candles = ingest_walk(engine, tmp_path, n=500)
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
     found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
-    plan = plan_training(engine, series=SERIES, model="lstm", mode=Mode.AUTO, scratch_days=91, fine_tune_days=7)
+    plan = plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
     assert plan is not None
     assert (plan.mode, plan.cutoff, plan.init_from) == (Mode.SCRATCH, cutoff, None)
     with engine.begin() as conn:
         registry.decide(
             conn, series=SERIES, version=found[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW
         )
-    assert plan_training(engine, series=SERIES, model="lstm", mode=Mode.AUTO, scratch_days=91, fine_tune_days=7) is None
+    assert plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7)) is None

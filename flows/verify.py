@@ -1,0 +1,40 @@
+"""Make stored forecasts again, some every night: what is stored can be trusted as long as it replays."""
+
+import random
+
+from prefect import flow, get_run_logger
+
+from flows.settings import Settings
+from storage.engine import open_for_reading
+from storage.forecasts import replayable
+from tasks.replay import Replayed, replay_task
+
+
+class DoesNotReplay(RuntimeError):
+    """Stored forecasts differ from what their lineage gives; the message names them."""
+
+
+@flow(name="verify")
+def verify(count: int = 10, seed: int | None = None) -> list[Replayed]:
+    """Replay `count` stored forecasts chosen at random; raises DoesNotReplay, naming those that differ.
+
+    `seed` chooses the same ones again; without it every run looks at others.
+    """
+    log = get_run_logger()
+    engine = open_for_reading(Settings().database_url)
+    try:
+        with engine.connect() as conn:
+            known = replayable(conn)
+        chosen = random.Random(seed).sample(known, min(count, len(known)))  # noqa: S311 - a sample, no secret
+        found = [replay_task(engine, forecast=number) for number in chosen]
+    finally:
+        engine.dispose()
+    log.info("%d of %d forecasts replay bit for bit", sum(one.exact for one in found), len(found))
+    bad = [one for one in found if not one.matches]
+    if bad:
+        raise DoesNotReplay(
+            "; ".join(
+                f"forecast {one.forecast}: {one.largest_difference:.2g} {'; '.join(one.differences)}" for one in bad
+            )
+        )
+    return found
