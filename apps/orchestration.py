@@ -2,11 +2,15 @@
 
 import os
 
+# Seconds between a run's signs of life, the fewest that Prefect allows.
+HEARTBEAT_S = 30
+
 DEFAULTS = {
     # A fresh home migrates its own database first, which takes longer than Prefect's 20 s on a small machine.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
 }
 
 

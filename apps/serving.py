@@ -20,7 +20,7 @@ class ServerNotStarted(StorageError):
     """Prefect's server did not start; the message says where to look."""
 
 
-def serve_schedule(port: int) -> None:
+def serve_schedule(port: int, *, notify: str | None = None) -> None:
     """Run the schedule until the process is stopped, beside a Prefect server of its own or that of PREFECT_API_URL."""
     with _server(port) as url:
         os.environ["PREFECT_API_URL"] = url
@@ -28,10 +28,12 @@ def serve_schedule(port: int) -> None:
         from prefect.schedules import Cron
         from prefect.types.entrypoint import EntrypointType
 
-        from flows.daily import daily
+        from apps.prefect_setup import prepare
+        from flows.daily import scheduled
 
+        prepare(notify=notify, pools=False)
         print(f"candlecast: daily at 00:20 UTC; Prefect's pages are at {url.removesuffix('/api')}", file=sys.stderr)
-        daily.serve(
+        scheduled.serve(
             name="scheduled",
             schedule=Cron(CRON, timezone="UTC"),
             entrypoint_type=EntrypointType.MODULE_PATH,

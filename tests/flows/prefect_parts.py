@@ -39,8 +39,8 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 class PrefectServer:
     """A server process on a free loopback port; use as a context manager."""
 
-    def __init__(self, home: Path, **more: str) -> None:
-        self.port = free_port()
+    def __init__(self, home: Path, *, host: str = "127.0.0.1", **more: str) -> None:
+        self.port, self._host = free_port(), host
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.env = environment(home, PREFECT_API_URL=self.url, **more)
         self._log = home / "server.log"
@@ -48,7 +48,7 @@ class PrefectServer:
         home.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> "PrefectServer":
-        command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [str(BIN / "prefect"), "server", "start", "--host", self._host, "--port", str(self.port)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -68,6 +68,12 @@ class PrefectServer:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         stop(self._process)
+
+    def kill(self) -> None:
+        """Kill -9; enter it again to have it back at the same address."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(20)
 
     def flow_runs(self, flow: str) -> list[dict[str, Any]]:
         """Return the runs of a flow that the server knows, as its API describes them."""
@@ -92,8 +98,17 @@ class PrefectServer:
 class Worker:
     """A worker process of one pool; use as a context manager inside its server's."""
 
-    def __init__(self, server: PrefectServer, pool: str, log: Path, more: Mapping[str, str] | None = None) -> None:
-        self._command: Sequence[str] = [str(BIN / "prefect"), "worker", "start", "--pool", pool, "--type", "process"]
+    def __init__(
+        self,
+        server: PrefectServer,
+        pool: str,
+        log: Path,
+        more: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
+        """`within` is a command that runs the worker's, such as one that puts it into another network."""
+        start = [str(BIN / "prefect"), "worker", "start", "--pool", pool, "--type", "process"]
+        self._command: Sequence[str] = [*within, *start]
         self._env = server.env | dict(more or {})
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None

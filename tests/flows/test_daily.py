@@ -119,3 +119,56 @@ def test_retrain_and_backfill_are_flows_of_their_own(installation: Path) -> None
     assert [(report.origins, report.stored) for report in done] == [(15, 15)]
     with pytest.raises(ValueError, match="before its start"):
         backfill([SERIES], end, start)
+
+
+def test_after_a_missed_week_the_newest_origin_is_forecast_and_all_that_matured_is_scored(installation: Path) -> None:
+    from flows.daily import daily
+
+    for day, n in ((0, 600), (7, 607)):
+        write_csv(installation / "source", SERIES, CANDLES.iloc[:n])
+        daily(now=NOW + timedelta(days=day))
+    # A forecast that is made after its days have come would be no live one.
+    origins = [origin for model, origin in live(installation) if model == "naive"]
+    assert len(origins) == 2
+    scored = rows(
+        installation,
+        "SELECT f.origin, s.step FROM scores s JOIN forecasts f ON f.id = s.forecast "
+        "WHERE f.kind = 'live' AND f.model = 'naive' ORDER BY 1, 2",
+    )
+    assert scored == [(origins[0], step) for step in range(1, 8)]
+
+
+def test_a_source_away_for_three_days_costs_the_forecasts_of_those_days_and_no_candle(installation: Path) -> None:
+    from flows.daily import DailyFailed, daily
+
+    start = CANDLES["close_time"].iloc[599].to_pydatetime() + timedelta(minutes=20)
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:600])
+    daily(now=start)
+    away = installation / "source"
+    away.rename(installation / "away")
+    stale = []
+    for day in (1, 2, 3):
+        with pytest.raises(DailyFailed, match="download was not stored"):
+            daily(now=start + timedelta(days=day))
+        stale.append(rows(installation, "SELECT code FROM findings WHERE code = 'stale' AND resolved_at IS NULL"))
+    assert stale == [[], [], [("stale",)]]
+    (installation / "away").rename(away)
+    write_csv(away, SERIES, CANDLES.iloc[:604])
+    daily(now=start + timedelta(days=4))
+    assert rows(installation, "SELECT count(*) FROM current_candles") == [(604,)]
+    assert len([origin for model, origin in live(installation) if model == "naive"]) == 2
+    assert rows(installation, "SELECT code FROM findings WHERE code = 'stale' AND resolved_at IS NULL") == []
+
+
+def test_a_clock_that_jumps_back_and_forth_changes_nothing_that_is_stored(installation: Path) -> None:
+    from flows.daily import daily
+
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:600])
+    daily(now=NOW)
+    before = rows(installation, "SELECT * FROM current_candles"), live(installation)
+    daily(now=NOW - timedelta(days=400))
+    assert (rows(installation, "SELECT * FROM current_candles"), live(installation)) == before
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:601])
+    daily(now=NOW - timedelta(days=300))
+    assert rows(installation, "SELECT count(*) FROM current_candles") == [(601,)]
+    assert len([origin for model, origin in live(installation) if model == "naive"]) == 2

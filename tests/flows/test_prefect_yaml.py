@@ -1,6 +1,8 @@
 """prefect.yaml: every deployment's entrypoint imports, and its parameters exist."""
 
+import asyncio
 import importlib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ def deployments() -> dict[str, dict[str, Any]]:
     return {f"{Path(d['entrypoint'].split(':')[0]).stem}/{d['name']}": d for d in declared["deployments"]}
 
 
-def test_daily_has_a_cron_in_utc_retrain_goes_to_the_gpu_pool_and_backfill_is_on_demand() -> None:
+def test_daily_has_a_cron_in_utc_retrain_goes_to_the_gpu_pool_and_the_others_are_on_demand() -> None:
     found = deployments()
-    assert set(found) == {"daily/scheduled", "retrain/gpu", "backfill/on-demand"}
+    on_demand = {"backfill/on-demand", "study/on-demand"}
+    assert set(found) == {"daily/scheduled", "retrain/gpu", "verify/nightly"} | on_demand
     (schedule,) = found["daily/scheduled"]["schedules"]
     assert schedule == {"cron": "20 0 * * *", "timezone": "UTC"}
     assert found["retrain/gpu"]["work_pool"]["name"] == "gpu"
     assert "schedules" not in found["backfill/on-demand"]
+    assert "schedules" not in found["study/on-demand"]
 
 
 def test_every_entrypoint_is_a_flow_and_its_parameters_are_the_flows() -> None:
@@ -28,3 +32,35 @@ def test_every_entrypoint_is_a_flow_and_its_parameters_are_the_flows() -> None:
         flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), function)
         assert flow.name == name.split("/")[0]
         assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
+
+
+def test_the_day_comes_once_a_day_at_the_same_instant_when_clocks_change() -> None:
+    from prefect.server.schemas.schedules import CronSchedule
+
+    (declared,) = deployments()["daily/scheduled"]["schedules"]
+    schedule = CronSchedule(**declared)
+    for start in (datetime(2026, 3, 27, 12, tzinfo=UTC), datetime(2026, 10, 23, 12, tzinfo=UTC)):
+        dates = asyncio.run(_dates(schedule, start))
+        assert [date.astimezone(UTC) for date in dates] == [
+            datetime(start.year, start.month, start.day, 0, 20, tzinfo=UTC) + timedelta(days=day) for day in range(1, 6)
+        ]
+
+
+async def _dates(schedule: Any, start: datetime) -> list[datetime]:
+    found: list[datetime] = await schedule.get_dates(n=5, start=start)
+    return found
+
+
+def test_what_runs_on_workers_has_time_limits_queues_and_limits() -> None:
+    found = deployments()
+    assert found["daily/scheduled"]["work_pool"]["work_queue_name"] == "daily"
+    assert {found[name]["work_pool"]["work_queue_name"] for name in ("backfill/on-demand", "verify/nightly")} == {
+        "backfill"
+    }
+    for name in ("daily/scheduled", "retrain/gpu", "backfill/on-demand"):
+        assert found[name]["concurrency_limit"]["collision_strategy"] == "ENQUEUE"
+    from flows.daily import daily, scheduled
+    from flows.retrain import deployed
+
+    assert (scheduled.retries, scheduled.retry_delay_seconds, daily.retries) == (3, 1800, 0)
+    assert scheduled.timeout_seconds == deployed.timeout_seconds == 6 * 3600
