@@ -37,6 +37,13 @@ Json = Annotated[bool, typer.Option("--json", help="Rows as JSON; the same as --
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file instead of stdout.")]
 
 
+# What a model costs that makes people wait, said before it is trained.
+COSTLY = {
+    "tutorial": "each quarter it forecasts is a fit of about a minute and a half of processor time, and one more year "
+    "of quarters to calibrate on: about a hundred times lstm's cost"
+}
+
+
 # The commands that only read: they import neither Prefect nor TensorFlow and answer in half a second.
 READING = ("forecasts", "candles", "skill", "models", "series", "findings")
 
@@ -72,6 +79,12 @@ def fail(message: str, code: int = 1) -> NoReturn:
 def talk(message: str) -> None:
     """Tell a person something that is not a result."""
     print(message, file=sys.stderr)
+
+
+def warn_of_cost(model: str) -> None:
+    """Tell what training `model` costs, if it is much."""
+    if model in COSTLY:
+        talk(f"candlecast: {model} is slow: {COSTLY[model]}")
 
 
 def settings() -> "Settings":
@@ -413,6 +426,7 @@ def train(
     with engine.connect() as conn:
         require_series(conn, name=series)
     engine.dispose()
+    warn_of_cost(configured.model)
     set_prefect_defaults()
     from flows.retrain import retrain
 
@@ -422,33 +436,107 @@ def train(
 
 @app.command()
 def backfill(
-    series: SeriesArgument,
+    series: Annotated[list[str], typer.Argument(help="Series, such as Bitstamp_BTCUSD_d.")],
     start: Annotated[str, typer.Option(help="First origin day, UTC.")],
     end: Annotated[str, typer.Option(help="Last origin day, UTC, included.")],
     model: Annotated[str | None, typer.Option(help="A model; the settings' model and naive without it.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what is missing and what it would cost.")
+    ] = False,
+    json: Json = False,
 ) -> None:
     """Make and score every missing forecast of past origins in start..end."""
     first, last = span(start, end)
+    assert first is not None
+    assert last is not None
     configured = settings()
-    from models.forecasts import MODEL_NAMES
+    from models.forecasts import BASELINE, MODEL_NAMES
 
     if model is not None and model not in MODEL_NAMES:
         raise WrongUse(f"unknown model {model!r}; the models are {', '.join(MODEL_NAMES)}")
-    from apps.orchestration import set_prefect_defaults
     from storage.engine import open_database
     from storage.series import require_series
 
     engine = open_database(configured.database_url)
     with engine.connect() as conn:
-        require_series(conn, name=series)
+        for name in series:
+            require_series(conn, name=name)
+    if dry_run:
+        from apps.backfill_plan import PLAN_COLUMNS, plan
+
+        models = [model] if model else list(dict.fromkeys([BASELINE, configured.model]))
+        rows, estimate = plan(engine, series=series, models=models, start=first, end=last, seed=configured.seed)
+        _emit(PLAN_COLUMNS, rows, Format.TABLE, json, None)
+        talk(estimate)
+        return
     engine.dispose()
+    warn_of_cost(model or configured.model)
+    from apps.orchestration import set_prefect_defaults
+
     set_prefect_defaults()
+    from flows.backfill import BackfillFailed
     from flows.backfill import backfill as backfill_flow
+
+    try:
+        done = backfill_flow(series=series, start=first, end=last, models=[model] if model else None)
+    except BackfillFailed as error:
+        fail(f"some partitions failed, the others are stored; the same command tries them again: {error}")
+    columns = ("series", "model", "origins", "stored")
+    _emit(columns, [{name: getattr(one, name) for name in columns} for one in done], Format.TABLE, json, None)
+
+
+@app.command()
+def study(
+    file: Annotated[
+        Path | None,
+        typer.Option(help="A CDD file named after its series, such as Bitstamp_BTCUSD_d.csv; the sample without it."),
+    ] = None,
+    start: Annotated[str, typer.Option(help="First day, UTC.")] = "2014-12-01",
+    end: Annotated[str, typer.Option(help="Last day, UTC, included.")] = "2018-05-26",
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows a training step.")] = 7,
+    window_size: Annotated[int, typer.Option(min=1, help="Days that predict the next.")] = 7,
+    other_window_size: Annotated[int, typer.Option(min=1, help="The window it is held against.")] = 3,
+    hidden_layers: Annotated[int, typer.Option(min=1, help="Units of the LSTM layer, as the tutorial calls it.")] = 256,
+    clip_margin: Annotated[float, typer.Option(help="Greatest global norm of a step's gradient.")] = 4.0,
+    learning_rate: Annotated[float, typer.Option(help="Adam's learning rate.")] = 0.001,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training windows.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="How often each is trained.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="Three epochs of two seeds: shows that it runs.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the tutorial's recipe in the open, beside naive and blend, and write reports/study; up to ten minutes."""
+    first, last = span(start, end)
+    for option, value in (("--clip-margin", clip_margin), ("--learning-rate", learning_rate)):
+        if not value > 0:
+            raise WrongUse(f"expected a number above 0, got {value}", param_hint=option)
+    if file is not None:
+        SeriesName.parse(file.stem.split("__")[0])
+    settings()
+    from apps.orchestration import set_prefect_defaults
+
+    set_prefect_defaults()
+    from flows.study import study as study_flow
 
     assert first is not None
     assert last is not None
-    for done in backfill_flow(series=[series], start=first, end=last, models=[model] if model else None):
-        print(f"{done.series} {done.model}: {done.origins} origins, {done.stored} stored now")
+    chosen = {} if file is None else {"file": file}
+    done = study_flow(
+        **chosen,
+        start=first.date(),
+        end=last.date(),
+        batch_size=batch_size,
+        window_size=window_size,
+        other_window_size=other_window_size,
+        hidden_layers=hidden_layers,
+        clip_margin=clip_margin,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        seeds=seeds,
+        quick=quick,
+    )
+    rows: list[dict[str, object]] = [line._asdict() for line in done.lines]
+    _emit(tuple(rows[0]), rows, Format.TABLE, json, None)
+    talk(f"the study, with its figures, is at {done.page}")
 
 
 @app.command()
@@ -558,15 +646,49 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+NotifyOption = Annotated[
+    str | None, typer.Option(help="URL that is sent a JSON `text` about drift, stale data and failed runs.")
+]
+
+
+@app.command()
+def setup(notify: NotifyOption = None, json: Json = False) -> None:
+    """Give the Prefect server of PREFECT_API_URL its pools, queues, limits and automations; may be repeated."""
+    import os
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise WrongUse("PREFECT_API_URL names no server; for one machine `candlecast serve` needs no setup")
+    _webhook(notify)
+    from apps.orchestration import set_prefect_defaults
+
+    set_prefect_defaults()
+    from httpx import HTTPError
+
+    from apps.prefect_setup import Prepared, prepare
+
+    try:
+        done = prepare(notify=notify)
+    except HTTPError as error:
+        fail(f"the Prefect server at {os.environ['PREFECT_API_URL']} did not take the setup: {error}")
+    _emit(Prepared._fields, [row._asdict() for row in done], Format.TABLE, json, None)
+
+
+def _webhook(url: str | None) -> None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise WrongUse(f"expected an http(s) URL, got {url!r}", param_hint="--notify")
+
+
 @app.command()
 def serve(
     port: Annotated[int, typer.Option(help="Loopback port of Prefect's server and pages.")] = 4200,
+    notify: NotifyOption = None,
 ) -> None:
     """Run Prefect's server and the daily schedule (00:20 UTC) until it is stopped."""
     settings()
+    _webhook(notify)
     from apps.orchestration import set_prefect_defaults
 
     set_prefect_defaults()
     from apps.serving import serve_schedule
 
-    serve_schedule(port)
+    serve_schedule(port, notify=notify)

@@ -16,7 +16,8 @@ class Judged(NamedTuple):
     """A model's mean scores at one step beside naive's, and what sets them apart.
 
     `skill` is 1 - crps / naive_crps, above zero better than naive; `p_value` is two-sided, for the CRPS of both being
-    equal (Diebold-Mariano with overlapping steps accounted for); None for naive itself and below 10 shared origins.
+    equal (Diebold-Mariano with overlapping steps accounted for), and `skill_low`..`skill_high` the 95 % interval of
+    `skill` by the same test, naive's own CRPS taken as known; None for naive itself and below 10 shared origins.
     """
 
     series: str
@@ -32,6 +33,8 @@ class Judged(NamedTuple):
     naive_mae: float
     naive_crps: float
     skill: float | None
+    skill_low: float | None
+    skill_high: float | None
     p_value: float | None
 
 
@@ -52,15 +55,19 @@ def judged_skill(
 
     def judged(row: SkillRow) -> Judged:
         skill = 1 - row.crps / row.naive_crps if row.naive_crps else None
-        p_value = None
+        p_value = low = high = None
         if row.model != BASELINE and row.n >= LEAST_ORIGINS:
-            from models.metrics import diebold_mariano
+            from models.metrics import diebold_mariano, student_t_bound
 
             ours, theirs = (by_step(row.series, model, row.kind)[row.step] for model in (row.model, BASELINE))
             shared = sorted(ours.keys() & theirs.keys())
-            p_value = diebold_mariano(
+            test = diebold_mariano(
                 [ours[origin] for origin in shared], [theirs[origin] for origin in shared], step=row.step
-            ).p_value
-        return Judged(*row, skill=skill, p_value=p_value)
+            )
+            p_value = test.p_value
+            if skill is not None:
+                reach = student_t_bound(row.n - 1) * test.standard_error / row.naive_crps
+                low, high = skill - reach, skill + reach
+        return Judged(*row, skill=skill, skill_low=low, skill_high=high, p_value=p_value)
 
     return [judged(row) for row in rows]

@@ -302,3 +302,44 @@ def test_a_read_only_folder_is_an_error_that_helps(empty):
         empty.folder.chmod(0o755)
     assert done.returncode == 1
     assert "writ" in done.stderr
+
+
+def test_the_study_runs_quickly_and_prints_its_table_as_json(empty):
+    done = empty.run("study", "--quick", "--hidden-layers", "4", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads(done.stdout)
+    assert [row["model"] for row in rows if row["rows"] == "done right"][:2] == ["naive", "blend"]
+    assert {row["days"] for row in rows} == {248}
+    assert "reports/study" in done.stderr
+    assert (empty.folder / "reports" / "study" / "study.md").exists()
+
+
+def test_the_tutorials_cost_is_said_before_it_is_paid(daily_done, tmp_path):
+    shutil.copy(daily_done.database, tmp_path / "candlecast.db")
+    done = daily_done.run(
+        "backfill", "Coinbase_BTCUSD_d", "--start", "1990-01-01", "--end", "1990-01-02", "--model", "tutorial",
+        CANDLECAST_DATABASE_URL=f"sqlite:///{tmp_path / 'candlecast.db'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "candlecast: tutorial is slow: " in done.stderr
+
+
+def test_a_dry_run_shows_what_is_missing_and_stores_nothing(daily_done, tmp_path):
+    shutil.copy(daily_done.database, tmp_path / "candlecast.db")
+    url = f"sqlite:///{tmp_path / 'candlecast.db'}"
+    span = ("Coinbase_BTCUSD_d", "--start", "2017-01-01", "--end", "2017-06-30", "--model", "naive")
+    for _ in range(2):
+        done = daily_done.run("backfill", *span, "--dry-run", "--json", CANDLECAST_DATABASE_URL=url)
+        assert done.returncode == 0, done.stderr[-3000:]
+        rows = json.loads(done.stdout)
+        assert [(row["quarter"], row["missing"]) for row in rows] == [("2017-Q1", 90), ("2017-Q2", 91)]
+        assert done.stderr.startswith("181 forecasts in 2 partitions, about 0:00:")
+
+
+def test_setup_without_a_server_and_a_webhook_that_is_none_are_wrong_use(empty):
+    done = empty.run("setup")
+    assert done.returncode == 2
+    assert "PREFECT_API_URL names no server" in done.stderr
+    done = empty.run("serve", "--notify", "chat.example")
+    assert done.returncode == 2
+    assert "expected an http(s) URL" in done.stderr

@@ -1,48 +1,19 @@
 """The HTTP API as clients meet it: a process of its own, asked over a real socket."""
 
+import contextlib
 import csv
 import io
 import json
-import subprocess
-import sys
-import time
+import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
-from prefect_parts import free_port
+from server import Web
+
+from apps.paging import to_cursor
 
 SERIES = "Coinbase_BTCUSD_d"
-
-
-class Web:
-    """A running `candlecast web`."""
-
-    def __init__(self, installation, **more):
-        self.url = f"http://127.0.0.1:{free_port()}"
-        command = [str(Path(sys.executable).parent / "candlecast"), "web", "--port", self.url.rsplit(":", 1)[1]]
-        self._process = subprocess.Popen(
-            command, cwd=installation.folder, env=installation.environment(**more), stderr=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self):
-        for _ in range(300):
-            assert self._process.poll() is None, self._process.stderr.read()
-            try:
-                requests.get(f"{self.url}/openapi.json", timeout=5)
-                return self
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        raise AssertionError("the web server did not answer in 30 s")
-
-    def __exit__(self, *_):
-        self._process.terminate()
-        self._process.wait(20)
-        self._process.stderr.close()
-
-    def get(self, path, **options):
-        return requests.get(self.url + path, timeout=20, **options)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +29,18 @@ def test_the_latest_forecast_is_that_of_the_command_line(web, daily_done):
 
 
 @pytest.mark.parametrize(
-    "what", ["series", "models", "findings", "skill", "forecasts?model=naive", f"candles?series={SERIES}"]
+    "what",
+    [
+        "series",
+        "models",
+        "decisions",
+        "findings",
+        "skill",
+        "calibration",
+        "forecasts?model=naive",
+        "origins",
+        f"candles?series={SERIES}",
+    ],
 )
 def test_every_collection_answers_as_json_and_csv(web, what):
     found = web.get(f"/api/v1/{what}").json()["rows"]
@@ -72,11 +54,12 @@ def test_every_collection_answers_as_json_and_csv(web, what):
 def test_pages_follow_each_other_without_loss(web):
     whole = web.get(f"/api/v1/candles?series={SERIES}&limit=10000").json()
     assert whole["next"] is None
-    pieces, cursor = [], 0
-    while cursor is not None:
-        page = web.get(f"/api/v1/candles?series={SERIES}&limit=700&cursor={cursor}").json()
+    pieces, query = [], f"/api/v1/candles?series={SERIES}&limit=700"
+    page = web.get(query).json()
+    while page["next"] is not None:
         pieces += page["rows"]
-        cursor = page["next"]
+        page = web.get(f"{query}&cursor={page['next']}").json()
+    pieces += page["rows"]
     assert pieces == whole["rows"]
     assert len(pieces) == 1769
 
@@ -87,6 +70,8 @@ def test_what_a_client_has_already_is_not_sent_again_and_answers_are_packed(web)
     again = web.get("/api/v1/forecasts?model=naive", headers={"If-None-Match": first.headers["ETag"]})
     assert again.status_code == 304
     assert again.content == b""
+    several = {"If-None-Match": f'"other", W/{first.headers["ETag"]}'}
+    assert web.get("/api/v1/forecasts?model=naive", headers=several).status_code == 304
 
 
 @pytest.mark.parametrize(
@@ -100,7 +85,12 @@ def test_what_a_client_has_already_is_not_sent_again_and_answers_are_packed(web)
         ("/api/v1/forecasts?start=yesterday", 400, "expected a day"),
         ("/api/v1/forecasts?kind=dead", 400, "kind"),
         ("/api/v1/forecasts?limit=-1", 400, "limit"),
-        ("/api/v1/forecasts?cursor=99999999999999999999", 400, "cursor"),
+        ("/api/v1/forecasts?cursor=1000", 400, "cursor"),
+        ("/api/v1/candles?series=Coinbase_BTCUSD_d&cursor=WzFd", 400, "cursor"),
+        (f"/api/v1/models?cursor={to_cursor([2**63])}", 400, "cursor"),
+        (f"/api/v1/series?cursor={to_cursor(['NUL' + chr(0)])}", 400, "cursor"),
+        ("/api/v1/forecasts?model=naive'--", 400, "model"),
+        ("/api/v1/forecasts?start=0001-01-01T00:00%2B12:00", 400, "years 1 to 9999"),
         ("/api/v1/nothing", 404, "Not Found"),
         ("/api/v1/series?format=xml", 400, "format"),
     ],
@@ -112,8 +102,20 @@ def test_bad_questions_get_a_reason_and_no_traceback(web, path, status, reason):
     assert reason in answer.json()["detail"]
 
 
+def test_ten_megabytes_of_url_are_refused_and_the_server_lives(web):
+    with socket.create_connection(("127.0.0.1", int(web.url.rsplit(":", 1)[1])), timeout=20) as raw:
+        with contextlib.suppress(OSError):  # the server may hang up before it has read everything
+            raw.sendall(b"GET /api/v1/series?series=" + b"x" * 10_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(OSError):
+            assert raw.recv(100).startswith(b"HTTP/1.1 4")
+    assert web.get("/api/v1/series?series=" + "x" * 60_000).status_code in (400, 200)
+    assert web.get("/api/v1/series").status_code == 200
+
+
 def test_nothing_can_be_written_and_headers_are_strict(web):
-    assert requests.post(f"{web.url}/api/v1/series", timeout=5).status_code == 405
+    refused = requests.post(f"{web.url}/api/v1/series", timeout=5)
+    assert refused.status_code == 405
+    assert refused.headers["Allow"] == "GET"
     headers = web.get("/api/v1/series").headers
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -132,6 +134,7 @@ def test_health_and_metrics_tell_the_age_of_the_data(web):
 def test_a_token_is_asked_for_and_loopback_is_left_only_with_one(daily_done):
     with Web(daily_done, CANDLECAST_API_TOKEN="hunter2") as guarded:
         assert guarded.get("/api/v1/series").status_code == 401
+        assert guarded.get("/openapi.json").json()["security"] == [{"token": []}]
         assert guarded.get("/metrics", headers={"Authorization": "Bearer hunter3"}).status_code == 401
         assert guarded.get("/api/v1/series", headers={"Authorization": "Bearer hunter2"}).status_code == 200
     done = daily_done.run("web", "--host", "0.0.0.0")

@@ -1,0 +1,36 @@
+// Questions to this server's API: every page of the answer, with the token where one is needed.
+
+const TOKEN = "candlecast-token";
+
+export class ApiError extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+export const keepToken = (token) => sessionStorage.setItem(TOKEN, token);
+
+/** Return all rows of a collection; raises ApiError with the server's own reason. */
+export async function rows(collection, query = {}) {
+  const found = [];
+  let cursor = null;
+  do {
+    const given = Object.entries({ ...query, cursor }).filter(([, value]) => value !== null);
+    const answer = await ask(`/api/v1/${collection}?${new URLSearchParams(given)}`);
+    found.push(...answer.rows);
+    cursor = answer.next;
+  } while (cursor !== null);
+  return found;
+}
+
+async function ask(url) {
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+  const answer = await fetch(url, { headers }).catch(() => {
+    throw new ApiError(0, "The server does not answer: is candlecast web still running?");
+  });
+  const told = await answer.json();
+  if (!answer.ok) throw new ApiError(answer.status, told.detail);
+  return told;
+}

@@ -1,0 +1,152 @@
+// The charts, each a function of rows; every one of them has its words or its table beside it on the page.
+
+import { instant, percent, price, signed } from "./words.js";
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const CONFIG = { displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false };
+const DRAG = { dragmode: false };
+
+function layout(more) {
+  const axis = { gridcolor: colour("line"), zerolinecolor: colour("soft"), automargin: true, fixedrange: true };
+  const { xaxis = {}, yaxis = {}, ...rest } = more;
+  return {
+    ...DRAG,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: colour("ink"), family: "system-ui, DejaVu Sans, sans-serif", size: 13 },
+    margin: { l: 8, r: 8, t: 8, b: 8 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    xaxis: { ...axis, ...xaxis },
+    yaxis: { ...axis, ...yaxis },
+    ...rest,
+  };
+}
+
+function draw(id, traces, more, label) {
+  const node = document.getElementById(id);
+  node.setAttribute("aria-label", label);
+  return Plotly.react(node, traces, layout(more), CONFIG);
+}
+
+/** Candles around an origin, the fan from it, and what came after. Bands stand at the close of the candle they are of. */
+export function drawFan(candles, bands, origin, lengthMs) {
+  const closeOf = (row) => new Date(Date.parse(row.target_time) + lengthMs).toISOString();
+  const before = candles.filter((candle) => candle.close_time <= origin);
+  const after = candles.filter((candle) => candle.close_time > origin);
+  const last = before.at(-1);
+  const x = [...(last ? [origin] : []), ...bands.map(closeOf)];
+  const along = (name) => [...(last ? [last.close] : []), ...bands.map((row) => row[name])];
+  const edge = (y, more) => ({
+    type: "scatter", mode: "lines", x, y, line: { width: 0 }, hoverinfo: "skip", showlegend: false, ...more,
+  });
+  const fan = [["q025", "q975", "95 %", 0.16], ["q10", "q90", "80 %", 0.24], ["q25", "q75", "50 %", 0.36]];
+  const traces = fan.flatMap(([low, high, name, opacity]) => [
+    edge(along(low), { legendgroup: name }),
+    edge(along(high), {
+      fill: "tonexty", fillcolor: faded(colour("accent"), opacity), name: `${name} band`, showlegend: true,
+      legendgroup: name,
+    }),
+  ]);
+  traces.push({
+    type: "scatter", mode: "lines+markers", x, y: along("q50"), name: "median",
+    line: { color: colour("accent"), width: 2, dash: "dot" }, marker: { size: 5 },
+    hovertemplate: "%{x|%Y-%m-%d %H:%M}<br>median %{y:,.6~g}<extra></extra>",
+  });
+  // A candle stands at its close, where the forecast speaks of it.
+  traces.push(candlestick(before, "candles", colour("up"), colour("down"), 1));
+  if (after.length) {
+    traces.push({
+      type: "scatter", mode: "lines+markers", name: "what came",
+      x: [origin, ...after.map((candle) => candle.close_time)],
+      y: [last.close, ...after.map((candle) => candle.close)],
+      line: { color: colour("ink"), width: 2 }, marker: { size: 7, symbol: "diamond" },
+      hovertemplate: "%{x|%Y-%m-%d %H:%M}<br>came %{y:,.6~g}<extra></extra>",
+    });
+  }
+  const first = bands[0];
+  const label = first
+    ? `Candles up to ${instant(origin)} and the forecast by ${first.model}: the median of step ${bands.at(-1).step} is ` +
+      `${price(bands.at(-1).q50)}, its 80 % band ${price(bands.at(-1).q10)} to ${price(bands.at(-1).q90)}. ` +
+      "The table below has every number."
+    : `Candles up to ${instant(origin)}`;
+  const line = { type: "line", x0: origin, x1: origin, y0: 0, y1: 1, yref: "paper" };
+  return draw("fan", traces, {
+    xaxis: { type: "date", rangeslider: { visible: false } },
+    yaxis: { side: "right", tickformat: ",.6~g" },
+    shapes: [{ ...line, line: { color: colour("soft"), width: 1, dash: "dash" } }],
+    hovermode: "closest",
+  }, label);
+}
+
+function candlestick(rows, name, up, down, opacity) {
+  const column = (key) => rows.map((row) => row[key]);
+  return {
+    type: "candlestick", name, opacity, x: column("close_time"), open: column("open"), high: column("high"),
+    low: column("low"), close: column("close"),
+    increasing: { line: { color: up, width: 1 } }, decreasing: { line: { color: down, width: 1 } },
+  };
+}
+
+function faded(hex, opacity) {
+  const part = (at) => parseInt(hex.slice(at, at + 2), 16);
+  return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
+}
+
+/** Skill per step with its 95 % interval. */
+export function drawSkill(rows) {
+  const y = rows.map((row) => 100 * row.skill);
+  const reach = rows.map((row) => (row.skill_high === null ? 0 : 100 * (row.skill_high - row.skill)));
+  const words = rows.map((row) => `step ${row.step} ${signed(row.skill)}`).join(", ");
+  return draw("skill", [{
+    type: "scatter", mode: "markers", x: rows.map((row) => row.step), y,
+    error_y: { type: "data", array: reach, color: colour("accent"), thickness: 2, width: 6 },
+    marker: { color: colour("accent"), size: 10 },
+    hovertemplate: "step %{x}: %{y:.2f} %<extra></extra>",
+  }], {
+    showlegend: false,
+    xaxis: { title: { text: "step" }, dtick: 1 },
+    yaxis: { title: { text: "skill against naive, %" }, zeroline: true, zerolinewidth: 2, rangemode: "tozero" },
+  }, rows.length ? `Skill against naive by step: ${words}` : "No skill to show");
+}
+
+/** The share of closes inside each band per step, beside what the band promises. */
+export function drawCoverage(rows) {
+  const steps = rows.map((row) => row.step);
+  const marks = { coverage50: "circle", coverage80: "square", coverage95: "triangle-up" };
+  const traces = [50, 80, 95].map((promised) => ({
+    type: "scatter", mode: "lines+markers", name: `${promised} % band`, x: steps,
+    y: rows.map((row) => 100 * row[`coverage${promised}`]),
+    line: { color: colour("accent"), width: 1 },
+    marker: { color: colour("accent"), size: 9, symbol: marks[`coverage${promised}`] },
+    hovertemplate: "step %{x}: %{y:.1f} %<extra></extra>",
+  }));
+  const promise = (y) => ({
+    type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: colour("soft"), width: 1, dash: "dash" },
+  });
+  const first = rows[0];
+  return draw("coverage", traces, {
+    shapes: [50, 80, 95].map(promise),
+    xaxis: { title: { text: "step" }, dtick: 1 },
+    yaxis: { title: { text: "closes inside the band, %" }, range: [0, 102] },
+  }, first
+    ? `Coverage at step 1: the 50 % band held ${percent(first.coverage50)} of closes, the 80 % band ` +
+      `${percent(first.coverage80)}, the 95 % band ${percent(first.coverage95)}`
+    : "No coverage to show");
+}
+
+/** The calibration histogram: `counts` of ten equal parts. */
+export function drawPit(counts) {
+  const n = counts.reduce((sum, count) => sum + count, 0);
+  const shares = counts.map((count) => (n ? (100 * count) / n : 0));
+  return draw("pit", [{
+    type: "bar", x: counts.map((_, part) => `${10 * part}–${10 * part + 10}`), y: shares,
+    marker: { color: colour("accent") }, hovertemplate: "%{x} %: %{y:.1f} % of closes<extra></extra>",
+  }], {
+    showlegend: false, bargap: 0.05,
+    xaxis: { title: { text: "place in the forecast distribution, %" }, type: "category" },
+    yaxis: { title: { text: "closes, %" }, rangemode: "tozero" },
+    shapes: [{
+      type: "line", xref: "paper", x0: 0, x1: 1, y0: 10, y1: 10, line: { color: colour("soft"), dash: "dash", width: 2 },
+    }],
+  }, `Calibration: ${shares.map((share) => share.toFixed(0)).join(", ")} % of closes by tenth`);
+}

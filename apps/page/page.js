@@ -1,0 +1,306 @@
+// The page: what is chosen, what is asked for it, and the words and charts that answer.
+
+import { ApiError, keepToken, rows } from "./api.js";
+import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
+import { age, band, instant, LENGTH_MS, percent, price, signed } from "./words.js";
+
+const CANDLES_BEFORE = 90;
+const STALE_INTERVALS = 2;
+const REQUEST_DELAY_MS = 120;
+const $ = (id) => document.getElementById(id);
+const state = { series: null, origins: [], skill: [], pit: [], asked: 0 };
+
+const length = () => LENGTH_MS[state.series.interval];
+const model = () => $("model").value;
+const kind = () => document.querySelector("input[name=kind]:checked").value;
+const mine = (row) => row.model === model() && row.kind === kind();
+const other = () => (kind() === "live" ? "backfill" : "live");
+const KINDS = { live: "live", backfill: "backfilled" };
+
+function text(id, words) {
+  $(id).textContent = words;
+}
+
+/** Fill a table's body; the first cell of a row is its heading. */
+function fill(id, lines, none) {
+  const body = $(id).tBodies[0];
+  body.replaceChildren(...lines.map((cells) => {
+    const row = document.createElement("tr");
+    row.append(...cells.map((words, at) => {
+      const cell = document.createElement(at ? "td" : "th");
+      if (!at) cell.scope = "row";
+      cell.textContent = words ?? "–";
+      return cell;
+    }));
+    return row;
+  }));
+  if (!lines.length) {
+    const cell = body.insertRow().insertCell();
+    cell.colSpan = $(id).tHead.rows[0].cells.length;
+    cell.textContent = none;
+  }
+}
+
+function options(id, values) {
+  $(id).replaceChildren(...values.map((value) => new Option(value, value)));
+}
+
+async function start() {
+  const series = await rows("series");
+  if (!series.length) return showEmpty("The database holds no series yet.");
+  options("series", series.map((row) => row.name));
+  const asked = decodeURIComponent(location.hash.slice(1));
+  if (series.some((row) => row.name === asked)) $("series").value = asked;
+  $("series").onchange = () => guarded(() => showSeries(series));
+  await showSeries(series);
+}
+
+function showEmpty(why) {
+  $("content").hidden = true;
+  $("notice").hidden = true;
+  $("empty").hidden = false;
+  text("empty-why", why);
+}
+
+async function showSeries(all) {
+  state.series = all.find((row) => row.name === $("series").value);
+  const series = state.series.name;
+  document.title = `${series} · candlecast`;
+  const [latest, origins, skill, pit, models, decisions, findings] = await Promise.all([
+    rows("forecasts/latest", { series }), rows("origins", { series, limit: 10000 }), rows("skill", { series }),
+    rows("calibration", { series }), rows("models", { series }), rows("decisions", { series }),
+    rows("findings", { series }),
+  ]);
+  if (series !== $("series").value) return;
+  if (!origins.length) {
+    showEmpty(`${series} has ${state.series.candles.toLocaleString("en")} candles and no forecast yet.`);
+    return;
+  }
+  Object.assign(state, { all: origins, skill, pit });
+  $("empty").hidden = true;
+  $("content").hidden = false;
+  showAge();
+  const champion = models.find((row) => row.champion);
+  const names = [...new Set(origins.map((row) => row.model))].sort();
+  options("model", names);
+  $("model").value = latest[0]?.model ?? champion?.model ?? names[0];
+  const wanted = latest.length || origins.some((row) => row.model === model() && row.kind === "live") ? "live" : "backfill";
+  document.querySelector(`input[name=kind][value=${wanted}]`).checked = true;
+  showModels(models, decisions, champion);
+  showHealth(findings);
+  await showChoice();
+}
+
+function showAge() {
+  const closed = state.series.last_close;
+  const old = closed === null ? Infinity : Date.now() - Date.parse(closed);
+  const stale = old > STALE_INTERVALS * length();
+  $("notice").hidden = !stale;
+  if (!stale) return;
+  text("notice", closed === null
+    ? "No candle has closed yet."
+    : `The newest candle closed ${age(old)} ago, on ${instant(closed)} UTC. What follows speaks of that time, not of ` +
+      "today. Is the schedule running? See: candlecast doctor");
+}
+
+/** Show the chosen model and kind: its origins, the newest of them first, and its scores. */
+async function showChoice() {
+  for (const each of ["live", "backfill"]) {
+    const n = state.all.filter((row) => row.model === model() && row.kind === each).length;
+    text(`n-${each}`, `(${n.toLocaleString("en")})`);
+    document.querySelector(`input[name=kind][value=${each}]`).disabled = !n;
+    if (!n && kind() === each) document.querySelector(`input[name=kind]:not([value=${each}])`).checked = true;
+  }
+  state.origins = state.all.filter(mine).map((row) => row.origin);
+  $("origin").max = state.origins.length - 1;
+  $("origin").value = state.origins.length - 1;
+  showSkill();
+  showPit();
+  await showOrigin();
+}
+
+function nameOrigin() {
+  const at = Number($("origin").value);
+  const origin = state.origins[at];
+  text("origin-shown", `${instant(origin)} UTC`);
+  $("origin").setAttribute("aria-valuetext", `${instant(origin)} UTC, ${at + 1} of ${state.origins.length}`);
+  $("earlier").disabled = at === 0;
+  $("later").disabled = at === state.origins.length - 1;
+  $("origin").disabled = state.origins.length === 1;
+  return origin;
+}
+
+async function showOrigin() {
+  const origin = nameOrigin();
+  const asked = ++state.asked;
+  const series = state.series.name;
+  const at = (steps) => new Date(Date.parse(origin) + steps * length()).toISOString();
+  const [bands, candles] = await Promise.all([
+    rows("forecasts", { series, origin, model: model(), kind: kind() }),
+    rows("candles", { series, start: at(-CANDLES_BEFORE), end: at(10) }),
+  ]);
+  // The slider has moved on meanwhile.
+  if (asked !== state.asked) return;
+  const horizon = bands.at(-1)?.target_time ?? origin;
+  const near = candles.filter((candle) => candle.open_time <= horizon);
+  const came = new Map(near.map((candle) => [candle.open_time, candle.close]));
+  text("outlook", outlook(bands, origin, came));
+  showBands(bands, came, origin);
+  await drawFan(near, bands, origin, length());
+  $("fan").dataset.origin = origin;
+}
+
+function outlook(bands, origin, came) {
+  const first = bands[0];
+  const last = bands.at(-1);
+  const unit = { d: "day", "1h": "hour", minute: "minute" }[state.series.interval];
+  const newest = origin === state.series.last_close;
+  const next = newest ? `The ${unit} after the newest candle` : `Seen from ${instant(origin)}, the next ${unit}`;
+  const after = came.get(first.target_time);
+  return `${next} (${instant(first.target_time)}) closes between ${band(first, "q10", "q90").replace("–", "and")} with ` +
+    `a chance of 80 %, median ${price(first.q50)}; step ${last.step} between ` +
+    `${band(last, "q10", "q90").replace("–", "and")}.` + (after === undefined ? "" : ` It closed at ${price(after)}.`);
+}
+
+function showBands(bands, came, origin) {
+  text("bands-caption", `${model()}, ${kind()}, from ${instant(origin)} UTC`);
+  fill("bands", bands.map((row) => {
+    const close = came.get(row.target_time);
+    const inside = [["q25", "q75", 50], ["q10", "q90", 80], ["q025", "q975", 95]]
+      .find(([low, high]) => row[low] <= close && close <= row[high]);
+    const where = inside ? `inside ${inside[2]} %` : "outside 95 %";
+    return [row.step, instant(row.target_time), price(row.q50), band(row, "q25", "q75"), band(row, "q10", "q90"),
+      band(row, "q025", "q975"), close === undefined ? "not yet" : `${price(close)} (${where})`];
+  }), "no steps");
+}
+
+/** The kind whose scores are shown: the chosen one, or the other while the chosen one has none. */
+function judgedKind() {
+  const scored = (which) => state.skill.some((row) => row.model === model() && row.kind === which);
+  return scored(kind()) || !scored(other()) ? kind() : other();
+}
+
+function showSkill() {
+  const judged = judgedKind();
+  const found = state.skill.filter((row) => row.model === model() && row.kind === judged);
+  const baseline = model() === "naive";
+  text("judged-kind", judged !== kind()
+    ? `No ${KINDS[kind()]} forecast of ${model()} has met its truth yet; shown are its ${KINDS[judged]} ones.`
+    : !found.length ? `No forecast of ${model()} has met its truth yet.`
+      : baseline ? "Naive is what the others are measured against; its own skill is zero."
+        : `Shown are the ${KINDS[judged]} forecasts of ${model()}.`);
+  text("skill-caption", `${model()}, ${judged}, against naive on the same origins`);
+  fill("skill-table", found.map((row) => [
+    row.step, row.n.toLocaleString("en"), row.skill === null ? null : signed(row.skill, 2),
+    row.skill_low === null ? null : `${signed(row.skill_low, 2)} to ${signed(row.skill_high, 2)}`,
+    row.p_value === null ? null : row.p_value < 0.001 ? "< 0.001" : row.p_value.toFixed(3),
+    percent(row.coverage50), percent(row.coverage80), percent(row.coverage95),
+  ]), "nothing scored yet");
+  for (const each of Object.keys(KINDS)) text(`trust-${each}`, trust(each, baseline));
+  $("skill-charts").hidden = !found.length;
+  if (!found.length) return;
+  drawSkill(found.filter((row) => row.skill !== null));
+  drawCoverage(found);
+}
+
+/** One step ahead, in words, of one kind of the chosen model's forecasts. */
+function trust(which, baseline) {
+  const first = state.skill.find((row) => row.model === model() && row.kind === which);
+  if (first === undefined) return `No ${KINDS[which]} forecast is scored yet.`;
+  const n = first.n.toLocaleString("en");
+  const held = `the 80 % band held ${percent(first.coverage80, 0)} of the closes`;
+  if (baseline) return `In ${n} ${KINDS[which]} forecasts one step ahead, ${held}; it is the baseline.`;
+  const size = `${percent(Math.abs(first.skill))} ${first.skill > 0 ? "better" : "worse"} than “tomorrow is like today”`;
+  const luck = first.skill_low <= 0 && first.skill_high >= 0 ? ", which may be luck" : "";
+  const sure = first.skill_low === null
+    ? "too few to say whether by luck"
+    : `95 % interval ${signed(first.skill_low)} to ${signed(first.skill_high)}${luck}`;
+  return `In ${n} ${KINDS[which]} forecasts one step ahead it was ${size} (${sure}), and ${held}.`;
+}
+
+function showPit() {
+  const judged = judgedKind();
+  const found = state.pit.filter((row) => row.model === model() && row.kind === judged);
+  const steps = [...new Set(found.map((row) => row.step))].sort((a, b) => a - b);
+  const before = $("pit-step").value;
+  options("pit-step", steps);
+  if (steps.includes(Number(before))) $("pit-step").value = before;
+  $("pit-choice").hidden = $("pit").hidden = !steps.length;
+  if (!steps.length) return text("pit-text", `No forecast of ${model()} has met its truth yet.`);
+  const counts = Array(10).fill(0);
+  for (const row of found.filter((each) => each.step === Number($("pit-step").value))) counts[row.part] = row.n;
+  const n = counts.reduce((sum, count) => sum + count, 0);
+  text("pit-text", `${n.toLocaleString("en")} closes of ${KINDS[judged]} forecasts; ` +
+    `${percent((counts[0] + counts[9]) / n)} fell into the two outer tenths, 20 % would be even.`);
+  drawPit(counts);
+}
+
+function showModels(models, decisions, champion) {
+  text("champion", champion
+    ? `${champion.model}, version ${champion.id}, serves.`
+    : "Nobody serves yet; the first training is judged by the gate.");
+  const words = { promoted: "promoted", kept: "not promoted", rolled_back: "rolled back to" };
+  fill("decisions", decisions.toReversed().map((row) => [
+    instant(row.decided_at), words[row.outcome], row.model, row.model_version, row.reason,
+  ]), "no decision yet");
+  fill("versions", models.toReversed().map((row) => [
+    row.champion ? `${row.id}, champion` : row.id, row.model, row.purpose,
+    row.cutoff === null ? "learns nothing" : instant(row.cutoff), row.init_from, row.device, row.seconds.toFixed(1),
+  ]), "none");
+}
+
+function showHealth(findings) {
+  const { candles, first_open: first, last_close: last } = state.series;
+  const old = last === null ? "" : `, ${age(Date.now() - Date.parse(last))} ago`;
+  text("health", candles
+    ? `${candles.toLocaleString("en")} closed candles from ${instant(first)} to ${instant(last)} UTC${old}. ` +
+      `${findings.length || "No"} open finding${findings.length === 1 ? "" : "s"}.`
+    : "No closed candle is stored.");
+  fill("findings", findings.map((row) => [row.severity, row.message, instant(row.found_at), row.remedy]),
+    "nothing odd was found");
+}
+
+/** Run what may fail, and show why where it does. */
+async function guarded(action) {
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.status === 401) {
+      $("content").hidden = true;
+      $("token-form").hidden = false;
+      $("token").focus();
+    } else if (error.status === 503) {
+      showEmpty(error.message);
+    } else {
+      $("notice").hidden = false;
+      text("notice", error.message);
+    }
+  }
+}
+
+function move(by) {
+  $("origin").value = Number($("origin").value) + by;
+  guarded(showOrigin);
+}
+
+let waiting;
+$("origin").oninput = () => {
+  nameOrigin();
+  clearTimeout(waiting);
+  waiting = setTimeout(() => guarded(showOrigin), REQUEST_DELAY_MS);
+};
+$("earlier").onclick = () => move(-1);
+$("later").onclick = () => move(1);
+$("model").onchange = () => guarded(showChoice);
+for (const radio of document.querySelectorAll("input[name=kind]")) radio.onchange = () => guarded(showChoice);
+$("pit-step").onchange = showPit;
+$("token-form").onsubmit = (event) => {
+  event.preventDefault();
+  keepToken($("token").value);
+  $("token").value = "";
+  $("token-form").hidden = true;
+  guarded(start);
+};
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state.series && guarded(showChoice));
+guarded(start);
