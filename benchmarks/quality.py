@@ -24,7 +24,7 @@ from models.forecasts import QUANTILE_LEVELS
 from storage.candles import read_candles
 from storage.cdd import CddClient
 from storage.engine import open_database
-from tasks.forecast import backfill, possible_origins
+from tasks.backfill import backfill, possible_origins
 from tasks.ingest import ingest_series
 from tasks.score import score_matured
 

@@ -1,0 +1,118 @@
+"""One year of origins for 1, 10, 100, 1000 series: python benchmarks/scale.py [COUNT ...] [--model M] [--url URL]
+
+Synthetic prices, a file a series, through the code that users run: ingest, backfill (train where the model learns),
+store, score. One process, one series after the other; what it costs a series should not depend on how many there are.
+A PostgreSQL database is named by --url and must be empty.
+"""
+
+import argparse
+import logging
+import os
+import resource
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import func, select, text
+from tabulate import tabulate
+
+from storage.cdd import CddClient
+from storage.engine import open_database
+from storage.tables import candles, forecast_values, forecasts, scores
+from tasks.backfill import backfill_series
+from tasks.ingest import ingest_series
+
+DAYS = 365 + 500
+START = datetime(2023, 1, 1, tzinfo=UTC)
+NOW = START + timedelta(days=DAYS + 1)
+
+
+def write_series(folder: Path, number: int) -> str:
+    """Write a random walk whose volatility clusters, as CDD would; returns the series' name."""
+    chance = np.random.default_rng(number)
+    sigma = np.exp(-3.5 + 0.3 * np.cumsum(chance.normal(size=DAYS)) / np.sqrt(DAYS))
+    close = 100 * np.exp(np.cumsum(sigma * chance.normal(size=DAYS)))
+    opened = np.concatenate([[100.0], close[:-1]])
+    high = np.maximum(opened, close) * (1 + sigma * np.abs(chance.normal(size=DAYS)) / 2)
+    low = np.minimum(opened, close) * (1 - np.minimum(sigma * np.abs(chance.normal(size=DAYS)) / 2, 0.5))
+    name = f"Bench_{chr(65 + number // 676 % 26)}{chr(65 + number // 26 % 26)}{chr(65 + number % 26)}USD_d"
+    lines = ["unix,open,high,low,close,Volume BASE,Volume USD"]
+    for day in range(DAYS):
+        unix = int((START + timedelta(days=day)).timestamp())
+        lines.append(f"{unix},{opened[day]},{high[day]},{low[day]},{close[day]},10,{10 * (high[day] + low[day]) / 2}")
+    # One more candle, which is not over yet: the last one above is closed.
+    lines.append(
+        f"{int((START + timedelta(days=DAYS)).timestamp())},{close[-1]},{close[-1]},{close[-1]},{close[-1]},1,1"
+    )
+    (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return name
+
+
+def measure(count: int, model: str, url: str | None) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        engine = open_database(url or f"sqlite:///{folder / 'scale.db'}")
+        client, costs, ingested = CddClient(name), [], 0.0
+        began, cpu = time.perf_counter(), time.process_time()
+        for number in range(count):
+            series = write_series(folder, number)
+            start = time.perf_counter()
+            ingest_series(engine, series=series, client=client, now=NOW)
+            ingested += time.perf_counter() - start
+            backfill_series(
+                engine,
+                series=series,
+                models=[model],
+                start=NOW - timedelta(days=366),
+                end=NOW,
+                horizon=7,
+                seed=0,
+                now=NOW,
+                pool=(),
+                flow_run=None,
+            )
+            costs.append(time.perf_counter() - start)
+            (folder / f"{series}.csv").unlink()
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        with engine.connect() as conn:
+            rows = {
+                table.name: conn.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (candles, forecasts, forecast_values, scores)
+            }
+            if engine.dialect.name == "postgresql":
+                size = conn.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
+            else:
+                size = sum(path.stat().st_size for path in folder.glob("scale.db*"))
+        engine.dispose()
+    tenth = max(count // 10, 1)
+    return {
+        "series": count,
+        "wall s": wall,
+        "s a series": wall / count,
+        "CPU-s a series": cpu / count,
+        "ingest s a series": ingested / count,
+        "median of first tenth": statistics.median(costs[:tenth]),
+        "median of last tenth": statistics.median(costs[-tenth:]),
+        "rows": sum(rows.values()),
+        "MB a series": size / count / 1e6,
+        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", type=int, nargs="*", default=[1, 10, 100])
+    parser.add_argument("--model", default="range-ewma")
+    parser.add_argument("--url", help="an empty PostgreSQL database; SQLite without it")
+    chosen = parser.parse_args()
+    logging.disable(logging.INFO)
+    print(f"{chosen.model}, 366 origins a series, {os.cpu_count()} cores, {'PostgreSQL' if chosen.url else 'SQLite'}")
+    measured = [measure(count, chosen.model, chosen.url) for count in chosen.counts]
+    print(tabulate(measured, headers="keys", floatfmt=".2f", tablefmt="github"))
+
+
+if __name__ == "__main__":
+    main()
