@@ -132,7 +132,8 @@ def test_tutorial_is_backfilled_scored_and_replayed_like_any_other(
         skill = conn.execute(text("SELECT step, n FROM model_skill WHERE model = 'tutorial' ORDER BY step")).all()
         newer = conn.execute(
             text(
-                "SELECT count(*) FROM forecasts f JOIN model_versions v ON v.id = f.model_version WHERE v.cutoff > f.origin"
+                "SELECT count(*) FROM forecasts f JOIN model_versions v ON v.id = f.model_version "
+                "WHERE v.cutoff > f.origin"
             )
         ).scalar_one()
         first = conn.execute(text("SELECT min(id) FROM forecasts")).scalar_one()
