@@ -11,8 +11,8 @@ export class ApiError extends Error {
 
 export const keepToken = (token) => sessionStorage.setItem(TOKEN, token);
 
-/** Return all rows of a collection; raises ApiError with the server's own reason. */
-export async function rows(collection, query = {}) {
+/** Return the rows of a collection, all of them or `most`; raises ApiError with the server's own reason. */
+export async function rows(collection, query = {}, most = Infinity) {
   const found = [];
   let cursor = null;
   do {
@@ -20,7 +20,7 @@ export async function rows(collection, query = {}) {
     const answer = await ask(`/api/v1/${collection}?${new URLSearchParams(given)}`);
     found.push(...answer.rows);
     cursor = answer.next;
-  } while (cursor !== null);
+  } while (cursor !== null && found.length < most);
   return found;
 }
 

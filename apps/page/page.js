@@ -51,7 +51,12 @@ async function start() {
   options("series", series.map((row) => row.name));
   const asked = decodeURIComponent(location.hash.slice(1));
   if (series.some((row) => row.name === asked)) $("series").value = asked;
-  $("series").onchange = () => guarded(() => showSeries(series));
+  // Better a series that has a forecast than the first by name.
+  else $("series").value = (await rows("origins", { limit: 1 }, 1))[0]?.series ?? series[0].name;
+  $("series").onchange = () => {
+    history.replaceState(null, "", `#${encodeURIComponent($("series").value)}`);
+    guarded(() => showSeries(series));
+  };
   await showSeries(series);
 }
 

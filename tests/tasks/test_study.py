@@ -12,17 +12,18 @@ from sqlalchemy import Engine, text
 from synthetic import random_walk
 
 from models.candles import SeriesName, UnknownSeries
+from models.catalog import forecaster
 from models.errors import NotEnoughCandles
 from models.frames import CandleFrame
 from models.recipe import Recipe
 from models.study import Line, Trial, judge_trials, run_trials
 from models.tutorial import Tutorial
 from storage.engine import open_database
-from tasks import forecast as forecast_module
+from tasks import backfill as backfill_module
 from tasks import replay as replay_module
 from tasks import train as train_module
-from tasks.forecast import backfill, possible_origins
-from tasks.score import score_series
+from tasks.backfill import backfill, possible_origins
+from tasks.score import score_matured
 from tasks.study import load_closes, series_of, write_study
 from tasks.study_report import markdown_table, verdict
 
@@ -62,7 +63,7 @@ def test_a_study_leaves_a_page_its_figures_and_every_epochs_loss(
     for figure in figures:
         assert f"]({figure})" in page
         assert (study.page.parent / figure).read_bytes().startswith(b"\x89PNG")
-    losses = list(csv.DictReader((study.page.parent / "losses.csv").open()))
+    losses = list(csv.DictReader((study.page.parent / "losses.csv").read_text().splitlines()))
     assert len(losses) == 8 * RECIPE.epochs
     assert float(losses[1]["loss"]) == pytest.approx(trials[0].losses[1])
 
@@ -121,13 +122,17 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def test_tutorial_is_backfilled_scored_and_replayed_like_any_other(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (forecast_module, train_module, replay_module):
-        monkeypatch.setattr(module, "forecaster", lambda name: Tutorial(RECIPE))
+    for module in (backfill_module, train_module, replay_module):
+        monkeypatch.setattr(
+            module, "forecaster", lambda name: Tutorial(RECIPE) if name == "tutorial" else forecaster(name)
+        )
     closes = list(ingest_walk(engine, tmp_path / "source", n=950)["close_time"].dt.to_pydatetime())
     origins = possible_origins(engine, series=SERIES, model="tutorial", start=closes[900], end=closes[930])
     done = backfill(engine, series=SERIES, model="tutorial", origins=origins, horizon=7, seed=0, now=NOW)
     assert (done.origins, done.stored) == (31, 31)
-    score_series(engine, series=SERIES, now=NOW)
+    # Skill stands beside naive's, on the same origins.
+    backfill(engine, series=SERIES, model="naive", origins=origins, horizon=7, seed=0, now=NOW)
+    score_matured(engine, series=SERIES, now=NOW)
     with engine.connect() as conn:
         skill = conn.execute(text("SELECT step, n FROM model_skill WHERE model = 'tutorial' ORDER BY step")).all()
         newer = conn.execute(

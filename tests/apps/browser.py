@@ -1,0 +1,59 @@
+"""A real browser, and a page in it that remembers what went wrong."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from missing import missing
+from playwright.sync_api import Browser, Page, sync_playwright
+
+# Debian's; nothing is fetched in the background, and root needs no sandbox.
+ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start the chromium that the machine has."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        missing("no chromium is installed")
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=[*ARGUMENTS, *root])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Opened:
+    """A page in a browser window of its own, at a fixed time; `troubles` is what its console complained about."""
+
+    def __init__(self, browser: Browser, *, at: str | None = None, **window):
+        self._context = browser.new_context(locale="en-GB", reduced_motion="reduce", **window)
+        self.page: Page = self._context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.troubles: list[str] = []
+        self.hosts: set[str] = set()
+        if at is not None:
+            self.page.clock.set_fixed_time(at)
+        self.page.on("console", lambda said: self._note(said.type, said.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", lambda asked: self.hosts.add(asked.url.split("/")[2] if "://" in asked.url else ""))
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.troubles.append(f"{kind}: {text}")
+
+    def open(self, url: str) -> Page:
+        """Load a page and wait until its first forecast, or what stands in its place, is shown."""
+        self.page.goto(url)
+        self.page.wait_for_selector("#fan[data-origin], #empty:not([hidden]), #token-form:not([hidden])")
+        return self.page
+
+    def __enter__(self) -> "Opened":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.close()

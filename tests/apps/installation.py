@@ -1,0 +1,43 @@
+"""The command line as people run it: a process of its own, in a folder of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Installation:
+    """A folder with a database and settings; `run` runs the program in it."""
+
+    folder: Path
+    prefect_home: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CANDLECAST_", "PREFECT_"))}
+        return inherited | {
+            "PREFECT_HOME": str(self.prefect_home),
+            "CANDLECAST_SOURCE": str(ROOT / "sample"),
+            "CANDLECAST_SERIES": "Coinbase_BTCUSD_d",
+            "CANDLECAST_MODEL": "range-ewma",
+            **more,
+        }
+
+    def run(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        command = [str(Path(sys.executable).parent / "candlecast"), *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(**more),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "candlecast.db"
