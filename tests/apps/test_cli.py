@@ -343,3 +343,28 @@ def test_setup_without_a_server_and_a_webhook_that_is_none_are_wrong_use(empty):
     done = empty.run("serve", "--notify", "chat.example")
     assert done.returncode == 2
     assert "expected an http(s) URL" in done.stderr
+
+
+def test_a_forecast_is_drawn_in_the_terminal_and_plain_in_a_pipe(daily_done):
+    drawn = daily_done.run("forecasts", "--plot", COLUMNS="90").stdout
+    assert f"{SERIES}: range-ewma, live, from 2019-10-17 00:00 UTC" in drawn
+    assert "\x1b" not in drawn
+    assert all(mark in drawn for mark in "░▒▓●")
+    assert "◆" not in drawn
+    assert max(map(len, drawn.splitlines())) <= 90
+    past = daily_done.run("forecasts", "--plot", "--model", "naive", "--origin", "2019-10-01", COLUMNS="90").stdout
+    assert past.splitlines()[-1].endswith("◆ what came")
+    # The fan's widest band reaches as far up as its highest 97.5 % quantile, which the axis' top label names.
+    rows = json.loads(daily_done.run("forecasts", "--json").stdout)
+    candles = json.loads(daily_done.run("candles", SERIES, "--start", "2019-08-20", "--json").stdout)
+    top = max(row["q975"] for row in rows)
+    assert max(top, *(row["close"] for row in candles[-45:])) == pytest.approx(
+        float(drawn.splitlines()[2].split("┤")[0]), rel=0.05
+    )
+
+
+def test_what_cannot_be_drawn_is_refused(daily_done):
+    many = daily_done.run("forecasts", "--plot", "--model", "naive")
+    assert many.returncode == 2
+    assert "too many to draw" in many.stderr
+    assert daily_done.run("forecasts", "--plot", "--json").returncode == 2

@@ -1,0 +1,75 @@
+"""A forecast as a chart in the terminal: recent closes and the fan that continues them."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from sqlalchemy import Connection
+
+from models.candles import SeriesName
+from storage.candles import CandleRow, read_candle_rows
+from storage.forecasts import BandRow
+
+ROWS = 22
+MOST = 6
+# Columns a step: a fan of seven columns would be a line.
+STEP_COLUMNS = 3
+# What the axis of prices and the frame take.
+MARGIN = 12
+# From the widest to the narrowest, so that each is drawn over the one before.
+BANDS = (("q025", "q975", "░", "95 %"), ("q10", "q90", "▒", "80 %"), ("q25", "q75", "▓", "50 %"))
+
+
+def fan_charts(conn: Connection, bands: Sequence[BandRow], *, columns: int, colour: bool) -> str:
+    """Return the charts of the forecasts that `bands` hold, one below the other, with the stored candles around them.
+
+    Raises ValueError for more than `MOST` forecasts.
+    """
+    forecasts = [list(rows) for _, rows in groupby(bands, key=lambda row: row.forecast_id)]
+    if len(forecasts) > MOST:
+        raise ValueError(f"{len(forecasts)} forecasts are too many to draw: name a series, an --origin and a --model")
+    charts = []
+    for rows in forecasts:
+        length = SeriesName.parse(rows[0].series).interval.length
+        start, end = rows[0].origin - columns * length, rows[-1].target_time
+        around = read_candle_rows(conn, series=rows[0].series, start=start, end=end)
+        charts.append(fan_chart(rows, around, columns=columns, colour=colour))
+    return "\n\n".join(charts)
+
+
+def fan_chart(bands: Sequence[BandRow], candles: Sequence[CandleRow], *, columns: int, colour: bool) -> str:
+    """Return the chart of one forecast as text, `columns` wide.
+
+    `bands` are the forecast's steps in order, `candles` those up to and after its origin in time order; what came
+    after the origin is drawn over the fan.
+    """
+    import plotext
+
+    origin, first = bands[0].origin, bands[0]
+    future = STEP_COLUMNS * len(bands)
+    before = [candle for candle in candles if candle.close_time <= origin][-max(columns - MARGIN - future, 20) :]
+    came = {candle.open_time: candle.close for candle in candles if candle.close_time > origin}
+    plotext.clear_figure()
+    plotext.limit_size(False, False)
+    plotext.plot_size(columns, ROWS)
+    plotext.theme("clear")
+    now = len(before) - 1
+    places = [now + STEP_COLUMNS * row.step for row in bands]
+    for low, high, mark, _ in BANDS:
+        for place, row in zip(places, bands, strict=True):
+            # In halves: the canvas rounds places to columns of its own, and none may stay empty.
+            for half in range(2 * STEP_COLUMNS):
+                plotext.plot([place - half / 2] * 2, [getattr(row, low), getattr(row, high)], marker=mark, color="cyan")
+    plotext.plot(range(len(before)), [candle.close for candle in before], marker="braille")
+    plotext.scatter(places, [row.q50 for row in bands], marker="●", color="blue")
+    seen = [(place, came[row.target_time]) for place, row in zip(places, bands, strict=True) if row.target_time in came]
+    if seen:
+        plotext.scatter([place for place, _ in seen], [close for _, close in seen], marker="◆", color="red")
+    end = origin + bands[-1].step * SeriesName.parse(first.series).interval.length
+    at = [0, now, places[-1]] if before else [places[-1]]
+    named = [before[0].close_time, origin, end] if before else [end]
+    plotext.xticks(at, [f"{moment:%Y-%m-%d}" for moment in named])
+    plotext.title(f"{first.series}: {first.model}, {first.kind}, from {origin:%Y-%m-%d %H:%M} UTC")
+    drawn = plotext.build()
+    key = "  ".join(f"{mark} {name}" for _, _, mark, name in BANDS) + "  ● median" + ("  ◆ what came" if seen else "")
+    text = f"{drawn.rstrip()}\n{key}"
+    return text if colour else plotext.uncolorize(text)
