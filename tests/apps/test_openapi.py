@@ -11,7 +11,11 @@ from server import Web
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import schemathesis
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+# What a schema cannot say, so that well-formed questions are refused too: a cursor is a page's own, a day exists in the
+# calendar, an end is not before its start.
+UNSAYABLE = [positive_data_acceptance]
 EXAMPLES = 60
 
 
@@ -25,31 +29,31 @@ def test_no_question_breaks_the_server_or_its_description(web):
     schema = schemathesis.openapi.from_url(f"{web.url}/openapi.json")
     asked: Counter[str] = Counter()
     statuses: Counter[int] = Counter()
+
+    def ask(case):
+        # Every other question is about the series that there is, so that it gets as far as the database.
+        if case.query.get("series") and asked[case.operation.path] % 2:
+            case.query["series"] = "Coinbase_BTCUSD_d"
+        answer = case.call()
+        asked[case.operation.path] += 1
+        statuses[answer.status_code] += 1
+        # No 5xx, a status, a media type and a shape that the description knows.
+        case.validate_response(answer, excluded_checks=UNSAYABLE)
+
+    fixed = settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+        phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
     for found in schema.get_all_operations():
         operation = found.ok()
-        for mode in schemathesis.GenerationMode:
-
-            @settings(
-                max_examples=EXAMPLES,
-                deadline=None,
-                derandomize=True,
-                database=None,
-                phases=(Phase.explicit, Phase.generate),
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(case=operation.as_strategy(generation_mode=mode))
-            def ask(case, operation=operation):
-                answer = case.call()
-                asked[operation.path] += 1
-                statuses[answer.status_code] += 1
-                # No 5xx, a status, a media type and a shape that the description knows.
-                case.validate_response(answer)
-
-            ask()
+        # Without parameters there is nothing to get wrong.
+        modes = list(schemathesis.GenerationMode) if operation.query else [schemathesis.GenerationMode.POSITIVE]
+        for mode in modes:
+            fixed(given(operation.as_strategy(generation_mode=mode))(ask))()
     print(f"{sum(asked.values())} questions, answered {dict(sorted(statuses.items()))}")
     assert len(asked) == 12
-    assert min(asked.values()) >= EXAMPLES / 2
-    assert {200, 400, 404} <= set(statuses)
+    assert all(count >= EXAMPLES for path, count in asked.items() if path.startswith("/api/"))
+    assert {200, 400} <= set(statuses)
 
 
 def test_an_answer_that_is_not_as_described_would_be_seen(web):
