@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: run test test-slow check setup serve clean
+.PHONY: run test test-slow check setup serve screenshots clean
 
 # Rebuilt when what it is made from changes; the stamp is written last, so a broken install is tried again.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -40,3 +40,7 @@ check: $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) .prefect candlecast.db* reports
+
+# Pictures of the page in every state, in a real browser.
+screenshots: $(VENV)/.installed
+	$(BIN)/python tests/apps/screenshots.py

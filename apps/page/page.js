@@ -4,7 +4,7 @@ import { ApiError, keepToken, rows } from "./api.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
 import { age, band, instant, LENGTH_MS, percent, price, signed } from "./words.js";
 
-const CANDLES_BEFORE = 90;
+const CANDLES_BEFORE = 60;
 const STALE_INTERVALS = 2;
 const REQUEST_DELAY_MS = 120;
 const $ = (id) => document.getElementById(id);

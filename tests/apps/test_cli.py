@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -230,11 +231,13 @@ def test_a_stored_forecast_replays(daily_done):
 def test_a_pipe_that_is_closed_early_is_no_error(daily_done):
     command = [str(Path(sys.executable).parent / "candlecast"), "candles", SERIES]
     done = subprocess.run(
-        f"{' '.join(command)} | head -1", shell=True, cwd=daily_done.folder, env=daily_done.environment(),
-        capture_output=True, text=True, check=False,
+        ["bash", "-c", f"{' '.join(command)} | head -1; exit ${{PIPESTATUS[0]}}"],
+        cwd=daily_done.folder, env=daily_done.environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stderr == ""
     assert "open_time" in done.stdout
+    # As cat and ls do it: not a failure of its own, but the signal of a closed pipe.
+    assert done.returncode == 128 + signal.SIGPIPE
 
 
 def test_findings_have_severity_and_remedy(daily_done):

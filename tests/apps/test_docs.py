@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 DESIGN = (ROOT / "docs" / "design.md").read_text()
 README = (ROOT / "README.md").read_text()
+READING = (ROOT / "docs" / "reading.md").read_text()
 
 
 def test_every_command_is_in_the_operating_page_and_has_help():
@@ -56,6 +58,33 @@ def test_the_readmes_reading_commands_run(daily_done, tmp_path):
     assert ran >= 4
 
 
+def test_the_reading_pages_sql_runs_and_finds_rows(daily_done):
+    import sqlite3
+
+    queries = re.findall(r"```sql\n(.+?)```", READING, re.DOTALL)
+    assert len(queries) == 3
+    with sqlite3.connect(daily_done.database) as conn:
+        for query in queries:
+            # The suite's installation serves range-ewma, a reader's blend.
+            assert conn.execute(query.replace("'blend'", "'range-ewma'")).fetchall(), query
+
+
+def test_the_reading_pages_commands_run(daily_done, tmp_path):
+    import subprocess
+
+    shutil.copy(daily_done.database, tmp_path / "candlecast.db")
+    (commands,) = re.findall(r"```sh\n(candlecast .+?)```", READING, re.DOTALL)
+    environment = daily_done.environment()
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    for line in commands.splitlines():
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), line
+        assert len(done.stdout.splitlines()) >= 3
+
+
 def test_the_readmes_sql_runs(daily_done):
     import sqlite3
 
@@ -65,7 +94,7 @@ def test_the_readmes_sql_runs(daily_done):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/operating.md"]
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/operating.md", "docs/reading.md"]
 )
 def test_pages_exist_and_are_about_something(page):
     assert len((ROOT / page).read_text()) > 300
