@@ -17,6 +17,7 @@ from apps.orchestration import HEARTBEAT_S
 from tasks.events import DRIFT, STALE
 
 POOLS = ("default", "gpu")
+FLOWS = ("daily", "retrain", "backfill", "study", "verify")
 # A backfill of years waits while the day's run is due; lower is served first.
 QUEUES = {"daily": 1, "backfill": 2}
 # How many tasks may ask the source at a time, on all workers together.
@@ -96,9 +97,14 @@ def _crash_zombies() -> AutomationCore:
         name="candlecast: crash runs whose process is gone",
         description="A run that sends no heartbeat any more is marked Crashed, so that the next one may start.",
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
+            # A process that is killed at once has no heartbeat to miss; that the run began is the server's own event.
+            after={"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},
             expect={"prefect.flow-run.heartbeat"} | _RUN_ENDS,
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            # Others' flows on the same server may send theirs less often.
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": ["flow"], "prefect.resource.name": list(FLOWS)}
+            ),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,

@@ -1,0 +1,28 @@
+"""A Prefect server for one command: python -m apps.ephemeral_server PORT. It ends when its standard input does.
+
+The input is a pipe that the command holds: whatever happens to the command, kill -9 included, no server is left over.
+"""
+
+import os
+import signal
+import sys
+import threading
+
+import uvicorn
+
+
+def main(port: int) -> None:
+    """Serve Prefect's API on a loopback port, without pages and without the services of a standing server."""
+    from prefect.server.api.server import create_app
+
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=port, log_level="error", lifespan="on")
+
+
+def _end_with_input() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
