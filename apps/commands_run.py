@@ -36,22 +36,24 @@ def daily(
     """Run the daily flow now: ingest, train what is due, forecast, score, show."""
     configured = settings()
     names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
-    from apps.orchestration import set_prefect_defaults
+    from apps.prefect_server import orchestrated
 
-    set_prefect_defaults()
-    from flows.daily import DailyFailed
-    from flows.daily import daily as daily_flow
+    failure = None
+    with orchestrated() as ready:
+        from apps.ahead import import_what_is_due
+        from apps.summary import print_summary
+        from flows.daily import DailyFailed
+        from flows.daily import daily as daily_flow
 
-    failure: DailyFailed | None = None
-    try:
-        daily_flow(series=names, mode=mode)
-    except DailyFailed as error:
-        failure = error
-    from apps.summary import print_summary
-
-    print_summary(configured, names)
+        import_what_is_due(configured, names)
+        ready()
+        try:
+            daily_flow(series=names, mode=mode)
+        except DailyFailed as error:
+            failure = str(error)
+        print_summary(configured, names)
     if failure is not None:
-        fail(str(failure))
+        fail(failure)
 
 
 @app.command()
@@ -100,7 +102,6 @@ def train(
 ) -> None:
     """Train a challenger now, register it and let the gate judge it."""
     configured = settings()
-    from apps.orchestration import set_prefect_defaults
     from storage.engine import open_database
     from storage.series import require_series
 
@@ -109,10 +110,13 @@ def train(
         require_series(conn, name=series)
     engine.dispose()
     warn_of_cost(configured.model)
-    set_prefect_defaults()
-    from flows.retrain import retrain
+    from apps.prefect_server import orchestrated
 
-    version = retrain(series=series, mode=mode)
+    with orchestrated() as ready:
+        from flows.retrain import retrain
+
+        ready()
+        version = retrain(series=series, mode=mode)
     talk("no training is due" if version is None else f"trained version {version}; see: candlecast models {series}")
 
 
@@ -153,16 +157,17 @@ def backfill(
         return
     engine.dispose()
     warn_of_cost(model or configured.model)
-    from apps.orchestration import set_prefect_defaults
+    from apps.prefect_server import orchestrated
 
-    set_prefect_defaults()
-    from flows.backfill import BackfillFailed
-    from flows.backfill import backfill as backfill_flow
+    with orchestrated() as ready:
+        from flows.backfill import BackfillFailed
+        from flows.backfill import backfill as backfill_flow
 
-    try:
-        done = backfill_flow(series=series, start=first, end=last, models=[model] if model else None)
-    except BackfillFailed as error:
-        fail(f"some partitions failed, the others are stored; the same command tries them again: {error}")
+        ready()
+        try:
+            done = backfill_flow(series=series, start=first, end=last, models=[model] if model else None)
+        except BackfillFailed as error:
+            fail(f"some partitions failed, the others are stored; the same command tries them again: {error}")
     columns = ("series", "model", "origins", "stored")
     emit(columns, [{name: getattr(one, name) for name in columns} for one in done], Format.TABLE, json, None)
 
@@ -194,28 +199,29 @@ def study(
     if file is not None:
         SeriesName.parse(file.stem.split("__")[0])
     settings()
-    from apps.orchestration import set_prefect_defaults
-
-    set_prefect_defaults()
-    from flows.study import study as study_flow
+    from apps.prefect_server import orchestrated
 
     assert first is not None
     assert last is not None
     chosen = {} if file is None else {"file": file}
-    done = study_flow(
-        **chosen,
-        start=first.date(),
-        end=last.date(),
-        batch_size=batch_size,
-        window_size=window_size,
-        other_window_size=other_window_size,
-        hidden_layers=hidden_layers,
-        clip_margin=clip_margin,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        seeds=seeds,
-        quick=quick,
-    )
+    with orchestrated() as ready:
+        from flows.study import study as study_flow
+
+        ready()
+        done = study_flow(
+            **chosen,
+            start=first.date(),
+            end=last.date(),
+            batch_size=batch_size,
+            window_size=window_size,
+            other_window_size=other_window_size,
+            hidden_layers=hidden_layers,
+            clip_margin=clip_margin,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            seeds=seeds,
+            quick=quick,
+        )
     rows: list[dict[str, object]] = [line._asdict() for line in done.lines]
     emit(tuple(rows[0]), rows, Format.TABLE, json, None)
     talk(f"the study, with its figures, is at {done.page}")

@@ -1,5 +1,6 @@
 """The Prefect server behind a command: the one that is configured, or one of the command's own."""
 
+import logging
 import os
 import socket
 import subprocess
@@ -39,7 +40,21 @@ def orchestrated() -> Iterator[Callable[[], None]]:
         child(["-m", "apps.ephemeral_server", str(port)], url, PREFECT_UI_ENABLED="false") as ready,
         temporary_settings({PREFECT_API_URL: url}),
     ):
-        yield ready
+        # Of the address of a server that has no pages and will be gone.
+        logging.getLogger("prefect.flow_runs").addFilter(lambda said: not said.getMessage().startswith("View at "))
+        try:
+            yield ready
+        finally:
+            # The server is ours: what is still on its way to it has to arrive before it ends.
+            _send_the_rest()
+
+
+def _send_the_rest() -> None:
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=STOP_TIMEOUT_S)
+    APILogWorker.drain_all(timeout=STOP_TIMEOUT_S)
 
 
 @contextmanager

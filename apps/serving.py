@@ -10,6 +10,7 @@ from apps.prefect_server import ServerNotStarted, answers, child
 # After the daily candles have closed at midnight UTC and CDD has had time to write its files.
 CRON = "20 0 * * *"
 
+
 def serve_schedule(port: int, *, notify: str | None = None) -> None:
     """Run the schedule until the process is stopped, beside a Prefect server of its own or that of PREFECT_API_URL."""
     with _server(port) as url:

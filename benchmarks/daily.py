@@ -29,8 +29,7 @@ STAGES = {
     "gate": "gate",
     "forecast": "forecast",
     "score": "score",
-    "freshness": "watch",
-    "drift": "watch",
+    "watch": "watch",
     "publish": "draw and publish",
 }
 

@@ -15,13 +15,12 @@ from models.schedule import Mode
 from storage.engine import open_database
 from storage.locks import exclusively
 from tasks.dispatch import train_elsewhere
-from tasks.drift import drift_task
 from tasks.forecast import forecast_task
-from tasks.freshness import freshness_task
 from tasks.ingest import ingest_task
 from tasks.publish import publish_task
 from tasks.score import ensure_champion, score_task
 from tasks.train import baseline_version, plan_training
+from tasks.watch import watch_task
 
 
 class DailyFailed(RuntimeError):
@@ -87,15 +86,17 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
     try:
         champion = ensure_champion(engine, series=name, baseline=BASELINE, now=now)
         versions = [baseline_version(engine, series=name, model=model, now=now) for model in REFERENCES]
-        for version in dict.fromkeys([*versions, champion]):
-            forecast_task(engine, series=name, version=version, horizon=settings.horizon, now=now, flow_run=flow_run.id)
+        forecast_task(
+            engine,
+            series=name,
+            versions=list(dict.fromkeys([*versions, champion])),
+            horizon=settings.horizon,
+            now=now,
+            flow_run=flow_run.id,
+        )
         score_task(engine, series=name, now=now)
-        stale = freshness_task(engine, series=name, now=now)
-        if stale is not None:
-            log.warning("%s: %s", name, stale.message)
-        drift = drift_task(engine, series=name, now=now)
-        if drift is not None:
-            log.warning("%s: the champion has drifted: %s (p = %.2g)", name, drift.what, drift.p_value)
+        for trouble in watch_task(engine, series=name, now=now):
+            log.warning("%s: %s", name, trouble)
         chart = publish_task(engine, series=name, reports=settings.reports)
         log.info("%s: champion is version %d, chart at %s", name, champion, chart)
     except Exception as error:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.boosting import NAMES, BoostingConfig, boosted_quantiles, fit_boosting
+from models.catalog import family
 from models.features import Features, make_features
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import Forecast
@@ -34,8 +35,7 @@ class Blend:
     """
 
     name = "blend"
-    learns = True
-    min_candles = Lstm.min_candles
+    min_candles = family("blend").min_candles
 
     def __init__(self, config: LstmConfig | None = None, boosting: BoostingConfig | None = None) -> None:
         self._lstm = Lstm(config)

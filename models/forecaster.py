@@ -60,10 +60,6 @@ class Forecaster(Protocol):
     """A model family: trains, and forecasts with what it trained."""
 
     name: str
-    learns: bool
-    """Whether training leaves weights behind that age; a model that does not learn has one version without cutoff."""
-    min_candles: int
-    """Closed candles needed before the first forecast."""
 
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
         """Return one trained model a request, in order.

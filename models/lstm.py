@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from models.backend import device
+from models.catalog import family
 from models.errors import NotEnoughCandles
 from models.features import Features, make_features
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
@@ -81,9 +82,8 @@ class Lstm:
     """
 
     name = "lstm"
-    learns = True
     horizon = 7
-    min_candles = 400
+    min_candles = family("lstm").min_candles
 
     def __init__(self, config: LstmConfig | None = None) -> None:
         self.config = config or LstmConfig()

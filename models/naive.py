@@ -6,6 +6,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from models.catalog import family
 from models.errors import NotEnoughCandles
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import BASELINE, Forecast
@@ -26,8 +27,7 @@ class Naive:
     """
 
     name = BASELINE
-    learns = False
-    min_candles = 60
+    min_candles = family("naive").min_candles
 
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
         """Return the one version there is, for each request: nothing is learnt."""

@@ -6,6 +6,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from models.catalog import family
 from models.errors import NotEnoughCandles
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import Forecast
@@ -28,8 +29,7 @@ class RangeEwma:
     """
 
     name = "range-ewma"
-    learns = False
-    min_candles = 200
+    min_candles = family("range-ewma").min_candles
 
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
         """Return the one version there is, for each request: everything is worked out from an origin's own past."""

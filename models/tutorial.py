@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backend import device
+from models.catalog import family
 from models.errors import BadWeights, NotEnoughCandles, TrainingFailed
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import Forecast
@@ -44,10 +45,9 @@ class Tutorial:
     """
 
     name = "tutorial"
-    learns = True
     horizon = 7
     # A year to learn from, and one to be wrong in.
-    min_candles = 730
+    min_candles = family("tutorial").min_candles
 
     def __init__(self, recipe: Recipe | None = None) -> None:
         self.recipe = recipe or Recipe()

@@ -37,6 +37,14 @@ def check_candles(conn: Connection, *, series: str, interval: Interval) -> list[
     return found if interval is Interval.MINUTE else [*found, *_outliers(conn, series)]
 
 
+def candle_is_due(conn: Connection, *, series: str, interval: Interval, now: datetime) -> bool:
+    """Return whether a source that is kept up has a closed candle at `now` that is not stored yet."""
+    latest = latest_close_time(conn, series=series)
+    return latest is None or (
+        now - latest >= interval.length and not check_age(conn, series=series, interval=interval, now=now)
+    )
+
+
 def check_age(conn: Connection, *, series: str, interval: Interval, now: datetime) -> list[Finding]:
     """Return a finding when the newest closed candle is older at `now` than a source that is kept up would have it.
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from models.candles import SeriesName
-from models.catalog import forecaster
+from models.catalog import family, forecaster
 from models.forecaster import Progress, TrainedModel, silent
 from models.forecasts import Kind
 from models.frames import CandleFrame
@@ -74,7 +74,7 @@ def possible_origins(engine: Engine, *, series: str, model: str, start: datetime
     """Return every origin in start..end (both included) that `model` has enough candles to forecast from."""
     with engine.connect() as conn:
         closes = read_candles(conn, series=series)["close_time"]
-    first = forecaster(model).min_candles - 1
+    first = family(model).min_candles - 1
     return [instant.to_pydatetime() for instant in closes.iloc[first:] if start <= instant <= end]
 
 
@@ -83,7 +83,7 @@ def plan_backfill(
 ) -> list[Partition]:
     """Return the partitions in start..end that lack forecasts, in time order; the store is the ledger."""
     origins = possible_origins(engine, series=series, model=model, start=start, end=end)
-    family = forecaster(model)
+    learns = family(model).learns
     with engine.connect() as conn:
         missing = missing_origins(conn, series=series, model=model, kind=Kind.BACKFILL, origins=origins)
         quarters = _quarters(missing, model, read_history(conn, series=series)) if missing else {}
@@ -98,7 +98,7 @@ def plan_backfill(
                     series=series,
                     model=model,
                     purpose="backfill",
-                    cutoff=quarter if family.learns else None,
+                    cutoff=quarter if learns else None,
                     seed=seed,
                 )
                 is not None,
@@ -178,12 +178,12 @@ def backfill(
 
 def _quarters(missing: Sequence[datetime], model: str, history: CandleHistory) -> dict[datetime, list[datetime]]:
     """Return the missing origins by quarter, without the quarters before which there is too little to learn from."""
-    family = forecaster(model)
+    needs = family(model)
     quarters = by_quarter(missing)
-    if not family.learns:
+    if not needs.learns:
         return quarters
     closes = history.known_at()["close_time"]
-    first_close = closes.iloc[min(family.min_candles, len(closes)) - 1].to_pydatetime()
+    first_close = closes.iloc[min(needs.min_candles, len(closes)) - 1].to_pydatetime()
     return {quarter: group for quarter, group in quarters.items() if quarter >= first_close}
 
 

@@ -3,8 +3,6 @@
 from datetime import datetime
 
 import numpy as np
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine
 
 from models.candles import Finding, Severity
@@ -13,7 +11,6 @@ from models.forecasts import BASELINE, Kind
 from storage import registry
 from storage.findings import read_findings, record_findings
 from storage.scores import read_origin_scores
-from tasks.events import DRIFT, tell
 
 CODE = "drift"
 
@@ -68,17 +65,3 @@ def _findings(drift: Drift | None) -> list[Finding]:
             "the next training is from scratch; candlecast skill shows the scores, candlecast rollback goes back",
         )
     ]
-
-
-@task(name="drift", task_run_name="drift-{series}", cache_policy=NO_CACHE)
-def drift_task(engine: Engine, *, series: str, now: datetime) -> Drift | None:
-    """Check for drift and tell Prefect, whose automations can tell people."""
-    drift = check_drift(engine, series=series, now=now)
-    if drift is not None:
-        tell(
-            DRIFT,
-            series=series,
-            message=f"{series}: the champion has drifted: {drift.what} (p = {drift.p_value:.2g})",
-            p_value=drift.p_value,
-        )
-    return drift

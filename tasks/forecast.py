@@ -1,5 +1,6 @@
 """The live forecast: the champion and the newest closed candle in, a stored forecast out."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from prefect import task
@@ -46,10 +47,12 @@ def forecast_live(
 
 @task(name="forecast", task_run_name="forecast-{series}", cache_policy=NO_CACHE)
 def forecast_task(
-    engine: Engine, *, series: str, version: int, horizon: int, now: datetime, flow_run: str | None
+    engine: Engine, *, series: str, versions: Sequence[int], horizon: int, now: datetime, flow_run: str | None
 ) -> int:
-    """Store the live forecast of one model version and tell Prefect when there is a new one."""
-    stored = forecast_live(engine, series=series, version=version, horizon=horizon, now=now, flow_run=flow_run)
-    if stored:
-        tell(NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version)
-    return stored
+    """Store the live forecasts of these model versions and tell Prefect of each new one; returns how many were new."""
+    new = 0
+    for version in versions:
+        if forecast_live(engine, series=series, version=version, horizon=horizon, now=now, flow_run=flow_run):
+            tell(NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version)
+            new += 1
+    return new

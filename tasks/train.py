@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine
 
-from models.catalog import forecaster
+from models.catalog import family, forecaster
 from models.code_version import code_version
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import BASELINE
@@ -44,7 +44,7 @@ def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule
         scratch = registry.newest_version(conn, series=series, model=model, scratch_only=True)
         newest = registry.newest_version(conn, series=series, model=model)
         unjudged = newest is not None and not registry.is_decided(conn, version=newest.id)
-    if not forecaster(model).learns:
+    if not family(model).learns:
         due = newest is None or unjudged or mode is not Mode.AUTO
         return Due(Mode.SCRATCH, latest, None) if due else None
     chosen = mode
@@ -92,8 +92,8 @@ def trained_models(
     What another process registers meanwhile is used instead of our own, so two trainings of one cutoff leave
     one version. Raises NotEnoughCandles or TrainingFailed from the model.
     """
-    family = forecaster(model)
-    wanted: list[datetime | None] = list(cutoffs) if family.learns else [None]
+    learns = family(model).learns
+    wanted: list[datetime | None] = list(cutoffs) if learns else [None]
     with engine.connect() as conn:
         history = read_history(conn, series=series)
         ids = {
@@ -105,7 +105,7 @@ def trained_models(
         start = load_trained(conn, version=init_from) if init_from is not None else None
         missing = [cutoff for cutoff, version in ids.items() if version is None]
         # What the others are is read only when something is trained.
-        others = {name: read_history(conn, series=name) for name in pool} if missing and family.learns else {}
+        others = {name: read_history(conn, series=name) for name in pool} if missing and learns else {}
     # A model that replays the past learns from candles as they were known then.
     requests = []
     for cutoff in missing:
@@ -120,7 +120,7 @@ def trained_models(
                 init_from=start,
             )
         )
-    fitted = family.train(requests, progress) if requests else []
+    fitted = forecaster(model).train(requests, progress) if requests else []
     packed = [artifacts.pack(trained.weights) if trained.weights else None for trained in fitted]
     # A fleet is registered whole or not at all: what a killed training left behind would be trained anew in another
     # company, and differ in the last bit from what an undisturbed one gives.
@@ -148,7 +148,7 @@ def trained_models(
         for cutoff, version in ids.items():
             assert version is not None
             found[cutoff] = version, load_trained(conn, version=version)
-    return {cutoff: found[cutoff if family.learns else None] for cutoff in cutoffs}
+    return {cutoff: found[cutoff if learns else None] for cutoff in cutoffs}
 
 
 def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) -> int:

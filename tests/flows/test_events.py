@@ -30,17 +30,17 @@ def test_a_drifting_champion_is_an_event_that_says_how_sure_it_is(installation: 
     from prefect import flow
 
     from storage.engine import open_database
-    from tasks.drift import drift_task
+    from tasks.watch import watch_task
 
     series = "Bitstamp_XRPUSD_d"
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
     live_through(engine, installation / "source", wild=True, series=series)
 
-    @flow(name="only-drift")
-    def only_drift() -> bool:
-        return drift_task(engine, series=series, now=NOW) is not None
+    @flow(name="only-watching")
+    def only_watching() -> list[str]:
+        return watch_task(engine, series=series, now=NOW)
 
-    assert only_drift()
+    assert any("the champion has drifted" in trouble for trouble in only_watching())
     engine.dispose()
     (payload,) = arrived("candlecast.drift", series)
     assert payload["message"].startswith(f"{series}: the champion has drifted: ")

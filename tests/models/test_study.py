@@ -81,8 +81,6 @@ def test_a_series_too_short_for_blend_is_judged_without_it():
 class _Spy(Naive):
     """Naive, but it learns, and remembers what it was asked."""
 
-    learns = True
-
     def __init__(self):
         self.asked = []
 

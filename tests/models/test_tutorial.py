@@ -47,7 +47,7 @@ def _same_weights(ours, theirs):
 
 def test_the_catalog_knows_it_with_the_tutorials_hyperparameters():
     found = forecaster("tutorial")
-    assert (found.name, found.learns, found.recipe) == ("tutorial", True, Recipe())
+    assert (found.name, found.recipe) == ("tutorial", Recipe())
 
 
 def test_a_training_says_what_it_was_and_its_config_is_json(candles, trained):

@@ -1,0 +1,30 @@
+"""What a command imports while Prefect's server starts, because it will need it in any case."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from flows.settings import Settings
+from models.candles import SeriesName
+from models.catalog import family, forecaster
+from storage.engine import open_for_reading
+from storage.errors import DatabaseUnusable
+from storage.health import candle_is_due
+
+
+def import_what_is_due(settings: Settings, names: Sequence[str]) -> None:
+    """Import the model, which takes seconds, when a new candle is likely to ask for it."""
+    if family(settings.model).learns and _something_is_due(settings, names):
+        forecaster(settings.model)
+
+
+def _something_is_due(settings: Settings, names: Sequence[str]) -> bool:
+    now = datetime.now(UTC)
+    try:
+        engine = open_for_reading(settings.database_url)
+    except DatabaseUnusable:
+        # There is none yet: the first day. If it is broken, the flow says so.
+        return True
+    with engine.connect() as conn:
+        due = any(candle_is_due(conn, series=name, interval=SeriesName.parse(name).interval, now=now) for name in names)
+    engine.dispose()
+    return due
