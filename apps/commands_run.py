@@ -37,7 +37,10 @@ def daily(
     configured = settings()
     names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
     from apps.orchestration import set_prefect_defaults
+    from storage.engine import open_database
 
+    # Refused here, in a sentence, what would fail in the flow's first step.
+    open_database(configured.database_url).dispose()
     set_prefect_defaults()
     from flows.daily import DailyFailed
     from flows.daily import daily as daily_flow
