@@ -66,8 +66,13 @@ def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file:
 def write_csv(columns: Sequence[str], rows: Iterable[Row], file: TextIO) -> None:
     """Write `rows` as CSV, each cell inert: none of them is a formula to a spreadsheet."""
     writer = csv.writer(file, lineterminator="\n")
+    # Where lines end with \n the writer leaves a lone \r bare, and readers begin a row, and a formula, after it.
+    careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
-    writer.writerows([_inert(plain(row[name])) for name in columns] for row in rows)
+    for row in rows:
+        cells = [_inert(plain(row[name])) for name in columns]
+        bare = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (careful if bare else writer).writerow(cells)
 
 
 def _write_parquet(columns: Sequence[str], rows: Sequence[Row], output: Path) -> None:
