@@ -58,6 +58,14 @@ class Fetched:
             self.body.close()
 
 
+class StraightSession(requests.Session):
+    """A session that looks at no Location header: requests parses one, and fails on a bad one, even unasked."""
+
+    def get_redirect_target(self, _response: requests.Response) -> str | None:
+        """Return nothing; whoever follows a redirect reads the header."""
+        return None
+
+
 class CddClient:
     """A source of CDD files: an http(s) base URL, or a local folder.
 
@@ -166,7 +174,7 @@ class CddClient:
 
     def _download(self, url: str, series: SeriesName, conditions: dict[str, str]) -> Fetched:
         deadline = time.monotonic() + self._timeout_s
-        with requests.Session() as session:
+        with StraightSession() as session:
             session.max_redirects = MAX_REDIRECTS
             session.headers["User-Agent"] = (
                 f"candlecast/{version('candlecast')} (self-hosted forecasts; python-requests/{requests.__version__})"

@@ -15,6 +15,7 @@ import requests
 import urllib3
 
 from models.candles import Interval, SeriesName, UnknownSeries
+from storage.cdd import StraightSession
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
 from storage.urls import public
 
@@ -44,15 +45,18 @@ def available_series(
     url = public(at)
     headers = {"Accept": "application/json"} | ({"Authorization": f"Token {token}"} if token else {})
     try:
-        with requests.get(
-            at,
-            headers=headers,
-            timeout=TIMEOUT_S,
-            stream=True,
-            # The token is for this server alone.
-            allow_redirects=False,
-            verify=None if ca_bundle is None else str(ca_bundle),
-        ) as answer:
+        with (
+            StraightSession() as session,
+            session.get(
+                at,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                stream=True,
+                # The token is for this server alone.
+                allow_redirects=False,
+                verify=None if ca_bundle is None else str(ca_bundle),
+            ) as answer,
+        ):
             status = answer.status_code
             body = answer.raw.read(MAX_BYTES + 1, decode_content=True)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

@@ -1,7 +1,11 @@
 """URLs: which of them can be fetched, and what of one may be shown, stored or logged."""
 
 import re
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from urllib3.util import Url
 
 _PORTS = {"http": 80, "https": 443}
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
@@ -47,13 +51,18 @@ def same_server(first: str, then: str) -> bool:
     From http to https of the same host is allowed where both are at their usual ports. Raises ValueError for what is no
     URL.
     """
-    a, b = urlsplit(first), urlsplit(then)
-    if a.hostname != b.hostname:
+    # The parser that connects: where two of them read a URL differently, the check would be of another host.
+    from urllib3.util import parse_url
+
+    if "\\" in then:
+        raise ValueError("a URL holds no backslash")
+    a, b = parse_url(first), parse_url(then)
+    if not b.host or a.host != b.host:
         return False
     if (a.scheme, b.scheme) == ("http", "https"):
         return _port(a) == _PORTS["http"] and _port(b) == _PORTS["https"]
     return a.scheme == b.scheme and _port(a) == _port(b)
 
 
-def _port(parts: SplitResult) -> int | None:
-    return parts.port or _PORTS.get(parts.scheme)
+def _port(url: "Url") -> int | None:
+    return url.port or _PORTS.get(url.scheme or "")
