@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.candles import SeriesName
+from models.candles import SeriesName, UnknownSeries
 from models.forecasts import MODEL_NAMES
 from models.schedule import Schedule
 from storage.urls import checked_web_url
@@ -130,7 +130,16 @@ class Settings(BaseSettings):
     def _known_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("expected at least one series, such as Bitstamp_BTCUSD_d")
-        return tuple(str(SeriesName.parse(name)) for name in value)
+        for number, name in enumerate(value, start=1):
+            try:
+                SeriesName.parse(name)
+            except UnknownSeries:
+                # Counted and not shown: it may be a secret that was meant for another variable.
+                raise ValueError(
+                    f"expected series like Bitstamp_BTCUSD_d (exchange, pair, then d, 1h or minute); "
+                    f"number {number} of {len(value)} is not of that form"
+                ) from None
+        return value
 
     @property
     def schedule(self) -> Schedule:
