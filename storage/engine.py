@@ -25,8 +25,8 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     """
     try:
         parsed = make_url(url)
-        if "@" in (parsed.host or ""):
-            # What stands before it would be shown as part of the host.
+        if parsed.host and "@" in parsed.host + (parsed.database or ""):
+            # What stands before it would be taken for host or database, and shown.
             raise DatabaseUnusable("the database URL has an @ in its user or password: write it as %40")
         if parsed.get_backend_name() == "sqlite":
             return _with_typed_errors(_sqlite(parsed, read_only=read_only))
