@@ -158,10 +158,18 @@ def head_version() -> str:
 def schema_version(engine: Engine) -> str | None:
     """Return the schema version of the database, None for one without candlecast's tables."""
     with engine.connect().execution_options(reads_only=True) as conn:
-        if not inspect(conn).has_table(VERSION_TABLE):
-            return None
-        version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
-        return version
+        return version_in(conn)
+
+
+def version_in(conn: Connection) -> str | None:
+    """Return the schema version that `conn` sees, None where candlecast's tables are not recorded."""
+    found = inspect(conn)
+    if not found.has_table(VERSION_TABLE):
+        return None
+    if "version_num" not in {column["name"] for column in found.get_columns(VERSION_TABLE)}:
+        return "of another kind"
+    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - ours
+    return version
 
 
 def wrong_version(engine: Engine, found: str) -> DatabaseUnusable:

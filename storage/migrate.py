@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, inspect
 
-from storage.engine import VERSION_TABLE, head_version, known_versions, schema_version, shown, wrong_version
+from storage.engine import head_version, known_versions, schema_version, shown, version_in, wrong_version
 from storage.errors import DatabaseUnusable
 from storage.tables import VIEWS, metadata
 
@@ -19,21 +19,20 @@ def migrate(engine: Engine) -> None:
 
     Raises DatabaseUnusable when the database is of a newer candlecast or of another program.
     """
-    found = schema_version(engine)
-    if found == head_version():
+    if schema_version(engine) == head_version():
         return
-    if found is not None and found not in known_versions():
-        raise wrong_version(engine, found)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with engine.begin() as conn:
         # Whoever waits here finds the work done: SQLite's BEGIN IMMEDIATE waits by itself.
         if engine.dialect.name == "postgresql":
             conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-        found = _version(conn)
+        found = version_in(conn)
         if found == head_version():
             return
         if found is None:
             _refuse_others_tables(conn, engine)
+        elif found not in known_versions():
+            raise wrong_version(engine, found)
         config = Config()
         config.set_main_option("script_location", "storage:migrations")
         config.set_main_option("path_separator", "os")
@@ -55,10 +54,3 @@ def _refuse_others_tables(conn: Connection, engine: Engine) -> None:
             f"{shown(engine)} has no candlecast schema, but holds {', '.join(taken)}, which another program made; "
             f"name another database in CANDLECAST_DATABASE_URL, or restore a backup"
         )
-
-
-def _version(conn: Connection) -> str | None:
-    if not conn.dialect.has_table(conn, VERSION_TABLE):
-        return None
-    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
-    return version
