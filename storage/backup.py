@@ -92,7 +92,7 @@ def _check(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path)) as conn:
             problems = [row[0] for row in conn.execute("PRAGMA integrity_check(1)")]
-            version = conn.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
+            version = conn.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - our own table
     except sqlite3.Error as error:
         raise BackupRefused(f"{path} is no sound candlecast database: {error}") from None
     if problems != ["ok"]:

@@ -168,7 +168,7 @@ def version_in(conn: Connection) -> str | None:
         return None
     if "version_num" not in {column["name"] for column in found.get_columns(VERSION_TABLE)}:
         return "of another kind"
-    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - ours
+    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own table
     return version
 
 
