@@ -5,6 +5,7 @@ leaves out, repeats, is away and answers nonsense; some days are killed in the m
 printed; CANDLECAST_TEST_SEED=N repeats one.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -193,6 +194,8 @@ def test_a_thousand_days_with_faults_break_no_promise(installation: Path, monkey
     happened: Counter[str] = Counter()
     grew: list[tuple[int, int, int, int]] = []
     began = time.monotonic()
+    # Asking Prefect for the source's slot is two seconds of waiting each day; test_source_slot.py asks for it.
+    monkeypatch.setattr("tasks.ingest.concurrency", lambda *_, **__: contextlib.nullcontext())
     # Nobody watches for signs of life here, and each run would wait up to a second for their thread.
     with CddServer() as server, temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         for name, value in {
