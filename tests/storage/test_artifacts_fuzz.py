@@ -89,7 +89,7 @@ def test_nearly_right_headers() -> None:
             assert list(found["a"].shape) == shape
 
     load()
-    assert min(outcomes["loaded"], outcomes["refused"]) > EXAMPLES // 10, outcomes
+    assert min(outcomes["loaded"], outcomes["refused"]) > EXAMPLES // 50, outcomes
 
 
 @st.composite

@@ -204,6 +204,7 @@ PART = st.text(
 )
 
 
+@settings(deadline=None)
 @given(PART, PART, st.sampled_from(["host", "127.0.0.1", "[::1]"]))
 def test_neither_user_nor_password_nor_query_is_shown(user: str, password: str, host: str) -> None:
     secret = f"S3{password}"
@@ -212,6 +213,7 @@ def test_neither_user_nor_password_nor_query_is_shown(user: str, password: str, 
     assert without_credentials(f"at {url.split('?')[0]} it failed") == f"at https://{host}:81/path it failed"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_can_be_shown(text: str) -> None:
     public(text)
