@@ -94,11 +94,15 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
             now=now,
             flow_run=flow_run.id,
         )
+        log.info("%s: champion is version %d", name, champion)
+    except Exception as error:
+        tried("no forecast", error)
+    try:
         score_task(engine, series=name, now=now)
         for trouble in watch_task(engine, series=name, now=now):
             log.warning("%s: %s", name, trouble)
         chart = publish_task(engine, series=name, reports=settings.reports)
-        log.info("%s: champion is version %d, chart at %s", name, champion, chart)
+        log.info("%s: chart at %s", name, chart)
     except Exception as error:
-        tried("no forecast", error)
+        tried("the forecasts were not scored or shown", error)
     return problems
