@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 
 from flows.settings import Settings
 from models.candles import SeriesName
@@ -10,11 +11,16 @@ from storage.engine import open_for_reading
 from storage.errors import DatabaseUnusable
 from storage.health import candle_is_due
 
+# What models and charts import when they first need it.
+LATER = ("matplotlib.pyplot", "scipy.stats", "sklearn.ensemble")
+
 
 def import_what_is_due(settings: Settings, names: Sequence[str]) -> None:
     """Import the model, which takes seconds, when a new candle is likely to ask for it."""
     if family(settings.model).learns and _something_is_due(settings, names):
         forecaster(settings.model)
+        for name in LATER:
+            import_module(name)
 
 
 def _something_is_due(settings: Settings, names: Sequence[str]) -> bool:

@@ -29,7 +29,12 @@ def orchestrated() -> Iterator[Callable[[], None]]:
     Where no server is configured one is started, which takes seconds: import meanwhile what the flows need.
     """
     set_prefect_defaults()
-    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        get_current_settings,
+        temporary_settings,
+    )
 
     if get_current_settings().api.url:
         yield lambda: None
@@ -38,7 +43,8 @@ def orchestrated() -> Iterator[Callable[[], None]]:
     url = f"http://127.0.0.1:{port}/api"
     with (
         child(["-m", "apps.ephemeral_server", str(port)], url, PREFECT_UI_ENABLED="false") as ready,
-        temporary_settings({PREFECT_API_URL: url}),
+        # Nobody watches for signs of life here, and each run would wait up to a second for the thread that gives them.
+        temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         # Of the address of a server that has no pages and will be gone.
         logging.getLogger("prefect.flow_runs").addFilter(lambda said: not said.getMessage().startswith("View at "))

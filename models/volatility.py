@@ -112,21 +112,32 @@ def _season(candles: CandleFrame, variance: Floats, slow: Floats, horizon: int) 
     slot = slot_of(opened)
     ratio = np.ones(n)
     ratio[1:] = variance[1:] / slow[:-1]
-    due = opened // length % SEASON_EVERY == 0
+    due = np.flatnonzero(opened // length % SEASON_EVERY == 0)
+    due = due[due + 1 >= SEASON_LEAST]
     factors = np.ones((n, slots))
-    now = np.ones(slots)
-    for row in range(n):
-        if due[row] and row + 1 >= SEASON_LEAST:
-            now = _factors(
-                ratio[max(row + 1 - SEASON_WINDOW, 1) : row + 1], slot[max(row + 1 - SEASON_WINDOW, 1) : row + 1], slots
-            )
-        factors[row] = now
+    caps = _caps(ratio, due)
+    for i, row in enumerate(due):
+        past = slice(max(row + 1 - SEASON_WINDOW, 1), row + 1)
+        until = due[i + 1] if i + 1 < len(due) else n
+        factors[row:until] = _factors(np.minimum(ratio[past], caps[i]), slot[past], slots)
     coming = slot_of(opened[:, None] + length * np.arange(1, horizon + 1))
     return np.take_along_axis(factors, coming, axis=1)
 
 
-def _factors(ratio: Floats, slot: NDArray[np.int64], slots: int) -> Floats:
-    capped = np.minimum(ratio, np.quantile(ratio, SEASON_WINSOR))
+def _caps(ratio: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Return the winsor quantile of the trailing window up to each of `rows`; those that are full in one go."""
+    full = rows - SEASON_WINDOW + 1 >= 1
+    caps = np.array([np.quantile(ratio[1 : row + 1], SEASON_WINSOR) for row in rows[~full]])
+    if full.any():
+        windows = np.lib.stride_tricks.sliding_window_view(ratio, SEASON_WINDOW)
+        starts = rows[full] - SEASON_WINDOW + 1
+        # Not too many at a time: each window is copied.
+        parts = np.array_split(starts, len(starts) // 500 + 1)
+        caps = np.concatenate([caps, *(np.quantile(windows[part], SEASON_WINSOR, axis=1) for part in parts)])
+    return caps
+
+
+def _factors(capped: Floats, slot: NDArray[np.int64], slots: int) -> Floats:
     count = np.bincount(slot, minlength=slots)
     total = np.bincount(slot, weights=capped, minlength=slots)
     mean = np.where(count > 0, total / np.maximum(count, 1), capped.mean())

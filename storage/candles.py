@@ -122,6 +122,23 @@ def latest_close_time(conn: Connection, *, series: str) -> datetime | None:
     return conn.execute(query).scalar()
 
 
+def read_close_times(
+    conn: Connection, *, series: str, start: datetime, end: datetime, after: int = 0
+) -> list[datetime]:
+    """Return when the closed candles with start <= close_time <= end closed, but for the series' first `after`."""
+    c = candles.c
+    of_series = (c.series == series, ~c.provisional)
+    times = select(c.close_time).where(*of_series, c.close_time >= start, c.close_time <= end)
+    if after:
+        # Revisions of a candle are one candle.
+        skipped = select(c.close_time).where(*of_series).distinct().order_by(c.close_time).limit(1).offset(after - 1)
+        last = conn.execute(skipped).scalar()
+        if last is None:
+            return []
+        times = times.where(c.close_time > last)
+    return list(conn.execute(times.distinct().order_by(c.close_time)).scalars())
+
+
 def read_candle_rows(
     conn: Connection,
     *,

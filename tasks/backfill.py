@@ -16,7 +16,7 @@ from models.forecasts import Kind
 from models.frames import CandleFrame
 from models.schedule import by_quarter
 from storage import registry
-from storage.candles import CandleHistory, read_candles, read_history
+from storage.candles import CandleHistory, read_close_times, read_history
 from storage.engine import make_engine
 from storage.errors import DatabaseUnusable
 from storage.forecasts import insert_forecasts, missing_origins
@@ -73,9 +73,7 @@ def quarter_name(start: datetime) -> str:
 def possible_origins(engine: Engine, *, series: str, model: str, start: datetime, end: datetime) -> list[datetime]:
     """Return every origin in start..end (both included) that `model` has enough candles to forecast from."""
     with engine.connect() as conn:
-        closes = read_candles(conn, series=series)["close_time"]
-    first = family(model).min_candles - 1
-    return [instant.to_pydatetime() for instant in closes.iloc[first:] if start <= instant <= end]
+        return read_close_times(conn, series=series, start=start, end=end, after=family(model).min_candles - 1)
 
 
 def plan_backfill(
@@ -119,12 +117,14 @@ def backfill(
     pool: Sequence[str] = (),
     flow_run: str | None = None,
     progress: Progress = silent,
+    history: CandleHistory | None = None,
 ) -> Backfilled:
     """Store a backfilled forecast for every one of `origins` that has none; the forecast store is the ledger.
 
     All models that are missing are trained as one fleet, then each quarter is forecast and stored in a transaction of
     its own: an interrupted backfill keeps what it has, the next one does only the rest, and a quarter that fails is
     named in the result and does not stop the others. Another process at the same series and model is waited for.
+    `history` is the series' candles where the caller has read them already.
     """
     with exclusively(
         engine,
@@ -135,7 +135,7 @@ def backfill(
             missing = missing_origins(conn, series=series, model=model, kind=Kind.BACKFILL, origins=origins)
             if not missing:
                 return Backfilled(series, model, len(origins), 0)
-            history = read_history(conn, series=series)
+            history = history or read_history(conn, series=series)
         quarters = _quarters(missing, model, history)
         versions, failures = _models(
             engine,
@@ -262,6 +262,9 @@ def backfill_series(
     """Store and score the missing backfilled forecasts of one series for origins in start..end, model by model."""
     SeriesName.parse(series)
     done = []
+    # Read once for all models, so that they share the frames, and what was worked out from them.
+    with engine.connect() as conn:
+        history = read_history(conn, series=series)
     for model in models:
         origins = possible_origins(engine, series=series, model=model, start=start, end=end)
         with reported_progress(f"backfilling {model} on {series}") as progress:
@@ -276,6 +279,7 @@ def backfill_series(
                 pool=pool,
                 flow_run=flow_run,
                 progress=progress,
+                history=history,
             )
         logged("%s %s: %d of %d origins stored now", series, model, result.stored, result.origins)
         done.append(result)

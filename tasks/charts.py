@@ -21,7 +21,9 @@ def fan_chart(candles: Sequence[CandleRow], bands: Sequence[BandRow], path: Path
     the time its own candle closes, so the fan opens from the last close.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    # Fixed margins: a layout that looks for its own draws everything twice.
+    figure = Figure(figsize=(9, 4.8))
+    figure.subplots_adjust(left=0.09, right=0.985, bottom=0.09, top=0.93)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     # Numbers, as matplotlib counts days: its hints do not know that it takes datetimes.

@@ -17,32 +17,47 @@ from tasks.train import load_trained
 
 
 def forecast_live(
-    engine: Engine, *, series: str, version: int, horizon: int, now: datetime, flow_run: str | None = None
-) -> int:
-    """Store the live forecast of model `version` from the newest closed candle; returns how many were new (0 or 1).
+    engine: Engine,
+    *,
+    series: str,
+    versions: Sequence[int],
+    horizon: int,
+    now: datetime,
+    flow_run: str | None = None,
+) -> list[int]:
+    """Store the live forecasts of model `versions` from the newest closed candle; returns whose were new.
 
-    Raises NotEnoughCandles when the series is shorter than the model needs.
+    Raises NotEnoughCandles when the series is shorter than a model needs; what came before it is stored.
     """
     with engine.connect() as conn:
         origin = latest_close_time(conn, series=series)
         if origin is None:
             raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
-        trained = load_trained(conn, version=version)
-        if not missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin]):
-            return 0
+        due = [
+            (version, trained)
+            for version in versions
+            for trained in [load_trained(conn, version=version)]
+            if missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin])
+        ]
+        if not due:
+            return []
         candles = read_candles(conn, series=series)
-    forecasts = forecaster(trained.model).forecast(trained, candles, [origin], horizon)
-    with engine.begin() as conn:
-        return insert_forecasts(
-            conn,
-            series=series,
-            model=trained.model,
-            model_version=version,
-            kind=Kind.LIVE,
-            forecasts=forecasts,
-            created_at=now,
-            flow_run=flow_run,
-        )
+    new = []
+    for version, trained in due:
+        forecasts = forecaster(trained.model).forecast(trained, candles, [origin], horizon)
+        with engine.begin() as conn:
+            stored = insert_forecasts(
+                conn,
+                series=series,
+                model=trained.model,
+                model_version=version,
+                kind=Kind.LIVE,
+                forecasts=forecasts,
+                created_at=now,
+                flow_run=flow_run,
+            )
+        new += [version] * stored
+    return new
 
 
 @task(name="forecast", task_run_name="forecast-{series}", cache_policy=NO_CACHE)
@@ -50,9 +65,7 @@ def forecast_task(
     engine: Engine, *, series: str, versions: Sequence[int], horizon: int, now: datetime, flow_run: str | None
 ) -> int:
     """Store the live forecasts of these model versions and tell Prefect of each new one; returns how many were new."""
-    new = 0
-    for version in versions:
-        if forecast_live(engine, series=series, version=version, horizon=horizon, now=now, flow_run=flow_run):
-            tell(NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version)
-            new += 1
-    return new
+    new = forecast_live(engine, series=series, versions=versions, horizon=horizon, now=now, flow_run=flow_run)
+    for version in new:
+        tell(NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version)
+    return len(new)

@@ -101,7 +101,6 @@ def trained_models(
     learns = family(model).learns
     wanted: list[datetime | None] = list(cutoffs) if learns else [None]
     with engine.connect() as conn:
-        history = read_history(conn, series=series)
         ids = {
             cutoff: registry.find_version(
                 conn, series=series, model=model, purpose=purpose, cutoff=cutoff, seed=seed, init_from=init_from
@@ -110,19 +109,23 @@ def trained_models(
         }
         start = load_trained(conn, version=init_from) if init_from is not None else None
         missing = [cutoff for cutoff, version in ids.items() if version is None]
-        # What the others are is read only when something is trained.
-        others = {name: read_history(conn, series=name) for name in pool} if missing and learns else {}
+        # Candles are read only when something is trained.
+        histories = (
+            {name: read_history(conn, series=name) for name in ((series, *pool) if learns else (series,))}
+            if missing
+            else {}
+        )
     # A model that replays the past learns from candles as they were known then.
     requests = []
     for cutoff in missing:
         known_at = cutoff if purpose == "backfill" else None
-        known = {name: other.known_at(known_at) for name, other in others.items()}
+        known = {name: history.known_at(known_at) for name, history in histories.items()}
         requests.append(
             TrainRequest(
-                history.known_at(known_at),
+                known[series],
                 cutoff or now,
                 seed=seed,
-                pool={name: frame for name, frame in known.items() if len(frame)},
+                pool={name: frame for name, frame in known.items() if name != series and len(frame)},
                 init_from=start,
             )
         )

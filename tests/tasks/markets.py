@@ -62,7 +62,7 @@ def live_through(engine: Engine, folder: Path, *, wild: bool, series: str = "Bit
         ingest(engine, folder, series, seen, now=closes[day - 1] + timedelta(minutes=20))
         for model in ("naive", "range-ewma"):
             version = baseline_version(engine, series=series, model=model, now=NOW)
-            forecast_live(engine, series=series, version=version, horizon=1, now=closes[day - 1])
+            forecast_live(engine, series=series, versions=[version], horizon=1, now=closes[day - 1])
         if day == 400:
             with engine.begin() as conn:
                 promote(conn, version=version, reason="test", decided_at=NOW)

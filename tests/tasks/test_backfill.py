@@ -167,8 +167,8 @@ def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> No
 def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path / "source", n=400)
     version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
-    assert forecast_live(engine, series=SERIES, version=version, horizon=7, now=NOW) == 1
-    assert forecast_live(engine, series=SERIES, version=version, horizon=7, now=NOW) == 0
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW) == [version]
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW) == []
     with engine.connect() as conn:
         rows = read_bands(conn, series=SERIES, kind=Kind.LIVE)
     assert [row.step for row in rows] == list(range(1, 8))

@@ -40,7 +40,7 @@ def make_forecasts(engine: Engine, folder: Path) -> None:
         backfill(engine, series=SERIES, model=model, origins=origins, horizon=7, seed=0, now=NOW)
     found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW)
     for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), found[closes[-1]][0]):
-        forecast_live(engine, series=SERIES, version=version, horizon=7, now=NOW)
+        forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW)
     changed = candles.copy()
     changed.loc[600, "close"] *= 1.01
     changed.loc[600, "high"] *= 1.05
