@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from flows.settings import Settings
 from flows.sources import cdd_client
@@ -12,6 +13,8 @@ from models.candles import SeriesName
 from storage.engine import head_version, open_for_reading, shown
 from storage.errors import StorageError
 from storage.urls import public, without_credentials
+
+RESTORE = "stop what uses the database, then put a backup back: candlecast restore FILE"
 
 
 @dataclass(frozen=True)
@@ -26,20 +29,22 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Return every check in the order a person would look; none of them changes anything."""
-    checks = [_guarded("source", lambda: _source(settings)), _guarded("database", lambda: _database(settings))]
+    checks = [*_guarded("source", lambda: [_source(settings)]), *_guarded("database", lambda: [_database(settings)])]
     if checks[-1].ok:
-        checks += [check for name in settings.series for check in _series(settings, name)]
-    return [*checks, _guarded("prefect", _prefect), _guarded("device", _device)]
+        checks += _guarded("file", lambda: [_file(settings)])
+        for name in settings.series:
+            checks += _guarded(f"data of {name}", partial(_series, settings, name))
+    return [*checks, *_guarded("prefect", lambda: [_prefect()]), *_guarded("device", lambda: [_device()])]
 
 
-def _guarded(name: str, look: Callable[[], Check]) -> Check:
+def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
     try:
         return look()
     except StorageError as error:
-        return Check(name, False, str(error), "follow the message")
+        return [Check(name, False, str(error), "follow the message")]
     except Exception as error:  # a check that breaks is a finding too
         what = without_credentials(f"{type(error).__name__}: {error}")
-        return Check(name, False, what, "see the message; report it if it makes no sense")
+        return [Check(name, False, what, "see the message; report it if it makes no sense")]
 
 
 def _source(settings: Settings) -> Check:
@@ -53,14 +58,30 @@ def _database(settings: Settings) -> Check:
     return Check("database", True, f"{shown(engine)} at schema {head_version()}")
 
 
+def _file(settings: Settings) -> Check:
+    from storage.integrity import damaged_pages
+
+    engine = open_for_reading(settings.database_url)
+    try:
+        with engine.connect() as conn:
+            damage = damaged_pages(conn)
+    finally:
+        engine.dispose()
+    if damage:
+        return Check("file", False, f"the database's file is damaged: {'; '.join(damage)}", RESTORE)
+    return Check("file", True, "sound" if engine.dialect.name == "sqlite" else "kept by the server")
+
+
 def _series(settings: Settings, name: str) -> list[Check]:
     from storage.candles import latest_close_time
+    from storage.integrity import damaged_weights
     from storage.registry import champion
 
     engine = open_for_reading(settings.database_url)
     try:
         with engine.connect() as conn:
             latest, serving = latest_close_time(conn, series=name), champion(conn, series=name)
+            damaged = damaged_weights(conn, series=name)
     finally:
         engine.dispose()
     if latest is None:
@@ -75,6 +96,10 @@ def _series(settings: Settings, name: str) -> list[Check]:
             "is the schedule running, and does the source still serve this series?" if late else "",
         )
     ]
+    if damaged:
+        versions = ", ".join(f"{version.id} ({version.model}, {version.purpose})" for version in damaged)
+        remedy = f"{RESTORE}; without one, if it is the champion: candlecast rollback {name}"
+        checks.append(Check(f"weights of {name}", False, f"not those that were registered: version {versions}", remedy))
     if serving is None:
         return [*checks, Check(f"champion of {name}", False, "none", f"run: candlecast daily {name}")]
     trained = serving.cutoff

@@ -12,6 +12,7 @@ from flows.settings import Settings
 from models.forecasts import BASELINE
 from storage.engine import open_database
 from tasks.backfill import Backfilled, Failure, backfill_task
+from tasks.stopping import heed
 
 
 class BackfillFailed(RuntimeError):
@@ -63,6 +64,7 @@ def backfill(
             try:
                 done += future.result()
             except Exception as error:
+                heed(error)
                 failures.append(Failure(name, "every model", None, f"{type(error).__name__}: {error}"))
     failures += [failure for result in done for failure in result.failures]
     for result in done:

@@ -19,6 +19,7 @@ from tasks.forecast import forecast_task
 from tasks.ingest import ingest_task
 from tasks.publish import publish_task
 from tasks.score import ensure_champion, score_task
+from tasks.stopping import heed
 from tasks.train import baseline_version, plan_training
 from tasks.watch import watch_task
 
@@ -65,6 +66,7 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
     problems: list[str] = []
 
     def tried(what: str, error: Exception) -> None:
+        heed(error)
         problems.append(f"{name}: {what}: {error}")
         log.error("%s: %s: %s", name, what, error)
 
@@ -94,11 +96,15 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
             now=now,
             flow_run=flow_run.id,
         )
+        log.info("%s: champion is version %d", name, champion)
+    except Exception as error:
+        tried("no forecast", error)
+    try:
         score_task(engine, series=name, now=now)
         for trouble in watch_task(engine, series=name, now=now):
             log.warning("%s: %s", name, trouble)
         chart = publish_task(engine, series=name, reports=settings.reports)
-        log.info("%s: champion is version %d, chart at %s", name, champion, chart)
+        log.info("%s: chart at %s", name, chart)
     except Exception as error:
-        tried("no forecast", error)
+        tried("the forecasts were not scored or shown", error)
     return problems

@@ -35,7 +35,8 @@ def unpack(data: bytes, expected_sha256: str | None) -> "dict[str, np.ndarray]":
     if found != expected_sha256:
         raise BadWeights(
             f"stored weights have sha256 {found[:12]}..., registered was {str(expected_sha256)[:12]}...: "
-            f"they were damaged or replaced; train again or restore a backup"
+            f"they were damaged or replaced; restore a backup (candlecast restore FILE), or have the champion before "
+            f"serve again (candlecast rollback SERIES)"
         )
     try:
         return dict(load(data))

@@ -8,8 +8,10 @@ import hashlib
 import random
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -180,7 +182,10 @@ class CddClient:
                 f"candlecast/{version('candlecast')} (self-hosted forecasts; python-requests/{requests.__version__})"
             )
             try:
-                with polite(urlsplit(url).netloc, self._interval_s), self._answer(session, url, conditions) as answer:
+                with (
+                    polite(urlsplit(url).netloc, self._interval_s),
+                    self._in_time(lambda: self._answer(session, url, conditions), url, deadline) as answer,
+                ):
                     return self._received(answer, series, deadline)
             except requests.exceptions.SSLError as error:
                 raise CddRefused(f"{public(url)}: the certificate is not trusted: {_reason(error)}") from None
@@ -188,6 +193,24 @@ class CddClient:
                 raise CddRefused(f"the source is no URL that can be fetched: {_reason(error)}") from None
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 raise CddUnavailable(f"{public(url)} did not answer: {_reason(error)}") from None
+
+    def _in_time(self, ask: Callable[[], requests.Response], url: str, deadline: float) -> requests.Response:
+        # The driver's timeout starts anew with every byte that comes: a server that sends its headers one by one, or
+        # names that are slow to resolve, would keep us for hours. So another thread waits, and is left behind.
+        asked: Future[requests.Response] = Future()
+
+        def run() -> None:
+            try:
+                asked.set_result(ask())
+            except BaseException as error:
+                asked.set_exception(error)
+
+        threading.Thread(target=run, name="cdd", daemon=True).start()
+        try:
+            return asked.result(max(deadline - time.monotonic(), 0.0))
+        except TimeoutError:
+            asked.add_done_callback(_closed)
+            raise CddUnavailable(f"{public(url)} did not answer within {self._timeout_s:g} s") from None
 
     def _answer(self, session: requests.Session, url: str, conditions: dict[str, str]) -> requests.Response:
         at = url
@@ -231,6 +254,9 @@ class CddClient:
             raise CddUnavailable(f"{url} answered HTTP {status}", _retry_after(answer.headers.get("Retry-After")))
         if status != 200:
             raise CddRefused(f"{url}: expected HTTP 200, got {status}")
+        promised = answer.headers.get("Content-Length", "")
+        if promised.isdecimal() and int(promised) > self._max_bytes:
+            raise CddRefused(f"{url}: larger than {self._max_bytes:,} bytes: it announces {int(promised):,}")
         body = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
         try:
             digest = hashlib.sha256()
@@ -243,9 +269,8 @@ class CddClient:
                     raise CddUnavailable(f"{url}: not received whole within {self._timeout_s:g} s")
                 digest.update(block)
                 body.write(block)
-            promised = answer.headers.get("Content-Length")
             arrived = answer.raw.tell()
-            if promised is not None and promised.isdecimal() and arrived != int(promised):
+            if promised.isdecimal() and arrived != int(promised):
                 raise CddUnavailable(f"{url}: broken off after {arrived:,} of {int(promised):,} bytes")
         except BaseException:
             body.close()
@@ -253,6 +278,12 @@ class CddClient:
         body.seek(0)
         fetched.body, fetched.sha256 = cast("BinaryIO", body), digest.hexdigest()
         return fetched
+
+
+def _closed(late: Future[requests.Response]) -> None:
+    """Let go of an answer that came too late."""
+    if late.exception() is None:
+        late.result().close()
 
 
 def _reason(error: BaseException) -> str:

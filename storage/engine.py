@@ -193,8 +193,10 @@ def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
         "readonly": "make the file and its folder writable for this user",
         "unable to open": "check that the folder exists and this user may write in it",
         "not a database": "the file is something else: name another file in CANDLECAST_DATABASE_URL",
-        "malformed": "the file is damaged: restore it from a backup",
+        "malformed": "the file is damaged: restore it from a backup (candlecast restore FILE)",
         "locked": "another process has kept it locked: see which, then try again",
+        # What SQLite says when not even the files beside the database can be written.
+        "disk i/o error": "the disk is full or failing: free some space, or see the system's log, then run it again",
         "disk is full": "free some space, then run the same command again",
         "permission denied": "let this user create and change tables in the schema",
         "connection": "is the server running, and are host, port, user and password right?",

@@ -23,6 +23,7 @@ from storage.forecasts import insert_forecasts, missing_origins
 from storage.locks import exclusively
 from tasks.progress import logged, reported_progress
 from tasks.score import score_matured
+from tasks.stopping import heed
 from tasks.train import trained_models
 
 
@@ -172,6 +173,7 @@ def backfill(
                 # No other quarter would fare better.
                 raise
             except Exception as error:
+                heed(error)
                 failures.append(Failure(series, model, quarter, _reason(error)))
     return Backfilled(series, model, len(origins), stored, tuple(failures))
 
@@ -221,6 +223,7 @@ def _models(
     except DatabaseUnusable:
         raise
     except Exception as error:
+        heed(error)
         logged("%s %s: training all quarters at once failed (%s); one at a time", series, model, _reason(error))
     found: dict[datetime, tuple[int, TrainedModel]] = {}
     failures = []
@@ -230,6 +233,7 @@ def _models(
         except DatabaseUnusable:
             raise
         except Exception as error:
+            heed(error)
             failures.append(Failure(series, model, quarter, _reason(error)))
     return found, failures
 

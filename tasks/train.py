@@ -10,11 +10,13 @@ from sqlalchemy import Connection, Engine
 
 from models.catalog import family, forecaster
 from models.code_version import code_version
+from models.errors import BadWeights
 from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import BASELINE
 from models.schedule import Mode, Schedule, due_mode
 from storage import artifacts, registry
 from storage.candles import latest_close_time, read_history
+from storage.integrity import is_intact
 from tasks.drift import is_drifting
 from tasks.progress import reported_progress
 
@@ -31,7 +33,7 @@ class Due:
 def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule) -> Due | None:
     """Return the training that is due for `series`, or None; `mode` other than auto forces one.
 
-    A forced fine-tuning without scratch weights to start from becomes a scratch training. A model that learns nothing
+    A fine-tuning without sound scratch weights to start from becomes a scratch training. A model that learns nothing
     is registered once, and the baseline is no challenger: it serves until one passes the gate.
     """
     model = schedule.model
@@ -65,6 +67,10 @@ def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule
             return None
         chosen = found
     fine_tunes = chosen is Mode.FINE_TUNE and scratch is not None
+    if fine_tunes and scratch is not None:
+        # Damaged weights would fail every fine-tuning until a training from scratch is due, months later.
+        with engine.connect() as conn:
+            fine_tunes = is_intact(conn, version=scratch.id)
     return Due(
         Mode.FINE_TUNE if fine_tunes else Mode.SCRATCH,
         latest,
@@ -162,13 +168,17 @@ def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) 
 def load_trained(conn: Connection, *, version: int) -> TrainedModel:
     """Return a registered model with its weights, checked against their hash (BadWeights when they differ)."""
     stored = registry.load_version(conn, version=version)
+    try:
+        weights = artifacts.unpack(stored.weights, stored.weights_sha256) if stored.weights else {}
+    except BadWeights as error:
+        raise BadWeights(f"version {version} ({stored.model} of {stored.series}): {error}") from None
     return TrainedModel(
         model=stored.model,
         config=stored.config,
         cutoff=stored.cutoff,
         seed=stored.seed,
         data_fingerprint=stored.data_fingerprint,
-        weights=artifacts.unpack(stored.weights, stored.weights_sha256) if stored.weights else {},
+        weights=weights,
         device=stored.device,
         seconds=stored.seconds,
     )

@@ -1,4 +1,4 @@
-"""Where Prefect has the limit `cdd`, no more tasks than it allows ask the source at a time; a folder needs no sparing."""
+"""Where Prefect has the limit `cdd`, no more tasks than it allows ask a source at a time; a folder needs no sparing."""
 
 import threading
 import time

@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import http.server
+import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -20,7 +22,11 @@ class Request:
 
 @dataclass
 class Reply:
-    """One answer; `cut` sends only so many bytes of the promised body, `drop` closes without a word."""
+    """One answer; `cut` sends only so many bytes of the promised body, `drop` closes without a word.
+
+    `bytes_per_s` trickles the body, and with `slow_head` the headers before it; `stream` comes after the body, with no
+    length unless `headers` say one.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -28,6 +34,8 @@ class Reply:
     cut: int | None = None
     drop: bool = False
     bytes_per_s: float | None = None
+    slow_head: bool = False
+    stream: Iterable[bytes] | None = None
 
 
 class CddServer:
@@ -39,6 +47,7 @@ class CddServer:
         self.etags = True
         self.faults: list[Reply] = []
         self.requests: list[Request] = []
+        self.streamed = 0
         self.answer: Callable[[Request], Reply | None] = lambda request: None
         owner = self
 
@@ -58,18 +67,27 @@ class CddServer:
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
-                if reply.status != 304 and "Content-Length" not in reply.headers:
+                if reply.status != 304 and reply.stream is None and "Content-Length" not in reply.headers:
                     self.send_header("Content-Length", str(len(reply.body)))
+                if reply.slow_head:
+                    head, self._headers_buffer = b"".join(self._headers_buffer), []
+                    self._trickle(head, reply.bytes_per_s or 1)
                 self.end_headers()
                 body = reply.body if reply.cut is None else reply.body[: reply.cut]
                 if reply.bytes_per_s is None:
                     self.wfile.write(body)
                 else:
-                    for byte in body:
-                        self.wfile.write(bytes([byte]))
-                        time.sleep(1 / reply.bytes_per_s)
-                if reply.cut is not None:
+                    self._trickle(body, reply.bytes_per_s)
+                for block in reply.stream or ():
+                    self.wfile.write(block)
+                    owner.streamed += len(block)
+                if reply.cut is not None or reply.stream is not None:
                     self.close_connection = True
+
+            def _trickle(self, data: bytes, bytes_per_s: float) -> None:
+                for byte in data:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(1 / bytes_per_s)
 
             def handle(self) -> None:
                 # The client went away, or we dropped it on purpose.
@@ -112,6 +130,13 @@ class CddServer:
 
     def put(self, series: str, body: bytes) -> None:
         self.files[f"/cdd/{series}.csv"] = body
+
+    def use_tls(self, certificate: Path, key: Path) -> str:
+        """Speak TLS from now on; returns the https URL."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        return self.url.replace("http://", "https://")
 
     def __enter__(self) -> "CddServer":
         self._thread.start()

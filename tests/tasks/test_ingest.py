@@ -105,6 +105,26 @@ def test_an_equal_file_adds_nothing(engine: Engine, client: CddClient, server: C
     assert count(engine, "candles") == 20
 
 
+def test_yesterdays_file_served_again_takes_nothing_back(engine: Engine, client: CddClient, server: CddServer) -> None:
+    yesterday, today = csv(20, changed={19: 91.0}), csv(21)
+    server.put(SERIES, yesterday)
+    ingest(engine, client)
+    server.put(SERIES, today)
+    ingest(engine, client, day=1)
+    with engine.connect() as conn:
+        before = read_candle_rows(conn, series=SERIES)
+    # Its newest candle was not over when it was written, and is by now known as it ended.
+    server.put(SERIES, yesterday)
+    report = ingest(engine, client, day=2)
+    assert (report.outcome, report.rows_new, report.rows_revised) == ("stored", 0, 0)
+    with engine.connect() as conn:
+        assert read_candle_rows(conn, series=SERIES) == before
+    server.put(SERIES, today)
+    assert ingest(engine, client, day=3).rows_new == 0
+    with engine.connect() as conn:
+        assert read_candle_rows(conn, series=SERIES) == before
+
+
 def test_a_changed_candle_is_a_revision_and_the_past_can_still_be_asked(
     engine: Engine, client: CddClient, server: CddServer
 ) -> None:

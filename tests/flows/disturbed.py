@@ -1,0 +1,137 @@
+"""An installation that runs as processes against one Prefect server, and what it holds when nobody interferes."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markets import write_csv
+from prefect_parts import BIN, PrefectServer
+from sqlalchemy import create_engine, text
+from synthetic import random_walk
+
+SERIES = "Bitstamp_BTCUSD_d"
+DAILY = ["daily"]
+BACKFILL = ["backfill", SERIES, "--start", "2016-06-01", "--end", "2016-11-30"]
+
+# What an installation holds, without what differs between any two runs: row numbers, the clock, the run's id.
+TABLES = {
+    "candles": "SELECT open_time, open, high, low, close, volume_base, volume_quote, provisional FROM candles",
+    "quarantine": "SELECT line_number, raw_text, reason FROM quarantine",
+    "versions": "SELECT model, purpose, cutoff, seed, data_fingerprint, weights_sha256 FROM model_versions",
+    "decisions": "SELECT m.model, p.outcome FROM promotions p JOIN model_versions m ON m.id = p.model_version",
+    "forecasts": "SELECT f.model, f.kind, f.origin, f.data_fingerprint, v.step, v.quantile, v.value "
+    "FROM forecasts f JOIN forecast_values v ON v.forecast = f.id",
+    "scores": "SELECT f.model, f.kind, f.origin, s.step, s.actual, s.crps, s.pit FROM scores s "
+    "JOIN forecasts f ON f.id = s.forecast",
+}
+
+
+class Installation:
+    """A database and a source; commands run as processes of their own against one Prefect server."""
+
+    def __init__(self, server: PrefectServer, folder: Path, url: str | None = None) -> None:
+        self.folder, self.server = folder, server
+        self.url = url or f"sqlite:///{folder / 'candlecast.db'}"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(folder / "source", SERIES, random_walk(720, seed=3))
+        self.settings = {
+            "CANDLECAST_DATABASE_URL": self.url,
+            "CANDLECAST_SOURCE": str(folder / "source"),
+            "CANDLECAST_SERIES": SERIES,
+            "CANDLECAST_MODEL": "lstm",
+            "CANDLECAST_SKILL_DAYS": "90",
+            "CANDLECAST_REPORTS": str(folder / "reports"),
+        }
+
+    def start(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [str(BIN / "candlecast"), *command], cwd=self.folder, env=self.server.env | self.settings, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def run(self, command: Sequence[str]) -> float:
+        """Run a command to its good end; returns the seconds from the beginning of its flow."""
+        offset = self.log_size()
+        process = self.start(command)
+        began = self.begun(process, offset)
+        assert process.wait(300) == 0, self.log()[-4000:]
+        return time.monotonic() - began
+
+    def begun(self, process: "subprocess.Popen[bytes]", offset: int) -> float:
+        """Return the moment at which the flow of a command began: before it there are imports only."""
+        while "Beginning flow run" not in self.log()[offset:] and process.poll() is None:
+            time.sleep(0.02)
+        return time.monotonic()
+
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text() if path.exists() else ""
+
+    def log_size(self) -> int:
+        return len(self.log())
+
+    def kill_at_random(self, command: Sequence[str], chance: random.Random, lasts: float) -> None:
+        """Kill -9 a run of `command` while it is at it; a run that was over before is not counted and done again."""
+        for _ in range(5):
+            offset = self.log_size()
+            process = self.start(command)
+            self.begun(process, offset)
+            time.sleep(chance.uniform(0, lasts))
+            alive = process.poll() is None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+            if alive:
+                return
+            # How long an undisturbed run lasts was measured when the machine had more to do.
+            lasts /= 2
+        raise AssertionError("no run lived long enough to be killed")
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        engine = create_engine(self.url)
+        with engine.connect() as conn:
+            found = {
+                name: sorted((tuple(row) for row in conn.execute(text(query))), key=repr)
+                for name, query in TABLES.items()
+            }
+        engine.dispose()
+        return found
+
+
+class Undisturbed:
+    """What one day and one backfill give when nobody interferes, and how long each lasts."""
+
+    def __init__(self, server: PrefectServer, folder: Path) -> None:
+        made = Installation(server, folder)
+        self.daily_s = made.run(DAILY)
+        self.after_day = made.tables()
+        self.backfill_s = made.run(BACKFILL)
+        self.after_all = made.tables()
+
+
+def assert_same(found: dict[str, list[tuple[Any, ...]]], wanted: dict[str, list[tuple[Any, ...]]]) -> None:
+    assert {name: len(rows) for name, rows in found.items()} == {name: len(rows) for name, rows in wanted.items()}
+    for name, rows in wanted.items():
+        assert found[name] == rows, name
+
+
+def as_sqlite(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return rows as text without what the drivers show differently: zones of instants, whole floats, booleans."""
+
+    def plain(value: Any) -> Any:
+        if hasattr(value, "isoformat"):
+            return value.isoformat(sep=" ").removesuffix("+00:00")
+        if isinstance(value, str):
+            return value.removesuffix(".000000")
+        return float(value) if isinstance(value, (int, float)) else value
+
+    return {
+        name: sorted((tuple(plain(value) for value in row) for row in rows), key=repr) for name, rows in tables.items()
+    }

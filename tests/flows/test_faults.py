@@ -1,0 +1,249 @@
+"""A day that is told to stop, runs out of memory or loses its database is simply run again, and nothing is amiss."""
+
+import resource
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from disturbed import BACKFILL, DAILY, SERIES, Installation, Undisturbed, as_sqlite, assert_same
+from markets import write_csv
+from postgresql_parts import Cluster
+from prefect_parts import PrefectServer, Worker
+from synthetic import random_walk
+
+from storage.engine import open_database
+
+pytestmark = pytest.mark.slow
+
+# What a day says as it comes to each of its stages, and how long to let it be at it.
+STAGES = {
+    "starting": ("", 0.5),
+    "before the flow": ("", 3.0),
+    "fetching and storing": ("Beginning flow run", 0.0),
+    "storing, a little later": ("Beginning flow run", 0.4),
+    "before training": ("for flow 'retrain'", 0.0),
+    "training": ("training lstm (scratch)", 0.5),
+    "training, well into it": ("training lstm (scratch)", 3.0),
+    "walk-forward": ("Task run 'train-", 0.0),
+    "walk-forward, between two models": ("naive: 91 of 91 origins", 0.0),
+    "walk-forward, the networks": ("range-ewma: 91 of 91 origins", 0.7),
+    "the gate": ("Task run 'backfill-", 0.0),
+    "after the gate": ("Task run 'gate-", 0.0),
+    "scoring": ("champion is version", 0.0),
+    "the chart": ("Task run 'watch-", 0.0),
+    "the end": ("chart at", 0.0),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with PrefectServer(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(server, tmp_path_factory.mktemp("undisturbed"))
+
+
+def reached(made: Installation, process: "subprocess.Popen[bytes]", marker: str, offset: int) -> bool:
+    """Wait until a command's log says `marker`; returns False when it ended without."""
+    while marker not in made.log()[offset:]:
+        if process.poll() is not None:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_a_day_told_to_stop_at_every_stage_stops_and_ends_as_if_it_had_not_been(
+    server: PrefectServer, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    made = Installation(server, tmp_path)
+    ends: dict[str, int] = {}
+    # One after the other in one installation: each finds what the ones before it have left.
+    for stage, (marker, wait_s) in STAGES.items():
+        offset = made.log_size()
+        process = made.start(DAILY)
+        assert reached(made, process, marker, offset), f"{stage}: {made.log()[offset:][-3000:]}"
+        time.sleep(wait_s)
+        process.terminate()
+        ends[stage] = process.wait(30)
+    print(ends)
+    stopped = [stage for stage, code in ends.items() if code == -signal.SIGTERM]
+    # A run that was all but over may have come to its good end first, none may have failed.
+    assert set(ends.values()) <= {-signal.SIGTERM, 0}, ends
+    assert len(stopped) >= len(STAGES) - 3, ends
+    made.run(DAILY)
+    assert_same(made.tables(), undisturbed.after_day)
+    # Prefect knows that they were stopped: nothing is left that looks as if it still ran.
+    assert "RUNNING" not in {run["state_type"] for run in server.flow_runs("daily")}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL of this module's own, which it may stop."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+def test_a_postgresql_restarted_in_the_middle_of_transactions_loses_nothing(
+    server: PrefectServer, undisturbed: Undisturbed, cluster: Cluster, tmp_path: Path
+) -> None:
+    made = Installation(server, tmp_path, f"{cluster.url}/postgres")
+    open_database(made.url).dispose()
+    # The table that another holds is where the command's transaction stands when the server goes.
+    for command, table in ((["ingest"], "findings"), (DAILY, "forecast_values"), (BACKFILL, "forecast_values")):
+        offset = made.log_size()
+        process = restarted_in_transaction(made, cluster, command, table)
+        code = process.wait(240)
+        said = made.log()[offset:]
+        assert code == 1, said[-3000:]
+        assert "is the server running, and are host, port, user and password right?" in said
+        if command == ["ingest"]:
+            assert "Traceback" not in said
+            assert made.tables()["candles"] == []
+        made.run(command) if command != ["ingest"] else made.start(command).wait(60)
+    assert_same(as_sqlite(made.tables()), as_sqlite(undisturbed.after_all))
+
+
+def restarted_in_transaction(
+    made: Installation, cluster: Cluster, command: list[str], table: str
+) -> "subprocess.Popen[bytes]":
+    """Start a command, restart PostgreSQL while it waits for `table` in a transaction that has written already."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE application_name = 'candlecast' AND backend_xid IS NOT NULL AND wait_event_type = 'Lock'"
+    )
+    address = made.url.replace("+psycopg", "")
+    with psycopg.connect(address, autocommit=True) as watch, psycopg.connect(address) as holder:
+        holder.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+        process = made.start(command)
+        deadline = time.monotonic() + 120
+        while watch.execute(waiting).fetchone() != (1,):
+            assert process.poll() is None, made.log()[-3000:]
+            assert time.monotonic() < deadline, made.log()[-3000:]
+            time.sleep(0.05)
+        cluster.stop(immediately=True)
+        with pytest.raises(psycopg.OperationalError):
+            holder.execute("SELECT 1")
+    cluster.start()
+    return process
+
+
+def short_of_memory(pid: int, spare: int = 200 * 2**20) -> None:
+    """Let a process have only so much more memory than it has now."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (size,) = (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize"))
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + spare, size + spare))
+
+
+def test_a_day_whose_training_runs_out_of_memory_is_done_by_the_next_run(
+    server: PrefectServer, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    made = Installation(server, tmp_path)
+    process = made.start(DAILY)
+    assert reached(made, process, "training lstm (scratch)", 0), made.log()[-3000:]
+    short_of_memory(process.pid)
+    assert process.wait(120) != 0
+    found = made.tables()
+    assert found["candles"] == undisturbed.after_day["candles"]
+    assert [name for name, rows in found.items() if rows] == ["candles"]
+    made.run(DAILY)
+    assert_same(made.tables(), undisturbed.after_day)
+
+
+def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_not_the_forecast(
+    server: PrefectServer, tmp_path: Path
+) -> None:
+    for pool in ("default", "gpu"):
+        server.prefect("work-pool", "create", pool, "--type", "process")
+    server.prefect("deploy", "--all")
+    made = Installation(server, tmp_path)
+    made.settings |= {"CANDLECAST_TRAIN_DEPLOYMENT": "retrain/gpu", "CANDLECAST_TRAIN_TIMEOUT_S": "200"}
+    with Worker(server, "gpu", tmp_path / "worker.log", made.settings) as worker:
+        process = made.start(DAILY)
+        while "training lstm (scratch)" not in worker.log.read_text():
+            assert process.poll() is None, made.log()[-3000:]
+            time.sleep(0.02)
+        (trainer,) = flow_processes(made)
+        short_of_memory(trainer)
+        assert process.wait(240) == 1, made.log()[-3000:]
+    assert "training did not finish, the champion stays" in made.log()
+    assert "close forecast by naive" in made.log()
+    found = made.tables()
+    assert {row[0] for row in found["forecasts"] if row[1] == "live"} == {"naive", "range-ewma"}
+    assert {row[0] for row in found["versions"]} == {"naive", "range-ewma"}
+    with Worker(server, "gpu", tmp_path / "worker-2.log", made.settings):
+        made.run(DAILY)
+    assert {row[0] for row in made.tables()["versions"]} == {"naive", "range-ewma", "lstm"}
+
+
+def flow_processes(made: Installation) -> list[int]:
+    """The processes in which a worker runs a flow of this installation."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+                if b"prefect" in command and b"worker" not in command and str(made.folder).encode() in environment:
+                    found.append(int(folder.name))
+    return found
+
+
+def test_a_bit_that_flips_in_the_champions_weights_is_named_and_stops_nothing_else(
+    server: PrefectServer, tmp_path: Path
+) -> None:
+    made, market = Installation(server, tmp_path), random_walk(724, seed=3)
+    made.run(DAILY)
+    ((version, weights),) = sql(
+        made, "SELECT id, weights FROM model_versions WHERE model = 'lstm' AND purpose = 'live'"
+    )
+    candlecast(made, 0, "promote", str(version))
+    write_csv(tmp_path / "source", SERIES, market.iloc[:721])
+    made.run(DAILY)
+    ((forecast,),) = sql(made, "SELECT id FROM forecasts WHERE model = 'lstm' AND kind = 'live'")
+    damaged = bytearray(weights)
+    damaged[len(damaged) // 2] ^= 1
+    sql(made, "UPDATE model_versions SET weights = ? WHERE id = ?", bytes(damaged), version)
+    named = f"version {version} (lstm of {SERIES}): stored weights"
+
+    # A day later: no number of the damaged model is stored, those of the others are, and what has come is scored.
+    scored = "SELECT count(*) FROM scores s JOIN forecasts f ON f.id = s.forecast WHERE f.kind = 'live'"
+    ((before,),) = sql(made, scored)
+    write_csv(tmp_path / "source", SERIES, market.iloc[:722])
+    said = candlecast(made, 1, "daily")
+    assert f"candlecast: {SERIES}: no forecast: {named}" in said
+    assert "restore a backup (candlecast restore FILE), or have the champion before serve again" in said
+    newest = "SELECT model FROM forecasts WHERE kind = 'live' ORDER BY origin DESC, model LIMIT 2"
+    assert sql(made, newest) == [("naive",), ("range-ewma",)]
+    # Steps 1 of the three models' last forecasts, and steps 2 of the two that had one before.
+    assert sql(made, scored) == [(before + 5,)]
+    assert named in candlecast(made, 1, "replay", str(forecast))
+    assert f"version {version} (lstm, live)" in candlecast(made, 1, "doctor")
+
+    candlecast(made, 0, "rollback", SERIES)
+    candlecast(made, 0, "daily")
+    # A fine-tuning would start from the damaged weights: it is trained from scratch instead.
+    write_csv(tmp_path / "source", SERIES, market.iloc[:723])
+    candlecast(made, 0, "ingest")
+    assert "training lstm (scratch)" in candlecast(made, 0, "train", SERIES, "--mode", "fine-tune")
+
+
+def candlecast(made: Installation, code: int, *command: str) -> str:
+    """Run a command that is to end with `code`; returns what it said."""
+    offset = made.log_size()
+    assert made.start(command).wait(300) == code, made.log()[offset:][-3000:]
+    return made.log()[offset:]
+
+
+def sql(made: Installation, query: str, *values: object) -> list[tuple[Any, ...]]:
+    """Run one statement past candlecast."""
+    with closing(sqlite3.connect(made.folder / "candlecast.db")) as conn, conn:
+        return conn.execute(query, values).fetchall()

@@ -1,0 +1,86 @@
+"""A real PostgreSQL server of our own: a data folder, a free loopback port, started and stopped at will."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from missing import missing
+
+
+class Cluster:
+    """A server in a temporary folder; `url` is its address without a database. Use as a context manager."""
+
+    def __init__(self) -> None:
+        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        found = next((str(folder / "initdb") for folder in folders if (folder / "initdb").exists()), None)
+        initdb = found or shutil.which("initdb")
+        if initdb is None:
+            missing("PostgreSQL's initdb is not installed")
+        assert initdb is not None
+        self._programs = Path(initdb).parent
+        # Not in pytest's folder: as root, every session that starts takes away the rights of other users in it.
+        self._home = Path(tempfile.mkdtemp(prefix="candlecast-postgresql-"))
+        self._user: list[str] = []
+        if os.geteuid() == 0:
+            # initdb refuses root.
+            owner = next(name for name in ("postgres", "nobody") if _has_user(name))
+            group = pwd.getpwnam(owner).pw_gid
+            self._user = ["setpriv", f"--reuid={owner}", f"--regid={group}", "--clear-groups"]
+            shutil.chown(self._home, owner)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        # initdb lets loopback in and nobody else; tests/flows/test_other_hosts.py adds its own networks.
+        self.url = f"postgresql+psycopg://candlecast@127.0.0.1:{self._port}"
+        self._log = (self._home / "log").open("wb")
+        self._server: subprocess.Popen[bytes] | None = None
+        subprocess.run(
+            [*self._user, initdb, "-D", self._home / "data", "-U", "candlecast", "--auth=trust", "--no-sync",
+             "-E", "UTF8", "--locale=C"],
+            check=True, stdout=self._log, stderr=self._log, cwd="/",
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._server = subprocess.Popen(
+            [*self._user, self._programs / "postgres", "-D", self._home / "data", "-p", str(self._port),
+             "-k", self._home, "-c", "listen_addresses=*", "-c", "fsync=off"],
+            stdout=self._log, stderr=self._log, cwd="/",
+        )  # fmt: skip
+        ready = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self._port), "-q"]
+        for _ in range(300):
+            if subprocess.run(ready, check=False).returncode == 0:
+                return
+            time.sleep(0.1)
+        self._server.terminate()
+        pytest.fail("PostgreSQL did not start in 30 s: " + (self._home / "log").read_text()[-2000:])
+
+    def stop(self, *, immediately: bool = False) -> None:
+        """Stop the server; `immediately` drops every connection and writes nothing, as `pg_ctl stop -m immediate`."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGQUIT if immediately else signal.SIGTERM)
+        self._server.wait(30)
+
+    def __enter__(self) -> "Cluster":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._log.close()
+        shutil.rmtree(self._home)
+
+
+def _has_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""What people meet when disk, file or lock are in a bad way: `candlecast` as a process of its own, over a real file.
+
+Each fault leaves what was stored as it was, says what to do, and once it is gone the same command does the rest.
+"""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from installation import Installation
+from markets import write_csv
+from synthetic import random_walk
+
+SERIES = "Bitstamp_BTCUSD_d"
+CANDLES = random_walk(3000, seed=5)
+
+HOLD = """
+import sqlite3, sys, time
+conn = sqlite3.connect(sys.argv[1])
+conn.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+conn.rollback()
+"""
+
+
+class Ingesting(Installation):
+    """An installation whose source is a folder of its own."""
+
+    def source(self, n: int) -> None:
+        """Have the source end with closed candle `n`."""
+        write_csv(self.folder.parent / "source", SERIES, CANDLES.iloc[:n])
+
+    def environment(self, **more: str) -> dict[str, str]:
+        own = {"CANDLECAST_SOURCE": str(self.folder.parent / "source"), "CANDLECAST_SERIES": SERIES}
+        return super().environment(**(own | more))
+
+    def stored(self) -> int:
+        """How many closed candles there are, read past candlecast."""
+        return int(self.sql("SELECT count(*) FROM current_candles")[0][0])
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.database)) as conn:
+            return conn.execute(query).fetchall()
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Ingesting:
+    """An installation that has ingested once: 100 candles."""
+    folder = tmp_path / "installation"
+    folder.mkdir()
+    return first_ingest(Ingesting(folder, tmp_path / "prefect"))
+
+
+def first_ingest(made: Ingesting) -> Ingesting:
+    made.source(100)
+    done = made.run("ingest")
+    assert done.returncode == 0, done.stderr
+    assert made.stored() == 100
+    made.source(3000)
+    return made
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of `size` of its own at `folder`; only root may mount one."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this user may not mount a small disk; test_engine.py fills SQLite itself")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(disk: Path, left: int) -> Path:
+    """Write a file that leaves only so many bytes of the disk."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
+    os.truncate(filler, filler.stat().st_size - left)
+    return filler
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (100_000, "disk is full; free some space, then run the same command again"),
+        (0, "disk I/O error; the disk is full or failing: free some space"),
+    ],
+)
+def test_a_full_disk_stops_the_ingest_and_loses_nothing(tmp_path: Path, left: int, said: str) -> None:
+    with small_disk(tmp_path / "disk", "1m"):
+        made = first_ingest(Ingesting(tmp_path / "disk", tmp_path / "prefect"))
+        filler = fill(made.folder, left)
+        done = made.run("ingest")
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        filler.unlink()
+        assert made.stored() == 100
+        done = made.run("ingest")
+        assert done.returncode == 0, done.stderr
+        assert made.stored() == 3000
+        assert made.sql("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_file_system_that_became_read_only_is_said_so(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "8m"):
+        made = first_ingest(Ingesting(tmp_path / "disk", tmp_path / "prefect"))
+        subprocess.run(["mount", "-o", "remount,ro", str(made.folder)], check=True)
+        done = made.run("ingest")
+        assert done.returncode == 1
+        assert "candlecast.db is read-only; make it and its folder writable for this user" in done.stderr
+        subprocess.run(["mount", "-o", "remount,rw", str(made.folder)], check=True)
+        assert made.run("ingest").returncode == 0
+        assert made.stored() == 3000
+
+
+@pytest.mark.slow
+def test_a_database_locked_for_twenty_seconds_is_waited_for(installed: Ingesting) -> None:
+    with held(installed, 20):
+        began = time.monotonic()
+        done = installed.run("ingest")
+        waited = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    assert waited > 15
+    assert installed.stored() == 3000
+
+
+@pytest.mark.slow
+def test_a_database_locked_for_longer_is_named_and_left_alone(installed: Ingesting) -> None:
+    with held(installed, 60):
+        began = time.monotonic()
+        done = installed.run("ingest")
+        assert 25 < time.monotonic() - began < 55
+        assert done.returncode == 1
+        assert "database is locked; another process has kept it locked: see which, then try again" in done.stderr
+        # Whoever only reads is not kept waiting.
+        assert len(json.loads(installed.run("candles", SERIES, "--json").stdout)) == 100
+    assert installed.run("ingest").returncode == 0
+    assert installed.stored() == 3000
+
+
+@contextmanager
+def held(made: Ingesting, seconds: float) -> Iterator[None]:
+    """Another process that keeps the database's write lock for so long, or to the end of the block."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(made.database), str(seconds)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    try:
+        yield
+    finally:
+        holder.terminate()
+        holder.communicate(timeout=20)
+
+
+@pytest.mark.slow
+def test_damaged_pages_are_named_by_doctor_and_a_backup_brings_them_back(installed: Ingesting) -> None:
+    assert installed.run("ingest").returncode == 0
+    everything = installed.sql("SELECT * FROM candles ORDER BY open_time")
+    done = installed.run("backup", "good.db")
+    assert done.returncode == 0, done.stderr
+    # Two pages in the middle of the candles, as a dying disk would leave them.
+    (page,) = installed.sql("SELECT rootpage FROM sqlite_schema WHERE name = 'candles'")[0]
+    size = installed.database.stat().st_size
+    with installed.database.open("r+b") as file:
+        file.seek(max(page * 4096, size // 2 // 4096 * 4096))
+        file.write(b"\xde\xad\xbe\xef" * 2048)
+    found = doctors(installed, "file")
+    assert not found["ok"]
+    assert "damaged" in found["found"]
+    assert "candlecast restore FILE" in found["remedy"] + found["found"]
+    refused = installed.run("backup", "bad.db")
+    assert refused.returncode == 1
+    assert not (installed.folder / "bad.db").exists()
+    done = installed.run("restore", "good.db")
+    assert done.returncode == 0, done.stderr
+    assert doctors(installed, "file") == {"check": "file", "ok": True, "found": "sound", "remedy": ""}
+    assert installed.sql("SELECT * FROM candles ORDER BY open_time") == everything
+    # The damaged file was moved aside, not deleted.
+    assert len(list(installed.folder.glob("candlecast.db.replaced-*"))) == 1
+
+
+def doctors(made: Ingesting, check: str) -> dict[str, Any]:
+    """What `candlecast doctor` says of one thing."""
+    rows: list[dict[str, Any]] = json.loads(made.run("doctor", "--json").stdout)
+    return next(row for row in rows if row["check"] == check)
