@@ -188,6 +188,15 @@ class CandleHistory:
         later = revisions.loc[~self._first, "fetched_at"]
         self._revised_at: list[datetime] = sorted({moment.to_pydatetime() for moment in later})
         self._views: dict[int, CandleFrame] = {}
+        self.last_fetch: datetime | None = revisions["fetched_at"].max().to_pydatetime() if len(revisions) else None
+        """When the newest revision became known; whatever is made from this history is not older."""
+
+    def stored_by(self, instant: datetime) -> "CandleHistory":
+        """Return the history as it stood at `instant`, without the candles that were fetched only later."""
+        if self.last_fetch is None or self.last_fetch <= instant:
+            return self
+        revisions = self._revisions
+        return CandleHistory(revisions[revisions["fetched_at"] <= instant].reset_index(drop=True))
 
     def known_at(self, instant: datetime | None = None) -> "CandleFrame":
         """Return the candles as a frame of CANDLE_COLUMNS in time order, each in the revision known at `instant`.
@@ -229,6 +238,14 @@ def read_history(conn: Connection, *, series: str) -> CandleHistory:
         else:
             frame[name] = pd.Series(np.array(values, np.float64))
     return CandleHistory(pd.DataFrame(frame))
+
+
+def not_before(history: CandleHistory, now: datetime) -> datetime:
+    """Return the instant at which something is made from `history`: `now`, or later where another process stored more.
+
+    A run's clock is read when it begins, and clocks go back; a forecast must not look older than what it was made from.
+    """
+    return now if history.last_fetch is None else max(now, history.last_fetch)
 
 
 def read_candles(conn: Connection, *, series: str) -> "CandleFrame":

@@ -16,7 +16,7 @@ from models.forecasts import Kind
 from models.frames import CandleFrame
 from models.schedule import by_quarter
 from storage import registry
-from storage.candles import CandleHistory, read_close_times, read_history
+from storage.candles import CandleHistory, not_before, read_close_times, read_history
 from storage.engine import make_engine
 from storage.errors import DatabaseUnusable
 from storage.forecasts import insert_forecasts, missing_origins
@@ -166,7 +166,7 @@ def backfill(
                         model_version=version,
                         kind=Kind.BACKFILL,
                         forecasts=forecasts,
-                        created_at=now,
+                        created_at=not_before(history, now),
                         flow_run=flow_run,
                     )
             except DatabaseUnusable:

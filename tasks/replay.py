@@ -45,8 +45,9 @@ def replay(engine: Engine, *, forecast: int) -> Replayed:
         version = registry.load_version(conn, version=stored.model_version)
         trained = load_trained(conn, version=stored.model_version)
     said = stored.forecast
-    known_at = said.origin if stored.kind is Kind.BACKFILL else stored.created_at
-    candles = history.known_at(known_at)
+    # What was stored when it was made: a gap that was filled later was a gap then.
+    history = history.stored_by(stored.created_at)
+    candles = history.known_at(said.origin if stored.kind is Kind.BACKFILL else None)
     (made,) = forecaster(stored.model).forecast(trained, candles, [said.origin], said.horizon)
     differences = []
     if made.data_fingerprint != said.data_fingerprint:

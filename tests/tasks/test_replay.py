@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from markets import NOW, ingest, ingest_walk
 from sqlalchemy import Engine, text
+from synthetic import random_walk
 
 from models.errors import BadWeights
 from storage.engine import open_database
@@ -56,6 +57,22 @@ def test_random_forecasts_replay_bit_for_bit_after_later_revisions(engine: Engin
         assert found.exact, (number, found)
         assert found.matches
         assert found.differences == ()
+
+
+def test_a_gap_that_was_filled_later_is_a_gap_again(engine: Engine, tmp_path: Path) -> None:
+    candles = random_walk(700, seed=1)
+    ingest(engine, tmp_path, SERIES, candles.drop(index=[640, 695]).reset_index(drop=True))
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    backfill(engine, series=SERIES, model="range-ewma", origins=closes[680:690], horizon=7, seed=0, now=NOW)
+    version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
+    # This run's clock was read before the candles were stored.
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW - timedelta(hours=1)) == [
+        version
+    ]
+    assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_new == 2
+    found = [replay(engine, forecast=number) for number in numbers(engine)]
+    assert len(found) == 11
+    assert [one for one in found if not one.exact or not one.matches] == []
 
 
 def test_changed_candles_and_changed_numbers_do_not_replay(engine: Engine, tmp_path: Path) -> None:
