@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: run test test-slow check setup serve screenshots clean
+.PHONY: run test test-slow check audit setup serve screenshots clean
 
 # Rebuilt when what it is made from changes; the stamp is written last, so a broken install is tried again.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -37,6 +37,11 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is installed and what the code does, as far as can be told without the network (SECURITY.md).
+audit: $(VENV)/.installed
+	$(BIN)/python benchmarks/audit.py
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive apps flows tasks models storage
 
 clean:
 	rm -rf $(VENV) .prefect candlecast.db* reports

@@ -8,7 +8,6 @@ from flows.settings import Settings
 from models.candles import SeriesName
 from models.catalog import family, forecaster
 from storage.engine import open_for_reading
-from storage.errors import DatabaseUnusable
 from storage.health import candle_is_due
 
 # What models and charts import when they first need it.
@@ -25,11 +24,7 @@ def import_what_is_due(settings: Settings, names: Sequence[str]) -> None:
 
 def _something_is_due(settings: Settings, names: Sequence[str]) -> bool:
     now = datetime.now(UTC)
-    try:
-        engine = open_for_reading(settings.database_url)
-    except DatabaseUnusable:
-        # There is none yet: the first day. If it is broken, the flow says so.
-        return True
+    engine = open_for_reading(settings.database_url)
     with engine.connect() as conn:
         due = any(candle_is_due(conn, series=name, interval=SeriesName.parse(name).interval, now=now) for name in names)
     engine.dispose()

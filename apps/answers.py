@@ -1,16 +1,16 @@
 """How rows become HTTP answers: JSON or CSV with an ETag, errors as problems, and both as OpenAPI describes them."""
 
-import csv
 import hashlib
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import is_dataclass
-from datetime import date, datetime
 from typing import Any, get_type_hints
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from apps.output import plain, write_csv
 
 
 class Problem(BaseModel):
@@ -27,12 +27,10 @@ def answer(request: Request, columns: Sequence[str], rows: Sequence[Any], form: 
 
     JSON is {"rows": [...], "next": cursor of the next page or null}; in CSV the next page's cursor is a header.
     """
-    shown = [{name: _plain(getattr(row, name)) for name in columns} for row in rows]
+    shown = [{name: plain(getattr(row, name)) for name in columns} for row in rows]
     if form == "csv":
         text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(shown)
+        write_csv(columns, shown, text)
         body, media = text.getvalue().encode(), "text/csv; charset=utf-8"
     else:
         body, media = json.dumps({"rows": shown, "next": following}).encode(), "application/json"
@@ -47,10 +45,6 @@ def has_already(request: Request, etag: str) -> bool:
     """Return whether the client says that it holds what `etag` names."""
     held = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
     return etag in held or held == ["*"]
-
-
-def _plain(value: object) -> object:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime | date) else value
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:

@@ -142,13 +142,21 @@ def setup(notify: NotifyOption = None, json: Json = False) -> None:
     try:
         done = prepare(notify=notify)
     except HTTPError as error:
-        fail(f"the Prefect server at {os.environ['PREFECT_API_URL']} did not take the setup: {error}")
+        from storage.urls import public, without_credentials
+
+        reason = without_credentials(str(error))
+        fail(f"the Prefect server at {public(os.environ['PREFECT_API_URL'])} did not take the setup: {reason}")
     emit(Prepared._fields, [row._asdict() for row in done], Format.TABLE, json, None)
 
 
 def _webhook(url: str | None) -> None:
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise WrongUse(f"expected an http(s) URL, got {url!r}", param_hint="--notify")
+    from storage.urls import checked_web_url
+
+    try:
+        checked_web_url(url or "https://none")
+    except ValueError as error:
+        # Not shown: the path of a webhook is its secret.
+        raise WrongUse(str(error), param_hint="--notify") from None
 
 
 @app.command()

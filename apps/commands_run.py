@@ -44,7 +44,10 @@ def daily(
         from apps.summary import print_summary
         from flows.daily import DailyFailed
         from flows.daily import daily as daily_flow
+        from storage.engine import open_database
 
+        # Refused here, in a sentence, what would fail in the flow's first step.
+        open_database(configured.database_url).dispose()
         import_what_is_due(configured, names)
         ready()
         try:

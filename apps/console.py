@@ -28,7 +28,10 @@ class WrongUse(typer.BadParameter):
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Tell `message` on stderr and end."""
-    print(f"candlecast: {message}", file=sys.stderr)
+    from storage.urls import printable
+
+    # A source's own words may stand in it.
+    print(f"candlecast: {printable(message)}", file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -40,6 +43,7 @@ def talk(message: str) -> None:
 def settings() -> "Settings":
     """Return the settings, or end with the reason why they cannot be read."""
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from flows.settings import Settings
 
@@ -51,6 +55,10 @@ def settings() -> "Settings":
             for problem in error.errors(include_input=False, include_url=False)
         )
         fail(f"the settings cannot be read: {reasons}", code=2)
+    except SettingsError as error:
+        fail(f"the settings cannot be read: {error}", code=2)
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"the settings cannot be read: .env: {type(error).__name__}; it must be a UTF-8 text file", code=2)
 
 
 def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:

@@ -10,8 +10,9 @@ from functools import partial
 from flows.settings import Settings
 from flows.sources import cdd_client
 from models.candles import SeriesName
-from storage.engine import head_version, open_for_reading
+from storage.engine import head_version, open_for_reading, shown
 from storage.errors import StorageError
+from storage.urls import public, without_credentials
 
 RESTORE = "stop what uses the database, then put a backup back: candlecast restore FILE"
 
@@ -42,8 +43,8 @@ def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
     except StorageError as error:
         return [Check(name, False, str(error), "follow the message")]
     except Exception as error:  # a check that breaks is a finding too
-        remedy = "see the message; report it if it makes no sense"
-        return [Check(name, False, f"{type(error).__name__}: {error}", remedy)]
+        what = without_credentials(f"{type(error).__name__}: {error}")
+        return [Check(name, False, what, "see the message; report it if it makes no sense")]
 
 
 def _source(settings: Settings) -> Check:
@@ -53,9 +54,8 @@ def _source(settings: Settings) -> Check:
 
 def _database(settings: Settings) -> Check:
     engine = open_for_reading(settings.database_url)
-    shown = engine.url.render_as_string(hide_password=True)
     engine.dispose()
-    return Check("database", True, f"{shown} at schema {head_version()}")
+    return Check("database", True, f"{shown(engine)} at schema {head_version()}")
 
 
 def _file(settings: Settings) -> Check:
@@ -119,8 +119,8 @@ def _prefect() -> Check:
     try:
         healthy = requests.get(f"{url.rstrip('/')}/health", timeout=5).ok
     except requests.RequestException as error:
-        return Check("prefect", False, f"{url}: {type(error).__name__}", "start it: candlecast serve")
-    return Check("prefect", healthy, url, "" if healthy else "look at the server's log")
+        return Check("prefect", False, f"{public(url)}: {type(error).__name__}", "start it: candlecast serve")
+    return Check("prefect", healthy, public(url), "" if healthy else "look at the server's log")
 
 
 def _device() -> Check:

@@ -3,13 +3,19 @@
 import csv
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
 
+from storage.urls import printable
+
 Row = Mapping[str, Any]
+
+
+_FORMULA_STARTS = tuple("=+-@＝＋－＠")
+_BLANK_STARTS = ("\t", "\r", "\n")
 
 
 class Format(StrEnum):
@@ -43,12 +49,10 @@ def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output
 
 def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file: TextIO) -> None:
     if form is Format.JSON:
-        json.dump([{name: _plain(row[name]) for name in columns} for row in rows], file, indent=1)
+        json.dump([{name: plain(row[name]) for name in columns} for row in rows], file, indent=1)
         file.write("\n")
     elif form is Format.CSV:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_inert(_plain(row[name])) for name in columns] for row in rows)
+        write_csv(columns, rows, file)
     else:
         from tabulate import tabulate
 
@@ -59,6 +63,18 @@ def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file:
         file.write("\n")
 
 
+def write_csv(columns: Sequence[str], rows: Iterable[Row], file: TextIO) -> None:
+    """Write `rows` as CSV, each cell inert: none of them is a formula to a spreadsheet."""
+    writer = csv.writer(file, lineterminator="\n")
+    # Where lines end with \n the writer leaves a lone \r bare, and readers begin a row, and a formula, after it.
+    careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(columns)
+    for row in rows:
+        cells = [_inert(plain(row[name])) for name in columns]
+        bare = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (careful if bare else writer).writerow(cells)
+
+
 def _write_parquet(columns: Sequence[str], rows: Sequence[Row], output: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -67,13 +83,16 @@ def _write_parquet(columns: Sequence[str], rows: Sequence[Row], output: Path) ->
     pq.write_table(table, output)
 
 
-def _plain(value: object) -> object:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+def plain(value: object) -> object:
+    """Return `value` as JSON and CSV hold it: times as text, the rest as it is."""
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime | date) else value
 
 
 def _inert(value: object) -> object:
-    # A cell that starts like a formula is one to a spreadsheet; a leading quote makes it text again.
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+    # A cell that starts like a formula is one to a spreadsheet, also after blanks and in East Asian width; a leading
+    # quote makes it text again.
+    starts = isinstance(value, str) and (value[:1] in _BLANK_STARTS or value.lstrip()[:1] in _FORMULA_STARTS)
+    return f"'{value}" if starts and value else value
 
 
 def _shown(value: object) -> str:
@@ -83,7 +102,7 @@ def _shown(value: object) -> str:
         return f"{value:%Y-%m-%d}" if (value.hour, value.minute) == (0, 0) else f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, float):
         return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.5g}"
-    return str(value)
+    return printable(str(value))
 
 
 def _is_numeric(rows: Sequence[Row], name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from apps.prefect_server import ServerNotStarted, answers, child
+from storage.urls import public
 
 # After the daily candles have closed at midnight UTC and CDD has had time to write its files.
 CRON = "20 0 * * *"
@@ -23,7 +24,10 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
         from flows.daily import scheduled
 
         prepare(notify=notify, pools=False)
-        print(f"candlecast: daily at 00:20 UTC; Prefect's pages are at {url.removesuffix('/api')}", file=sys.stderr)
+        print(
+            f"candlecast: daily at 00:20 UTC; Prefect's pages are at {public(url).removesuffix('/api')}",
+            file=sys.stderr,
+        )
         scheduled.serve(
             name="scheduled",
             schedule=Cron(CRON, timezone="UTC"),

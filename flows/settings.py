@@ -6,18 +6,29 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.candles import SeriesName
+from models.candles import SeriesName, UnknownSeries
+from models.forecasts import MODEL_NAMES
 from models.schedule import Schedule
+from storage.urls import checked_web_url
 
 # More series in a pool were not tried, and each makes every training longer.
 POOL_SIZE = 7
+# A century and a month: more is a slip, and far more cannot be computed with.
+MOST_DAYS = 36_500
+MOST_SECONDS = 31 * 86_400
 
 
 class Settings(BaseSettings):
     """How this installation runs: read from `CANDLECAST_*` variables, then `.env`, then the defaults."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CANDLECAST_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix="CANDLECAST_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        # What was given may be a secret in the wrong place.
+        hide_input_in_errors=True,
     )
 
     database_url: str = Field(
@@ -33,30 +44,43 @@ class Settings(BaseSettings):
     )
     model: str = Field("blend", description="The model that is trained and may become champion.")
     horizon: int = Field(7, ge=1, le=7, description="Steps of each forecast; the networks are trained for 7.")
-    seed: int = Field(0, ge=0, description="Seed of every training.")
-    scratch_days: int = Field(91, ge=1, description="Days of data after which a champion is trained from scratch.")
-    fine_tune_days: int = Field(7, ge=0, description="Days of data between fine-tunings; 0 never fine-tunes.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of every training.")
+    scratch_days: int = Field(
+        91, ge=1, le=MOST_DAYS, description="Days of data after which a champion is trained from scratch."
+    )
+    fine_tune_days: int = Field(
+        7, ge=0, le=MOST_DAYS, description="Days of data between fine-tunings; 0 never fine-tunes."
+    )
     skill_days: int = Field(
-        365, ge=30, description="Days of walk-forward forecasts that the gate judges a challenger on."
+        365, ge=30, le=MOST_DAYS, description="Days of walk-forward forecasts that the gate judges a challenger on."
     )
     keep_weights: int = Field(
-        20, ge=1, description="Newest versions of a live model whose weights are kept, beside all champions'."
+        20,
+        ge=1,
+        le=1_000_000,
+        description="Newest versions of a live model whose weights are kept, beside all champions'.",
     )
     train_deployment: str = Field(
         "",
         description="Deployment that trains, such as retrain/gpu; empty trains in the daily flow's process.",
     )
     train_timeout_s: float = Field(
-        3600, gt=0, description="Seconds the daily flow waits for that deployment before it goes on without."
+        3600,
+        gt=0,
+        le=MOST_SECONDS,
+        description="Seconds the daily flow waits for that deployment before it goes on without.",
     )
     task_runner: str = Field(
         "",
         description="Where a backfill's series run: empty (here, one by one), processes[:N] or dask://HOST:PORT.",
     )
     fetch_interval_s: float = Field(
-        0.5, ge=0, description="Seconds between the starts of two requests to one host from one process."
+        0.5,
+        ge=0,
+        le=MOST_SECONDS,
+        description="Seconds between the starts of two requests to one host from one process.",
     )
-    fetch_timeout_s: float = Field(60, gt=0, description="Seconds one download may take in all.")
+    fetch_timeout_s: float = Field(60, gt=0, le=MOST_SECONDS, description="Seconds one download may take in all.")
     max_download_bytes: int = Field(
         1_000_000_000, gt=0, description="Bytes of one file, uncompressed, beyond which it is refused."
     )
@@ -70,6 +94,32 @@ class Settings(BaseSettings):
     )
     reports: Path = Field(Path("reports"), description="Folder that plots are written to.")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_zero_byte(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gave
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("a zero byte stands in it")
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _a_source(cls, value: str) -> str:
+        if "://" in value and not value.casefold().startswith(("http://", "https://")):
+            raise ValueError("expected an http(s) URL or a folder")
+        return checked_web_url(value) if "://" in value else value
+
+    @field_validator("cdd_api")
+    @classmethod
+    def _a_url(cls, value: str) -> str:
+        return checked_web_url(value)
+
+    @field_validator("model")
+    @classmethod
+    def _a_model(cls, value: str) -> str:
+        if value not in MODEL_NAMES:
+            raise ValueError(f"unknown model; the models are {', '.join(MODEL_NAMES)}")
+        return value
+
     @field_validator("series", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gave
@@ -80,7 +130,16 @@ class Settings(BaseSettings):
     def _known_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("expected at least one series, such as Bitstamp_BTCUSD_d")
-        return tuple(str(SeriesName.parse(name)) for name in value)
+        for number, name in enumerate(value, start=1):
+            try:
+                SeriesName.parse(name)
+            except UnknownSeries:
+                # Counted and not shown: it may be a secret that was meant for another variable.
+                raise ValueError(
+                    f"expected series like Bitstamp_BTCUSD_d (exchange, pair, then d, 1h or minute); "
+                    f"number {number} of {len(value)} is not of that form"
+                ) from None
+        return value
 
     @property
     def schedule(self) -> Schedule:

@@ -34,7 +34,9 @@ QUOTE_CURRENCIES = (
     "CAD", "CHF", "BRL", "SGD", "DAI", "BTC", "XBT", "ETH", "BNB", "EURT", "EURS", "PAX",
 )  # fmt: skip
 
-_NAME = re.compile(r"(?P<exchange>[A-Za-z0-9.-]{1,40})_(?P<pair>[A-Za-z0-9]{4,30})_(?P<interval>d|1h|minute)")
+_NAME = re.compile(
+    r"(?P<exchange>[A-Za-z0-9][A-Za-z0-9.-]{0,39})_(?P<pair>[A-Za-z0-9]{4,30})_(?P<interval>d|1h|minute)"
+)
 
 
 class UnknownSeries(ValueError):
@@ -54,7 +56,7 @@ class SeriesName:
         """Return the series that `text` names.
 
         Raises UnknownSeries when the text is not of the form; nothing else of a name can be wrong here,
-        and no name that passes can leave a folder or an URL's path.
+        and no name that passes can leave a folder or an URL's path, hide a file, or be taken for an option.
         """
         match = _NAME.fullmatch(text)
         if match is None or ".." in text:

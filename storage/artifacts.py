@@ -40,5 +40,6 @@ def unpack(data: bytes, expected_sha256: str | None) -> "dict[str, np.ndarray]":
         )
     try:
         return dict(load(data))
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, ValueError) as error:
+        # KeyError and ValueError come from NumPy: a type or a shape that it does not have.
         raise BadWeights(f"stored weights are no safetensors: {error}") from None

@@ -6,9 +6,7 @@ from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-
-from storage.engine import VERSION_TABLE, head_version, make_engine
+from storage.engine import VERSION_TABLE, known_versions, make_engine
 from storage.errors import BackupRefused, DatabaseUnusable
 
 
@@ -57,12 +55,13 @@ def restore(file: Path, *, url: str, now: datetime) -> Path | None:
 
 
 def _path(url: str) -> Path:
-    if make_url(url).get_backend_name() == "postgresql":
+    address = make_engine(url).url
+    if address.get_backend_name() == "postgresql":
         raise BackupRefused(
             "PostgreSQL makes its own backups: pg_dump --format=custom --file=FILE DATABASE, "
             "and pg_restore --clean --if-exists --dbname=DATABASE FILE"
         )
-    path = make_engine(url).url.database
+    path = address.database
     if not path or path == ":memory:":
         raise BackupRefused("a database in memory cannot be backed up; name a file in CANDLECAST_DATABASE_URL")
     return Path(path)
@@ -93,13 +92,13 @@ def _check(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path)) as conn:
             problems = [row[0] for row in conn.execute("PRAGMA integrity_check(1)")]
-            version = conn.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
+            version = conn.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - our own table
     except sqlite3.Error as error:
         raise BackupRefused(f"{path} is no sound candlecast database: {error}") from None
     if problems != ["ok"]:
         raise BackupRefused(f"{path} is damaged: {problems[0]}; use another backup")
-    if version is None or version[0] > head_version():
-        raise BackupRefused(f"{path} was written by a newer candlecast: upgrade it first")
+    if version is None or version[0] not in known_versions():
+        raise BackupRefused(f"{path} was not written by this candlecast or an older one: upgrade candlecast first")
 
 
 def _let_go(path: Path) -> None:

@@ -6,6 +6,7 @@ Files: `<base>/<Exchange>_<PAIR>_<interval>.csv`, as https://www.cryptodatadownl
 import email.utils
 import hashlib
 import random
+import stat
 import tempfile
 import threading
 import time
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import tenacity
@@ -25,6 +26,7 @@ import urllib3
 from models.candles import SeriesName
 from storage.errors import CddNotFound, CddRefused, CddUnavailable
 from storage.politeness import polite
+from storage.urls import public, same_server
 
 IN_MEMORY_BYTES = 16_000_000
 READ_BYTES = 256 * 1024
@@ -58,11 +60,19 @@ class Fetched:
             self.body.close()
 
 
+class StraightSession(requests.Session):
+    """A session that looks at no Location header: requests parses one, and fails on a bad one, even unasked."""
+
+    def get_redirect_target(self, _response: requests.Response) -> str | None:
+        """Return nothing; whoever follows a redirect reads the header."""
+        return None
+
+
 class CddClient:
     """A source of CDD files: an http(s) base URL, or a local folder.
 
     Over HTTP, certificates are always verified (`ca_bundle` replaces the trusted ones), a download has `timeout_s`
-    in all and at most `max_bytes` uncompressed, redirects stay on the host, and what can heal is retried with
+    in all and at most `max_bytes` uncompressed, redirects stay on the server, and what can heal is retried with
     exponential backoff and jitter: 5xx, 429 (after its Retry-After) and broken connections, never 404. Requests to one
     host from this process start at least `interval_s` apart, at most two at a time. Proxies are taken from the usual
     environment variables.
@@ -85,7 +95,7 @@ class CddClient:
             raise ValueError(f"expected an http(s) URL or a folder as source, got {source.split('://')[0]!r}://...")
         self.remote = self._web
         """Whether files come over the network, from a host that is to be spared."""
-        self.source = source if not self._web else _public(source)
+        self.source = source if not self._web else public(source)
         """Where files come from, fit for a log: without user, password and query."""
         self._source = source
         self._timeout_s = timeout_s
@@ -122,12 +132,19 @@ class CddClient:
             raise CddNotFound(f"expected a folder of CDD files at {folder}, there is none")
         path = folder / f"{series}.csv"
         try:
-            if path.stat().st_size > self._max_bytes:
+            found = path.stat()
+            # A pipe would be waited for, a device read, for ever.
+            if not stat.S_ISREG(found.st_mode):
+                raise CddRefused(f"{path} is no ordinary file")
+            if found.st_size > self._max_bytes:
                 raise CddRefused(f"{path} is larger than {self._max_bytes:,} bytes")
             digest = hashlib.sha256()
             body = path.open("rb")
             while block := body.read(READ_BYTES):
                 digest.update(block)
+                if body.tell() > self._max_bytes:
+                    body.close()
+                    raise CddRefused(f"{path} is larger than {self._max_bytes:,} bytes")
         except FileNotFoundError:
             raise CddNotFound(f"no file {path.name} in {folder}") from None
         except OSError as error:
@@ -159,7 +176,7 @@ class CddClient:
 
     def _download(self, url: str, series: SeriesName, conditions: dict[str, str]) -> Fetched:
         deadline = time.monotonic() + self._timeout_s
-        with requests.Session() as session:
+        with StraightSession() as session:
             session.max_redirects = MAX_REDIRECTS
             session.headers["User-Agent"] = (
                 f"candlecast/{version('candlecast')} (self-hosted forecasts; python-requests/{requests.__version__})"
@@ -171,11 +188,11 @@ class CddClient:
                 ):
                     return self._received(answer, series, deadline)
             except requests.exceptions.SSLError as error:
-                raise CddRefused(f"{_public(url)}: the certificate is not trusted: {_reason(error)}") from None
+                raise CddRefused(f"{public(url)}: the certificate is not trusted: {_reason(error)}") from None
             except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
                 raise CddRefused(f"the source is no URL that can be fetched: {_reason(error)}") from None
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                raise CddUnavailable(f"{_public(url)} did not answer: {_reason(error)}") from None
+                raise CddUnavailable(f"{public(url)} did not answer: {_reason(error)}") from None
 
     def _in_time(self, ask: Callable[[], requests.Response], url: str, deadline: float) -> requests.Response:
         # The driver's timeout starts anew with every byte that comes: a server that sends its headers one by one, or
@@ -193,10 +210,10 @@ class CddClient:
             return asked.result(max(deadline - time.monotonic(), 0.0))
         except TimeoutError:
             asked.add_done_callback(_closed)
-            raise CddUnavailable(f"{_public(url)} did not answer within {self._timeout_s:g} s") from None
+            raise CddUnavailable(f"{public(url)} did not answer within {self._timeout_s:g} s") from None
 
     def _answer(self, session: requests.Session, url: str, conditions: dict[str, str]) -> requests.Response:
-        first, at = urlsplit(url), url
+        at = url
         for _ in range(MAX_REDIRECTS + 1):
             answer = session.get(
                 at,
@@ -209,16 +226,18 @@ class CddClient:
             )
             if not answer.is_redirect:
                 return answer
-            at = urljoin(at, answer.headers["Location"])
             answer.close()
-            to = urlsplit(at)
-            same_or_safer = to.scheme == first.scheme or (first.scheme, to.scheme) == ("http", "https")
-            if to.hostname != first.hostname or not same_or_safer:
-                raise CddRefused(f"{_public(url)} redirects to {_public(at)}, which is another host or scheme")
-        raise CddRefused(f"{_public(url)} redirects more than {MAX_REDIRECTS} times")
+            try:
+                at = urljoin(at, answer.headers["Location"])
+                stays = same_server(url, at)
+            except ValueError:
+                raise CddRefused(f"{public(url)} redirects to something that is no URL") from None
+            if not stays:
+                raise CddRefused(f"{public(url)} redirects to {public(at)}, which is another host, port or scheme")
+        raise CddRefused(f"{public(url)} redirects more than {MAX_REDIRECTS} times")
 
     def _received(self, answer: requests.Response, series: SeriesName, deadline: float) -> Fetched:
-        url, status = _public(answer.url), answer.status_code
+        url, status = public(answer.url), answer.status_code
         fetched = Fetched(
             url,
             None,
@@ -236,7 +255,7 @@ class CddClient:
         if status != 200:
             raise CddRefused(f"{url}: expected HTTP 200, got {status}")
         promised = answer.headers.get("Content-Length", "")
-        if promised.isdigit() and int(promised) > self._max_bytes:
+        if promised.isdecimal() and int(promised) > self._max_bytes:
             raise CddRefused(f"{url}: larger than {self._max_bytes:,} bytes: it announces {int(promised):,}")
         body = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
         try:
@@ -251,7 +270,7 @@ class CddClient:
                 digest.update(block)
                 body.write(block)
             arrived = answer.raw.tell()
-            if promised.isdigit() and arrived != int(promised):
+            if promised.isdecimal() and arrived != int(promised):
                 raise CddUnavailable(f"{url}: broken off after {arrived:,} of {int(promised):,} bytes")
         except BaseException:
             body.close()
@@ -265,13 +284,6 @@ def _closed(late: Future[requests.Response]) -> None:
     """Let go of an answer that came too late."""
     if late.exception() is None:
         late.result().close()
-
-
-def _public(url: str) -> str:
-    """Return the URL without user, password and query: it is stored and logged."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
 
 
 def _reason(error: BaseException) -> str:
@@ -288,15 +300,15 @@ def _http_date(text: str | None) -> datetime | None:
         return None
     try:
         parsed = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def _retry_after(text: str | None) -> float | None:
     if not text:
         return None
-    if text.strip().isdigit():
+    if text.strip().isdecimal():
         return float(text)
     moment = _http_date(text)
     return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
+from statistics import mode
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -176,11 +177,14 @@ class CddFile:
         ]
         self.rows_in += len(numbered)
         cells = _cells([line for _, line in numbered], layout)
-        if any(len(row) <= layout.last_needed for row in cells.ragged):
+        # A row that ends before the others do was cut, perhaps in the middle of a number.
+        usual = mode(len(row) for row in cells.ragged) if cells.ragged else 0
+        least = max(min(usual, layout.width), layout.last_needed + 1)
+        if any(len(row) < least for row in cells.ragged):
             kept = []
             for (number, line), row in zip(numbered, cells.ragged, strict=True):
-                if len(row) <= layout.last_needed:
-                    self._reject(number, line, f"expected at least {layout.last_needed + 1} cells, got {len(row)}")
+                if len(row) < least:
+                    self._reject(number, line, f"expected at least {least} cells, got {len(row)}")
                 else:
                     kept.append((number, line))
             numbered = kept

@@ -12,9 +12,12 @@ from typing import Any
 from urllib.parse import quote, urljoin
 
 import requests
+import urllib3
 
 from models.candles import Interval, SeriesName, UnknownSeries
+from storage.cdd import StraightSession
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
+from storage.urls import public
 
 TIMEOUT_S = 20.0
 MAX_BYTES = 20_000_000
@@ -38,15 +41,25 @@ def available_series(
     """
     if not re.fullmatch(r"[A-Za-z0-9.-]{1,40}", exchange):
         raise UnknownSeries(f"expected the name of an exchange such as Bitstamp, got {exchange[:40]!r}")
-    url = urljoin(api if api.endswith("/") else f"{api}/", f"data/ohlc/{quote(exchange.casefold())}/available")
+    at = urljoin(api if api.endswith("/") else f"{api}/", f"data/ohlc/{quote(exchange.casefold())}/available")
+    url = public(at)
     headers = {"Accept": "application/json"} | ({"Authorization": f"Token {token}"} if token else {})
     try:
-        with requests.get(
-            url, headers=headers, timeout=TIMEOUT_S, stream=True, verify=None if ca_bundle is None else str(ca_bundle)
-        ) as answer:
+        with (
+            StraightSession() as session,
+            session.get(
+                at,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                stream=True,
+                # The token is for this server alone.
+                allow_redirects=False,
+                verify=None if ca_bundle is None else str(ca_bundle),
+            ) as answer,
+        ):
             status = answer.status_code
             body = answer.raw.read(MAX_BYTES + 1, decode_content=True)
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise CddUnavailable(f"{url} did not answer: {type(error).__name__}") from None
     if status in (401, 403):
         raise CddRefused(
@@ -55,13 +68,15 @@ def available_series(
         )
     if status == 404:
         raise CddNotFound(f"{url}: CDD knows no exchange {exchange}")
+    if 300 <= status < 400:
+        raise CddRefused(f"{url} redirects, which is not followed; set CANDLECAST_CDD_API to where it leads")
     if status != 200:
         raise CddUnavailable(f"{url} answered HTTP {status}")
     if len(body) > MAX_BYTES:
         raise CddRefused(f"{url}: larger than {MAX_BYTES:,} bytes")
     try:
         found = set(_named(json.loads(body), exchange, None))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CddFormatChanged(f"{url}: expected JSON, got {body[:60]!r}") from None
     if not found:
         raise CddFormatChanged(f"{url}: no pair with an interval can be made out in {body[:120]!r}")

@@ -1,6 +1,7 @@
 """Connections: how SQLite and PostgreSQL are set up so that they behave the same, and open errors people can act on."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,22 +25,32 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     """
     try:
         parsed = make_url(url)
+        if parsed.host and "@" in parsed.host + (parsed.database or ""):
+            # What stands before it would be taken for host or database, and shown.
+            raise DatabaseUnusable("the database URL has an @ in its user or password: write it as %40")
         if parsed.get_backend_name() == "sqlite":
             return _with_typed_errors(_sqlite(parsed, read_only=read_only))
         if parsed.get_backend_name() == "postgresql":
             return _with_typed_errors(_postgresql(parsed, read_only=read_only))
     except (ArgumentError, NoSuchModuleError) as error:
         raise DatabaseUnusable(f"the database URL cannot be read: {error}") from None
+    except (ValueError, TypeError):
+        # Their messages quote the URL's parts, which may be secret.
+        raise DatabaseUnusable(
+            "the database URL cannot be read: its port or an option is not of the right kind"
+        ) from None
     raise DatabaseUnusable(
         f"expected sqlite:///file.db or postgresql+psycopg://..., got a URL of {parsed.get_backend_name()!r}"
     )
 
 
 def _postgresql(url: URL, *, read_only: bool) -> Engine:
+    # Our questions are many look-ups by key, which the server takes for work worth compiling: it is not (a year of one
+    # series takes twice as long with it, benchmarks/query.py).
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
-        connect_args={"options": "-c timezone=UTC", "connect_timeout": 10, "application_name": "candlecast"},
+        connect_args={"options": "-c timezone=UTC -c jit=off", "connect_timeout": 10, "application_name": "candlecast"},
         execution_options={"postgresql_readonly": True} if read_only else {},
     )
 
@@ -73,7 +84,12 @@ def _with_typed_errors(engine: Engine) -> Engine:
     def explain(context: ExceptionContext) -> None:
         error = context.sqlalchemy_exception
         # A failed ping is not an error yet: the pool connects again.
-        if isinstance(error, DatabaseError) and not context.is_pre_ping and _concerns_the_database(error):
+        # Whatever happens before there is a connection is no mistake in a statement.
+        if (
+            isinstance(error, DatabaseError)
+            and not context.is_pre_ping
+            and (context.connection is None or _concerns_the_database(error))
+        ):
             raise explained(error, engine) from context.original_exception
 
     return engine
@@ -116,7 +132,7 @@ def open_for_reading(url: str) -> Engine:
     with _disposed_on_error(engine):
         found = schema_version(engine)
         if found is None:
-            raise DatabaseUnusable(f"{_shown(engine)} holds no candlecast tables yet; run: candlecast daily")
+            raise DatabaseUnusable(f"{shown(engine)} holds no candlecast tables yet; run: candlecast daily")
         if found != head_version():
             raise wrong_version(engine, found)
     return engine
@@ -131,25 +147,43 @@ def _disposed_on_error(engine: Engine) -> Iterator[None]:
         raise
 
 
+def known_versions() -> list[str]:
+    """Return every schema version that this code knows, oldest first: the files among the migrations."""
+    return sorted(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+
+
 def head_version() -> str:
-    """Return the schema version that this code works with: the newest file among the migrations."""
-    return max(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+    """Return the schema version that this code works with."""
+    return known_versions()[-1]
 
 
 def schema_version(engine: Engine) -> str | None:
     """Return the schema version of the database, None for one without candlecast's tables."""
     with engine.connect().execution_options(reads_only=True) as conn:
-        if not inspect(conn).has_table(VERSION_TABLE):
-            return None
-        version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
-        return version
+        return version_in(conn)
+
+
+def version_in(conn: Connection) -> str | None:
+    """Return the schema version that `conn` sees, None where candlecast's tables are not recorded."""
+    found = inspect(conn)
+    if not found.has_table(VERSION_TABLE):
+        return None
+    if "version_num" not in {column["name"] for column in found.get_columns(VERSION_TABLE)}:
+        return "of another kind"
+    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own table
+    return version
 
 
 def wrong_version(engine: Engine, found: str) -> DatabaseUnusable:
     """Return the error for a database of another schema version."""
     head = head_version()
-    remedy = "upgrade candlecast" if found > head else "run candlecast daily or candlecast ingest, which upgrade it"
-    return DatabaseUnusable(f"{_shown(engine)} has schema {found}, this candlecast works with {head}; {remedy}")
+    if found in known_versions():
+        remedy = "run candlecast daily or candlecast ingest, which upgrade it"
+    elif re.fullmatch(r"\d{4}", found) and found > head:
+        remedy = "upgrade candlecast"
+    else:
+        remedy = "that is another program's: name a database of its own in CANDLECAST_DATABASE_URL"
+    return DatabaseUnusable(f"{shown(engine)} has schema {found}, this candlecast works with {head}; {remedy}")
 
 
 def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
@@ -168,11 +202,12 @@ def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
         "connection": "is the server running, and are host, port, user and password right?",
     }
     remedy = next((text for word, text in remedies.items() if word in reason.lower()), "see the message")
-    return DatabaseUnusable(f"the database {_shown(engine)} cannot be used: {reason}; {remedy}")
+    return DatabaseUnusable(f"the database {shown(engine)} cannot be used: {reason}; {remedy}")
 
 
-def _shown(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
+def shown(engine: Engine) -> str:
+    """Return the database's URL as it may be shown: without password, and without options, which can hold one."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def database_file(engine: Engine) -> Path | None:

@@ -4,10 +4,11 @@ import logging
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 
-from storage.engine import VERSION_TABLE, head_version, schema_version, wrong_version
-from storage.tables import VIEWS
+from storage.engine import head_version, known_versions, schema_version, shown, version_in, wrong_version
+from storage.errors import DatabaseUnusable
+from storage.tables import VIEWS, metadata
 
 # Any number will do, as long as every candlecast uses the same one.
 _ADVISORY_LOCK = 4_821_004
@@ -16,20 +17,22 @@ _ADVISORY_LOCK = 4_821_004
 def migrate(engine: Engine) -> None:
     """Apply the migrations that `engine`'s database lacks, all in one transaction, and renew the views.
 
-    Raises DatabaseUnusable when the database is of a newer candlecast.
+    Raises DatabaseUnusable when the database is of a newer candlecast or of another program.
     """
-    found = schema_version(engine)
-    if found == head_version():
+    if schema_version(engine) == head_version():
         return
-    if found is not None and found > head_version():
-        raise wrong_version(engine, found)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with engine.begin() as conn:
         # Whoever waits here finds the work done: SQLite's BEGIN IMMEDIATE waits by itself.
         if engine.dialect.name == "postgresql":
             conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-        if _version(conn) == head_version():
+        found = version_in(conn)
+        if found == head_version():
             return
+        if found is None:
+            _refuse_others_tables(conn, engine)
+        elif found not in known_versions():
+            raise wrong_version(engine, found)
         config = Config()
         config.set_main_option("script_location", "storage:migrations")
         config.set_main_option("path_separator", "os")
@@ -42,8 +45,12 @@ def migrate(engine: Engine) -> None:
             conn.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
 
 
-def _version(conn: Connection) -> str | None:
-    if not conn.dialect.has_table(conn, VERSION_TABLE):
-        return None
-    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
-    return version
+def _refuse_others_tables(conn: Connection, engine: Engine) -> None:
+    """Raise DatabaseUnusable when tables or views that we did not make bear our names."""
+    there = inspect(conn)
+    taken = sorted({*there.get_table_names(), *there.get_view_names()} & {*metadata.tables, *VIEWS})
+    if taken:
+        raise DatabaseUnusable(
+            f"{shown(engine)} has no candlecast schema, but holds {', '.join(taken)}, which another program made; "
+            f"name another database in CANDLECAST_DATABASE_URL, or restore a backup"
+        )

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from models.catalog import forecaster
 from models.errors import NotEnoughCandles
 from models.forecasts import Kind
+from models.frames import CandleFrame
 from storage.candles import latest_close_time, read_candles
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.events import NEW_FORECAST, tell
@@ -27,23 +28,22 @@ def forecast_live(
 ) -> list[int]:
     """Store the live forecasts of model `versions` from the newest closed candle; returns whose were new.
 
-    Raises NotEnoughCandles when the series is shorter than a model needs; what came before it is stored.
+    Raises NotEnoughCandles when the series is shorter than a model needs, BadWeights for damaged weights; what came
+    before it is stored.
     """
     with engine.connect() as conn:
         origin = latest_close_time(conn, series=series)
-        if origin is None:
-            raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
-        due = [
-            (version, trained)
-            for version in versions
-            for trained in [load_trained(conn, version=version)]
-            if missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin])
-        ]
-        if not due:
-            return []
-        candles = read_candles(conn, series=series)
+    if origin is None:
+        raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
+    candles: CandleFrame | None = None
     new = []
-    for version, trained in due:
+    # Each is loaded in its turn: one whose weights are damaged keeps none before it from forecasting.
+    for version in versions:
+        with engine.connect() as conn:
+            trained = load_trained(conn, version=version)
+            if not missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin]):
+                continue
+            candles = read_candles(conn, series=series) if candles is None else candles
         forecasts = forecaster(trained.model).forecast(trained, candles, [origin], horizon)
         with engine.begin() as conn:
             stored = insert_forecasts(

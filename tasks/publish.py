@@ -35,7 +35,8 @@ def forecast_chart(engine: Engine, *, series: str, reports: Path) -> Path | None
 
 def chart_path(reports: Path, series: str, origin: datetime) -> Path:
     """Return where the chart of the forecast from `origin` is kept."""
-    return reports / series / f"forecast-{origin:%Y-%m-%dT%H%MZ}.png"
+    # Parsed, because the name becomes a folder.
+    return reports / str(SeriesName.parse(series)) / f"forecast-{origin:%Y-%m-%dT%H%MZ}.png"
 
 
 def artifact_key(what: str, series: str) -> str:

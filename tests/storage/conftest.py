@@ -165,6 +165,12 @@ def store(engine: Engine) -> Store:
 
 
 @pytest.fixture
+def store_in() -> type[Store]:
+    """For tests that open the database themselves."""
+    return Store
+
+
+@pytest.fixture
 def weights() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
     return {"dense/kernel": rng.normal(size=(4, 3)).astype(np.float32), "bias": np.zeros(3, dtype=np.float32)}

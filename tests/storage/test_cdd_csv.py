@@ -144,7 +144,7 @@ def test_impossible_rows_are_set_aside_with_reason_and_text_and_noise_is_not() -
         3: "its high is below its open, low or close",
         4: "a price is not a number",
         5: "a price is zero or negative",
-        6: "expected at least 7 cells, got 4",
+        6: "expected at least 9 cells, got 4",
         8: "its time cannot be read",
     }
     assert all(row.raw_text for row in file.set_aside)
@@ -269,3 +269,16 @@ def test_the_samples_hole_stays_a_hole(sample_csv: Path) -> None:
     present = days(chunk)
     at = present.index("2019-03-19")
     assert present[at + 1] == "2019-04-01"
+
+
+def test_a_row_that_was_cut_in_the_middle_of_its_close_is_set_aside(tmp_path: Path) -> None:
+    whole = (FIXTURES / "impossible_rows.csv").read_text().splitlines()
+    rows = [f"{1577318400 + 86400 * day},2019-12-26,BTCUSD,100.5,110.5,90.5,104.75,1.5,150.5" for day in (4, 3, 2, 1)]
+    cut = rows[-1][: rows[-1].index("104.75") + len("104.")]
+    path = tmp_path / "Bitstamp_BTCUSD_d.csv"
+    path.write_text(
+        "\n".join([whole[0], "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD", *rows[:-1], cut])
+    )
+    file, chunk = read(path)
+    assert len(chunk) == 3
+    assert [row.reason for row in file.set_aside] == ["expected at least 9 cells, got 7"]

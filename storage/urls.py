@@ -1,0 +1,68 @@
+"""URLs: which of them can be fetched, and what of one may be shown, stored or logged."""
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from urllib3.util import Url
+
+_PORTS = {"http": 80, "https": 443}
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+
+
+def public(url: str) -> str:
+    """Return `url` without user, password, query and fragment, control characters escaped; it never fails."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "(a URL that cannot be read)"
+    host = f"[{host}]" if ":" in host else host
+    return printable(urlunsplit((parts.scheme, f"{host}:{port}" if port else host, parts.path, "", "")))
+
+
+def without_credentials(text: str) -> str:
+    """Return `text` with `user:password@` cut out of every URL in it."""
+    return _CREDENTIALS.sub("//", text)
+
+
+def printable(text: str) -> str:
+    """Return `text` with what could steer a terminal made visible: \\x1b for an escape."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def checked_web_url(url: str) -> str:
+    """Return `url`; raises ValueError, without naming it, unless it is an http(s) URL with a host."""
+    expected = "expected an http(s) URL such as https://host/path/"
+    try:
+        parts = urlsplit(url)
+        found = parts.scheme in _PORTS and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        found = None
+    if not found or not url.isprintable() or " " in url:
+        raise ValueError(expected)
+    return url
+
+
+def same_server(first: str, then: str) -> bool:
+    """Return whether a client of `first` may be sent on to `then`: scheme, host and port are equal.
+
+    From http to https of the same host is allowed where both are at their usual ports. Raises ValueError for what is no
+    URL.
+    """
+    # The parser that connects: where two of them read a URL differently, the check would be of another host.
+    from urllib3.util import parse_url
+
+    if "\\" in then:
+        raise ValueError("a URL holds no backslash")
+    a, b = parse_url(first), parse_url(then)
+    if not b.host or a.host != b.host:
+        return False
+    if (a.scheme, b.scheme) == ("http", "https"):
+        return _port(a) == _PORTS["http"] and _port(b) == _PORTS["https"]
+    return a.scheme == b.scheme and _port(a) == _port(b)
+
+
+def _port(url: "Url") -> int | None:
+    return url.port or _PORTS.get(url.scheme or "")

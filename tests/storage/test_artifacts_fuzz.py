@@ -1,0 +1,135 @@
+"""Weights nobody made: whatever bytes are registered, they end as arrays or as BadWeights, in bounded memory."""
+
+import json
+import struct
+import tracemalloc
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.errors import BadWeights
+from storage.artifacts import pack, sha256, unpack
+
+EXAMPLES = 1000
+TYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F4", "C64", "I64", "I32", "I16",
+         "I8", "U64", "U32", "U16", "U8", "BOOL", "O", "object", "", "f4", "V8")  # fmt: skip
+HUGE = st.sampled_from([2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30, -1, -(2**63)])
+NUMBER = st.one_of(st.integers(0, 9), HUGE, st.integers())
+
+
+def tried_to_load(data: bytes) -> dict[str, np.ndarray] | None:
+    """Load what is registered under its own hash, as an attacker who may write the database would; None if refused."""
+    tracemalloc.start()
+    try:
+        found = unpack(data, sha256(data))
+    except BadWeights:
+        return None
+    else:
+        for values in found.values():
+            assert isinstance(values, np.ndarray)
+            assert not values.dtype.hasobject
+        return found
+    finally:
+        # A header may promise exabytes; what is made of it is no more than a few times what is there.
+        assert tracemalloc.get_traced_memory()[1] < 40 * len(data) + 3_000_000
+        tracemalloc.stop()
+
+
+def framed(header: bytes, body: bytes = b"", length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(header) if length is None else length % 2**64) + header + body
+
+
+ENTRY = st.fixed_dictionaries(
+    {},
+    optional={
+        "dtype": st.one_of(st.sampled_from(TYPES), st.none(), st.integers()),
+        "shape": st.one_of(st.lists(NUMBER, max_size=5), st.lists(st.just(1), min_size=60, max_size=70), st.none()),
+        "data_offsets": st.one_of(st.lists(NUMBER, max_size=3), st.text(max_size=3)),
+        "more": st.text(max_size=3),
+    },
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "__metadata__", "", "../x", "\0"]), ENTRY, max_size=4),
+    st.binary(max_size=64),
+    st.one_of(st.none(), st.none(), NUMBER),
+)
+def test_any_header_over_any_bytes(header: dict[str, object], body: bytes, length: int | None) -> None:
+    tried_to_load(framed(json.dumps(header).encode(), body, length))
+
+
+def test_nearly_right_headers() -> None:
+    """Sizes that fit their type and shape, with types NumPy has not; offsets that overlap, leave gaps or go back."""
+    outcomes: Counter[str] = Counter()
+
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.sampled_from(TYPES),
+        st.lists(st.integers(0, 4), max_size=4),
+        st.lists(st.integers(0, 40), min_size=2, max_size=2),
+        st.integers(0, 48),
+        st.booleans(),
+    )
+    def load(dtype: str, shape: list[int], offsets: list[int], size: int, right: bool) -> None:
+        if right:
+            width = {"64": 8, "32": 4, "16": 2}.get(dtype[1:3], 1)
+            size = width * int(np.prod(shape))
+            offsets = [0, size]
+        entry = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+        header = {"a": entry} if right else {"a": entry, "b": entry}
+        found = tried_to_load(framed(json.dumps(header).encode(), b"\0" * size))
+        outcomes["refused" if found is None else "loaded"] += 1
+        if found is not None and right:
+            assert found["a"].nbytes == size
+            assert list(found["a"].shape) == shape
+
+    load()
+    assert min(outcomes["loaded"], outcomes["refused"]) > EXAMPLES // 50, outcomes
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """Real weights, cut, grown, flipped and spliced."""
+    data = bytearray(pack({"dense/kernel": np.arange(12, dtype=np.float32).reshape(4, 3), "bias": np.zeros(3)}))
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, len(data)))
+        what = draw(st.sampled_from(("cut", "flip", "insert", "splice", "digit")))
+        if what == "cut":
+            del data[at : at + draw(st.integers(1, 40))]
+        elif what == "flip" and at < len(data):
+            data[at] ^= 1 << draw(st.integers(0, 7))
+        elif what == "insert":
+            data[at:at] = draw(st.binary(min_size=1, max_size=8))
+        elif what == "splice":
+            data[at:at] = data[: draw(st.integers(0, 80))]
+        else:
+            digits = [i for i, byte in enumerate(data[8:], 8) if chr(byte).isdigit()]
+            if digits:
+                data[draw(st.sampled_from(digits))] = draw(st.sampled_from(b"0123456789"))
+    return bytes(data)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(damaged())
+def test_damaged_weights(data: bytes) -> None:
+    tried_to_load(data)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 20_000,
+        b"{" + b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(20_000)) + b"}",
+        b'{"a":{"dtype":"F32","shape":[' + b"1," * 50_000 + b'1],"data_offsets":[0,4]}}',
+        b'{"a":{"dtype":"U8","shape":[4611686018427387904,0],"data_offsets":[0,0]}}',
+    ],
+    ids=["nested lists", "nested objects", "many empty arrays", "many dimensions", "huge and empty"],
+)
+def test_headers_made_to_exhaust(header: bytes) -> None:
+    tried_to_load(framed(header, b"\0\0\0\0"))
