@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: run test test-slow check audit setup serve screenshots clean
+.PHONY: run test test-slow check audit setup soak serve screenshots clean
 
 # Rebuilt when what it is made from changes; the stamp is written last, so a broken install is tried again.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -31,6 +31,11 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200
+
+# A thousand simulated days with faults, checked after each: a quarter of an hour.
+soak: export CANDLECAST_SOAK_DAYS = 1000
+soak: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/flows/test_soak.py -m slow -s
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

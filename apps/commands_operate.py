@@ -80,7 +80,13 @@ def web(
     from apps.web import create_app
 
     talk(f"candlecast: http://{host}:{port}/api/v1/forecasts/latest")
-    uvicorn.run(create_app(configured.database_url, token=token), host=host, port=port, log_level="warning")
+    uvicorn.run(
+        create_app(configured.database_url, token=token),
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_keep_alive=60,
+    )
 
 
 @app.command()

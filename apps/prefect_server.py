@@ -16,6 +16,7 @@ from storage.errors import StorageError
 
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 20
+NICENESS = 10
 
 
 class ServerNotStarted(StorageError):
@@ -28,6 +29,8 @@ def orchestrated() -> Iterator[Callable[[], None]]:
 
     Where no server is configured one is started, which takes seconds: import meanwhile what the flows need.
     """
+    # Whoever reads forecasts meanwhile on this machine goes before whoever trains.
+    os.nice(NICENESS)
     set_prefect_defaults()
     from prefect.settings import (
         PREFECT_API_URL,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, inspect
 
 from storage.engine import head_version, known_versions, schema_version, shown, version_in, wrong_version
 from storage.errors import DatabaseUnusable
-from storage.tables import VIEWS, metadata
+from storage.tables import VIEWS, metadata, views
 
 # Any number will do, as long as every candlecast uses the same one.
 _ADVISORY_LOCK = 4_821_004
@@ -41,7 +41,7 @@ def migrate(engine: Engine) -> None:
         for name in reversed(VIEWS):
             conn.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
         command.upgrade(config, "head")
-        for name, query in VIEWS.items():
+        for name, query in views(engine.dialect.name).items():
             conn.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
 
 

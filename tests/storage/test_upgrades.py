@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from storage.engine import known_versions, make_engine, open_database, open_for_reading, schema_version
 from storage.errors import DatabaseUnusable
 from storage.migrations.versions import __name__ as versions_package
-from storage.tables import VIEWS, metadata
+from storage.tables import VIEWS, metadata, views
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("apps", "flows", "tasks", "models", "storage")
@@ -360,7 +360,7 @@ def declared(conn: Connection) -> None:
     first = import_module(f"{versions_package}.0001_first_schema")
     for statement in first.append_only_triggers(conn.dialect.name):
         conn.exec_driver_sql(statement.replace("%", "%%") if conn.dialect.name == "postgresql" else statement)
-    for name, query in VIEWS.items():
+    for name, query in views(conn.dialect.name).items():
         conn.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
 
 
