@@ -30,7 +30,7 @@ def orchestrated() -> Iterator[Callable[[], None]]:
     Where no server is configured one is started, which takes seconds: import meanwhile what the flows need.
     """
     # Whoever reads forecasts meanwhile on this machine goes before whoever trains.
-    os.nice(NICENESS)
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     set_prefect_defaults()
     from prefect.settings import (
         PREFECT_API_URL,
