@@ -12,7 +12,7 @@ from flows.settings import Settings
 from models.forecasts import BASELINE
 from storage.engine import open_database
 from tasks.backfill import Backfilled, Failure, backfill_task
-from tasks.stopping import heed
+from tasks.stopping import heed, insist
 
 
 class BackfillFailed(RuntimeError):
@@ -35,6 +35,7 @@ def backfill(
     """
     if end < start:
         raise ValueError(f"the backfill's end {end} is before its start {start}")
+    insist()
     settings = Settings()
     log = get_run_logger()
     # Brought up to date once, before several processes use it.

@@ -19,7 +19,7 @@ from tasks.forecast import forecast_task
 from tasks.ingest import ingest_task
 from tasks.publish import publish_task
 from tasks.score import ensure_champion, score_task
-from tasks.stopping import heed
+from tasks.stopping import heed, insist
 from tasks.train import baseline_version, plan_training
 from tasks.watch import watch_task
 
@@ -35,6 +35,7 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
     One series' trouble does not stop the others, and a failed download or training does not stop a series: the
     champion forecasts from the candles there are. `series` defaults to the settings'; `now` replaces the clock.
     """
+    insist()
     settings = Settings() if series is None else Settings(series=tuple(series))
     clock = now or datetime.now(UTC)
     engine = open_database(settings.database_url)

@@ -14,6 +14,7 @@ from storage.engine import open_database
 from storage.registry import prune_weights
 from tasks.backfill import backfill_task
 from tasks.score import gate_task
+from tasks.stopping import insist
 from tasks.train import plan_training, train_task
 
 
@@ -28,6 +29,7 @@ def retrain(series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | Non
     The challenger is judged on stored walk-forward forecasts of the last `skill_days`, the baseline's beside
     it, so what it was judged on can be queried like any other forecast. `now` replaces the clock in replays.
     """
+    insist()
     settings = Settings()
     log = get_run_logger()
     clock = now or datetime.now(UTC)

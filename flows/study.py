@@ -7,6 +7,7 @@ from prefect import flow
 
 from flows.settings import Settings
 from models.recipe import Recipe
+from tasks.stopping import insist
 from tasks.study import Study, judge_task, load_closes_task, publish_study_task, series_of, train_recipe_task
 
 
@@ -31,6 +32,7 @@ def study(
     against, `seeds` how often each is trained. `quick` trains three epochs at most of two seeds at most, and shows
     that everything runs. The file is named after its series, as CDD names it.
     """
+    insist()
     settings = Settings()
     if seeds < 1:
         raise ValueError(f"expected at least one seed, got {seeds}")

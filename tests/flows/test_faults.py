@@ -22,18 +22,18 @@ from storage.engine import open_database
 
 pytestmark = pytest.mark.slow
 
-# What a day says as it comes to each of its stages, and how long to let it be at it.
+# What a day says as it comes to each of its stages, and for what share of a whole day to let it be at it.
 STAGES = {
-    "starting": ("", 0.5),
-    "before the flow": ("", 3.0),
+    "starting": ("", 0.05),
+    "before the flow": ("", 0.2),
     "fetching and storing": ("Beginning flow run", 0.0),
-    "storing, a little later": ("Beginning flow run", 0.4),
+    "storing, a little later": ("Beginning flow run", 0.03),
     "before training": ("for flow 'retrain'", 0.0),
-    "training": ("training lstm (scratch)", 0.5),
-    "training, well into it": ("training lstm (scratch)", 3.0),
+    "training": ("training lstm (scratch)", 0.03),
+    "training, well into it": ("training lstm (scratch)", 0.15),
     "walk-forward": ("Task run 'train-", 0.0),
     "walk-forward, between two models": ("naive: 91 of 91 origins", 0.0),
-    "walk-forward, the networks": ("range-ewma: 91 of 91 origins", 0.7),
+    "walk-forward, the networks": ("range-ewma: 91 of 91 origins", 0.03),
     "the gate": ("Task run 'backfill-", 0.0),
     "after the gate": ("Task run 'gate-", 0.0),
     "scoring": ("champion is version", 0.0),
@@ -68,11 +68,11 @@ def test_a_day_told_to_stop_at_every_stage_stops_and_ends_as_if_it_had_not_been(
     made = Installation(server, tmp_path)
     ends: dict[str, int] = {}
     # One after the other in one installation: each finds what the ones before it have left.
-    for stage, (marker, wait_s) in STAGES.items():
+    for stage, (marker, share) in STAGES.items():
         offset = made.log_size()
         process = made.start(DAILY)
         assert reached(made, process, marker, offset), f"{stage}: {made.log()[offset:][-3000:]}"
-        time.sleep(wait_s)
+        time.sleep(share * undisturbed.daily_s)
         process.terminate()
         ends[stage] = process.wait(30)
     print(ends)

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from prefect.exceptions import TerminationSignal
 from pydantic_core import SchemaError, SchemaValidator
 
-from tasks.stopping import heed
+from tasks.stopping import heed, insist
 
 
 @pytest.fixture
@@ -57,3 +59,37 @@ def test_other_errors_are_let_pass() -> None:
             raise ValueError("two") from inner
     except ValueError as error:
         heed(error)
+
+
+class StoppedInItsDestructor:
+    """Something that is being let go of when the order comes; Python drops whatever is raised there."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("as_prefect_does")
+def test_sigterm_that_python_dropped_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    insist()
+    insist()
+    thing = StoppedInItsDestructor()
+    del thing
+    with pytest.raises(TerminationSignal):
+        time.sleep(10)
+
+
+@pytest.mark.usefixtures("as_prefect_does")
+def test_other_dropped_errors_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(dropped.exc_type))
+    insist()
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError
+
+    thing = Broken()
+    del thing
+    assert told == [ValueError]
