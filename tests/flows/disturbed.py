@@ -61,7 +61,8 @@ class Installation:
         offset = self.log_size()
         process = self.start(command)
         began = self.begun(process, offset)
-        assert process.wait(300) == 0, self.log()[-4000:]
+        code = process.wait(300)
+        assert code == 0, f"ended with {code}: {self.log()[-4000:]}"
         return time.monotonic() - began
 
     def begun(self, process: "subprocess.Popen[bytes]", offset: int) -> float:
