@@ -33,7 +33,7 @@ def daily(
     series: SeriesList = None,
     mode: Annotated[Mode, typer.Option(help="How to train, if at all.")] = Mode.AUTO,
 ) -> None:
-    """Run the daily flow now: ingest, train what is due, forecast, score, show."""
+    """Run the daily flow now: ingest, forecast, score, show, then train what is due."""
     configured = settings()
     names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
     from apps.prefect_server import orchestrated

@@ -1,6 +1,8 @@
-"""The daily flow: ingest, train what is due, forecast, score what has matured, show it."""
+"""The daily flow: ingest, forecast, score what has matured, show it; then train what is due."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
@@ -28,21 +30,37 @@ class DailyFailed(RuntimeError):
     """Some series could not be brought up to date; the message names each with its reason."""
 
 
+# Says what could not be done, and why; the day goes on.
+Tried = Callable[[str, Exception], None]
+
+
 @flow(name="daily")
 def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, now: datetime | None = None) -> None:
-    """Bring every series up to date; fail at the end, naming them, if some could not be.
+    """Bring every series up to date, then train what is due; fail at the end, naming them, if some could not be.
 
-    One series' trouble does not stop the others, and a failed download or training does not stop a series: the
-    champion forecasts from the candles there are. `series` defaults to the settings'; `now` replaces the clock.
+    One series' trouble does not stop the others, and a failed download does not stop a series: the champion forecasts
+    from the candles there are. No training begins before every series has its forecast, so nothing that a training
+    does, not even to the process it runs in, costs one. `series` defaults to the settings'; `now` replaces the clock.
     """
     insist()
     settings = Settings() if series is None else Settings(series=tuple(series))
+    log = get_run_logger()
     clock = now or datetime.now(UTC)
+    problems: list[str] = []
+
+    def tried(name: str, what: str, error: Exception) -> None:
+        heed(error)
+        problems.append(f"{name}: {what}: {error}")
+        log.error("%s: %s: %s", name, what, error)
+
     engine = open_database(settings.database_url)
     try:
-        problems = [
-            problem for name in settings.series for problem in one_at_a_time(engine, name, settings, mode, clock)
-        ]
+        for half in (bring_up_to_date, partial(train_what_is_due, mode=mode)):
+            for name in settings.series:
+                # Whoever comes second finds the work done.
+                waiting = partial(log.info, "%s: another run is at it; waiting", name)
+                with exclusively(engine, f"daily-{name}", waiting=waiting):
+                    half(engine, name, settings, now=clock, tried=partial(tried, name))
     finally:
         engine.dispose()
     if problems:
@@ -54,38 +72,14 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
 scheduled = daily.with_options(retries=3, retry_delay_seconds=1800, timeout_seconds=6 * 3600)
 
 
-def one_at_a_time(engine: Engine, name: str, settings: Settings, mode: Mode, now: datetime) -> list[str]:
-    """Run one series' day when no other process does; whoever comes second finds the work done."""
+def bring_up_to_date(engine: Engine, name: str, settings: Settings, *, now: datetime, tried: Tried) -> None:
+    """Ingest, forecast with the champion beside the references, score, watch and show one series."""
     log = get_run_logger()
-    with exclusively(engine, f"daily-{name}", waiting=lambda: log.info("%s: another run is at it; waiting", name)):
-        return bring_up_to_date(engine, name, settings, mode, now)
-
-
-def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, now: datetime) -> list[str]:
-    """Run one series' day; returns what went wrong on the way, empty when all went well."""
-    log = get_run_logger()
-    problems: list[str] = []
-
-    def tried(what: str, error: Exception) -> None:
-        heed(error)
-        problems.append(f"{name}: {what}: {error}")
-        log.error("%s: %s: %s", name, what, error)
-
     try:
         report = ingest_task(engine, series=name, client=cdd_client(settings), now=now)
         log.info("%s: %s", name, report)
     except Exception as error:  # whatever happened, the champion still forecasts from what is stored
         tried("the download was not stored", error)
-    try:
-        # Asked here, so that a day on which nothing is due costs no run of its own, here or on the GPU.
-        if plan_training(engine, series=name, mode=mode, schedule=settings.schedule) is None:
-            log.info("%s: no training is due", name)
-        elif settings.train_deployment:
-            train_elsewhere(settings.train_deployment, series=name, mode=mode, timeout_s=settings.train_timeout_s)
-        else:
-            retrain(series=name, mode=mode, now=now)
-    except Exception as error:
-        tried("training did not finish, the champion stays", error)
     try:
         champion = ensure_champion(engine, series=name, baseline=BASELINE, now=now)
         versions = [baseline_version(engine, series=name, model=model, now=now) for model in REFERENCES]
@@ -104,8 +98,44 @@ def bring_up_to_date(engine: Engine, name: str, settings: Settings, mode: Mode, 
         score_task(engine, series=name, now=now)
         for trouble in watch_task(engine, series=name, now=now):
             log.warning("%s: %s", name, trouble)
-        chart = publish_task(engine, series=name, reports=settings.reports)
-        log.info("%s: chart at %s", name, chart)
+        show(engine, name, settings)
     except Exception as error:
         tried("the forecasts were not scored or shown", error)
-    return problems
+
+
+def train_what_is_due(
+    engine: Engine, name: str, settings: Settings, *, mode: Mode, now: datetime, tried: Tried
+) -> None:
+    """Train one series' challenger, here or elsewhere; one that takes over forecasts at once beside who served before.
+
+    A newer version of the model that serves speaks from the next origin on: of one origin a model says one thing.
+    """
+    log = get_run_logger()
+    try:
+        # Asked here, so that a day on which nothing is due costs no run of its own, here or on the GPU.
+        if plan_training(engine, series=name, mode=mode, schedule=settings.schedule) is None:
+            log.info("%s: no training is due", name)
+            return
+        before = ensure_champion(engine, series=name, baseline=BASELINE, now=now)
+        if settings.train_deployment:
+            train_elsewhere(settings.train_deployment, series=name, mode=mode, timeout_s=settings.train_timeout_s)
+        else:
+            retrain(series=name, mode=mode, now=now)
+    except Exception as error:
+        tried("training did not finish, the champion stays", error)
+        return
+    try:
+        champion = ensure_champion(engine, series=name, baseline=BASELINE, now=now)
+        if champion != before and forecast_task(
+            engine, series=name, versions=[champion], horizon=settings.horizon, now=now, flow_run=flow_run.id
+        ):
+            log.info("%s: champion is now version %d", name, champion)
+            show(engine, name, settings)
+    except Exception as error:
+        tried("the new champion made no forecast", error)
+
+
+def show(engine: Engine, name: str, settings: Settings) -> None:
+    """Draw one series' newest forecast."""
+    chart = publish_task(engine, series=name, reports=settings.reports)
+    get_run_logger().info("%s: chart at %s", name, chart)

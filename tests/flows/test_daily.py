@@ -90,6 +90,47 @@ def test_one_series_trouble_does_not_stop_the_others(installation: Path) -> None
     assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
 
 
+def test_every_series_has_its_forecast_before_any_training_begins(installation: Path) -> None:
+    from flows.daily import daily
+
+    both = ["Bitstamp_ETHUSD_d", SERIES]
+    for name in both:
+        write_csv(installation / "source", name, CANDLES)
+    daily(series=both, now=NOW)
+    counts = rows(installation, "SELECT kind, count(DISTINCT series), count(*) > 0 FROM forecasts GROUP BY kind")
+    assert counts == [("backfill", 2, 1), ("live", 2, 1)]
+    # Row numbers rise with time, and what a challenger is judged by is written by its training.
+    query = "SELECT max(id) FILTER (WHERE kind = 'live') < min(id) FILTER (WHERE kind = 'backfill') FROM forecasts"
+    assert rows(installation, query) == [(1,)]
+
+
+@pytest.mark.slow
+def test_a_newer_version_of_the_model_that_serves_speaks_from_the_next_origin_on(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.daily import daily
+    from storage.engine import open_database
+    from storage.registry import promote
+
+    settings = {"MODEL": "lstm", "SKILL_DAYS": "30", "FINE_TUNE_DAYS": "1"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CANDLECAST_{name}", value)
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:420])
+    daily(now=NOW)
+    ((first,),) = rows(installation, "SELECT id FROM model_versions WHERE model = 'lstm' AND purpose = 'live'")
+    engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
+    with engine.begin() as conn:
+        promote(conn, version=first, reason="by hand", decided_at=NOW)  # type: ignore[arg-type]
+    engine.dispose()
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:421])
+    daily(now=NOW + timedelta(days=1))
+    by = "SELECT model_version FROM forecasts WHERE model = 'lstm' AND kind = 'live'"
+    assert rows(installation, by) == [(first,)]
+    newest = "SELECT max(id) FROM model_versions WHERE model = 'lstm' AND purpose = 'live' AND init_from IS NOT NULL"
+    ((tuned,),) = rows(installation, newest)
+    assert tuned is not None
+
+
 def test_new_days_are_forecast_from_their_own_origin_and_old_ones_scored(installation: Path) -> None:
     from flows.daily import daily
 

@@ -28,6 +28,9 @@ STAGES = {
     "before the flow": ("", 0.2),
     "fetching and storing": ("Beginning flow run", 0.0),
     "storing, a little later": ("Beginning flow run", 0.03),
+    "forecasting": ("Task run 'ingest-", 0.0),
+    "scoring": ("champion is version", 0.0),
+    "the chart": ("Task run 'watch-", 0.0),
     "before training": ("for flow 'retrain'", 0.0),
     "training": ("training lstm (scratch)", 0.03),
     "training, well into it": ("training lstm (scratch)", 0.15),
@@ -36,9 +39,7 @@ STAGES = {
     "walk-forward, the networks": ("range-ewma: 91 of 91 origins", 0.03),
     "the gate": ("Task run 'backfill-", 0.0),
     "after the gate": ("Task run 'gate-", 0.0),
-    "scoring": ("champion is version", 0.0),
-    "the chart": ("Task run 'watch-", 0.0),
-    "the end": ("chart at", 0.0),
+    "the end": ("no training is due", 0.0),
 }
 
 
@@ -144,19 +145,23 @@ def short_of_memory(pid: int, spare: int = 200 * 2**20) -> None:
     resource.prlimit(pid, resource.RLIMIT_AS, (size + spare, size + spare))
 
 
-def test_a_day_whose_training_runs_out_of_memory_is_done_by_the_next_run(
+def test_a_training_in_the_days_own_process_that_runs_out_of_memory_costs_no_forecast(
     server: PrefectServer, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    made = Installation(server, tmp_path)
-    process = made.start(DAILY)
+    made, other = Installation(server, tmp_path), "Bitstamp_ETHUSD_d"
+    write_csv(tmp_path / "source", other, random_walk(300, seed=4))
+    process = made.start([*DAILY, SERIES, other])
     assert reached(made, process, "training lstm (scratch)", 0), made.log()[-3000:]
     short_of_memory(process.pid)
+    # TensorFlow takes the process with it. Every series has its forecast, also the one whose turn had not come.
     assert process.wait(120) != 0
-    found = made.tables()
-    assert found["candles"] == undisturbed.after_day["candles"]
-    assert [name for name, rows in found.items() if rows] == ["candles"]
+    live = sql(made, "SELECT series, model FROM forecasts WHERE kind = 'live' ORDER BY series, model")
+    assert live == [(series, model) for series in (SERIES, other) for model in ("naive", "range-ewma")]
+    assert sql(made, "SELECT count(*) FROM model_versions WHERE model = 'lstm'") == [(0,)]
     made.run(DAILY)
-    assert_same(made.tables(), undisturbed.after_day)
+    found = made.tables()
+    for name, wanted in undisturbed.after_day.items():
+        assert set(wanted) <= set(found[name]), name
 
 
 def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_not_the_forecast(

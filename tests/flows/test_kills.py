@@ -179,5 +179,6 @@ def test_of_two_days_at_once_one_does_the_work_and_the_other_waits(
     assert [process.wait(300) for process in both] == [0, 0], made.log()[-4000:]
     assert_same(made.tables(), undisturbed.after_day)
     log = made.log()
-    assert log.count("another run is at it; waiting") == 1
+    # Once for the forecast, and perhaps once more for the training.
+    assert 1 <= log.count("another run is at it; waiting") <= 2
     assert log.count("training lstm (scratch)") == 1
