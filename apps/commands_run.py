@@ -200,7 +200,7 @@ def study(
         if not value > 0:
             raise WrongUse(f"expected a number above 0, got {value}", param_hint=option)
     if file is not None:
-        SeriesName.parse(file.stem.split("__")[0])
+        SeriesName.of_file(file)
     settings()
     from apps.prefect_server import orchestrated
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.settings import Settings
+from models.candles import SeriesName
 from models.recipe import Recipe
 from tasks.stopping import insist
-from tasks.study import Study, judge_task, load_closes_task, publish_study_task, series_of, train_recipe_task
+from tasks.study import Study, judge_task, load_closes_task, publish_study_task, train_recipe_task
 
 
 @flow(name="study")
@@ -40,7 +41,7 @@ def study(
         batch_size, window_size, hidden_layers, clip_margin, learning_rate, min(epochs, 3) if quick else epochs
     )
     first, last = (datetime.combine(day, time(), UTC) for day in (start, end))
-    series = series_of(file)
+    series = SeriesName.of_file(file)
     candles = load_closes_task(file, start=first, end=last)
     trials, seconds_taken = train_recipe_task(
         candles,

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 
 
 class Interval(StrEnum):
@@ -64,6 +65,11 @@ class SeriesName:
                 f"expected a series like 'Bitstamp_BTCUSD_d' (exchange, pair, then d, 1h or minute), got {text[:80]!r}"
             )
         return cls(match["exchange"], match["pair"], Interval(match["interval"]))
+
+    @classmethod
+    def of_file(cls, file: Path) -> "SeriesName":
+        """Return the series a file is named after, what follows a double underscore aside; raises UnknownSeries."""
+        return cls.parse(file.stem.split("__")[0])
 
     @property
     def quote(self) -> str:

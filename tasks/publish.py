@@ -1,12 +1,11 @@
 """Publishing: what a run shows people, as files and as artifacts in Prefect's UI."""
 
-import base64
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine
 
@@ -15,6 +14,7 @@ from storage.candles import read_candle_rows
 from storage.findings import read_findings
 from storage.forecasts import BandRow, read_bands
 from tasks.charts import fan_chart
+from tasks.pictures import show_picture
 
 CANDLES_SHOWN = 90
 
@@ -73,13 +73,7 @@ def publish_task(engine: Engine, *, series: str, reports: Path) -> Path | None:
             description=f"{bands[0].model} forecast of {series} from {bands[0].origin:%Y-%m-%d %H:%M} UTC",
         )
     if chart is not None:
-        # A data URI: Prefect's server stores no files, and the worker's folder is not the browser's.
-        png = base64.b64encode(chart.read_bytes()).decode()
-        create_image_artifact(
-            f"data:image/png;base64,{png}",
-            key=artifact_key("fan", series),
-            description=f"Fan chart of {series}",
-        )
+        show_picture(chart, key=artifact_key("fan", series), description=f"Fan chart of {series}")
     create_table_artifact(
         [
             {

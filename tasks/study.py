@@ -1,6 +1,5 @@
 """The study's steps: load the file, train the recipe, judge it beside the published models, show it."""
 
-import base64
 import csv
 import time
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from models.candles import SeriesName
@@ -18,6 +17,7 @@ from models.frames import CandleFrame
 from models.recipe import DONE_RIGHT, Recipe
 from models.study import Line, Trial, judge_published, judge_trials, run_trials
 from storage.candle_file import read_candle_file
+from tasks.pictures import show_picture
 from tasks.progress import reported_progress
 from tasks.study_figures import draw_closes, draw_comparison, draw_losses, draw_memory, draw_predictions
 from tasks.study_report import report_page, table_rows
@@ -33,15 +33,10 @@ class Study:
 
 def load_closes(file: Path, *, start: datetime, end: datetime) -> CandleFrame:
     """Return the file's closed candles in start..end; raises NotEnoughCandles without any, or as read_candle_file."""
-    candles = read_candle_file(file, series=series_of(file), start=start, end=end)
+    candles = read_candle_file(file, series=SeriesName.of_file(file), start=start, end=end)
     if candles.empty:
         raise NotEnoughCandles(f"{file} has no closed candle in {start:%Y-%m-%d}..{end:%Y-%m-%d}")
     return candles
-
-
-def series_of(file: Path) -> SeriesName:
-    """Return the series a file is named after, what follows a double underscore aside; raises UnknownSeries."""
-    return SeriesName.parse(file.stem.split("__")[0])
 
 
 def write_study(
@@ -151,7 +146,6 @@ def publish_study_task(
     create_markdown_artifact(page, key="study", description=f"The tutorial's recipe on {series}")
     create_table_artifact(table_rows(lines), key="study-table", description="The recipe beside naive and blend")
     for figure in sorted(folder.glob("*.png")):
-        png = base64.b64encode(figure.read_bytes()).decode()
-        create_image_artifact(f"data:image/png;base64,{png}", key=f"study-{figure.stem}", description=figure.stem)
+        show_picture(figure, key=f"study-{figure.stem}", description=figure.stem)
     get_run_logger().info("the study is at %s", study.page)
     return study

@@ -24,7 +24,7 @@ from tasks import replay as replay_module
 from tasks import train as train_module
 from tasks.backfill import backfill, possible_origins
 from tasks.score import score_matured
-from tasks.study import load_closes, series_of, write_study
+from tasks.study import load_closes, write_study
 from tasks.study_report import markdown_table, verdict
 
 SERIES = "Bitstamp_BTCUSD_d"
@@ -101,9 +101,9 @@ def test_the_table_has_a_row_a_line() -> None:
 
 
 def test_a_file_is_named_after_its_series_and_has_candles_in_the_span(tmp_path: Path, candles: CandleFrame) -> None:
-    assert str(series_of(Path("x/Coinbase_BTCUSD_d__2018-05-26.csv"))) == "Coinbase_BTCUSD_d"
+    assert str(SeriesName.of_file(Path("x/Coinbase_BTCUSD_d__2018-05-26.csv"))) == "Coinbase_BTCUSD_d"
     with pytest.raises(UnknownSeries, match="prices"):
-        series_of(Path("prices.csv"))
+        SeriesName.of_file(Path("prices.csv"))
     file = write_csv(tmp_path, SERIES, candles)
     days = datetime(2015, 1, 1, tzinfo=UTC), datetime(2015, 1, 31, tzinfo=UTC)
     read = load_closes(file, start=days[0], end=days[1])
