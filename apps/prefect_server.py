@@ -1,5 +1,6 @@
 """The Prefect server behind a command: the one that is configured, or one of the command's own."""
 
+import gc
 import logging
 import os
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import requests
 
@@ -31,31 +33,59 @@ def orchestrated() -> Iterator[Callable[[], None]]:
     """
     # Whoever reads forecasts meanwhile on this machine goes before whoever trains.
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    # Nothing that is imported is garbage: looking for it takes a quarter of the time (benchmarks/daily.py).
+    gc.disable()
     set_prefect_defaults()
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        get_current_settings,
-        temporary_settings,
-    )
+    if _may_be_configured():
+        from prefect.settings import get_current_settings
 
-    if get_current_settings().api.url:
-        yield lambda: None
-        return
+        if get_current_settings().api.url:
+            yield _imported
+            return
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    with (
-        child(["-m", "apps.ephemeral_server", str(port)], url, PREFECT_UI_ENABLED="false") as ready,
-        # Nobody watches for signs of life here, and each run would wait up to a second for the thread that gives them.
-        temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
+    with child(["-m", "apps.ephemeral_server", str(port)], url, PREFECT_UI_ENABLED="false") as ready:
+        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        def wait() -> None:
+            ready()
+            _imported()
+
         # Of the address of a server that has no pages and will be gone.
         logging.getLogger("prefect.flow_runs").addFilter(lambda said: not said.getMessage().startswith("View at "))
-        try:
-            yield ready
-        finally:
-            # The server is ours: what is still on its way to it has to arrive before it ends.
-            _send_the_rest()
+        # Nobody watches for signs of life here, and each run would wait up to a second for the thread that gives them.
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            try:
+                yield wait
+            finally:
+                # The server is ours: what is still on its way to it has to arrive before it ends.
+                _send_the_rest()
+
+
+def _imported() -> None:
+    """Look for garbage from now on, but never again among what was imported."""
+    gc.freeze()
+    gc.enable()
+
+
+def _may_be_configured() -> bool:
+    """Return whether Prefect may have been told of a server: to ask it costs a second, which ours takes to start in."""
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    return (
+        "PREFECT_API_URL" in os.environ
+        or profiles.exists()
+        or Path("prefect.toml").exists()
+        or "PREFECT_" in _text(".env").upper()
+        or "[tool.prefect" in _text("pyproject.toml")
+    )
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _send_the_rest() -> None:
