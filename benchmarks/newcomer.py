@@ -1,0 +1,123 @@
+"""The README's path, timed step by step: python benchmarks/newcomer.py
+
+From a fresh clone of this checkout, with nothing but Python, git and make: `make run`, again, the first questions, the
+schedule, the web page, and a forecast from each. Every command is the README's. The clone is removed afterwards.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from tabulate import tabulate
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DEADLINE_S = 900
+
+
+def environment(clone: Path) -> dict[str, str]:
+    """What a newcomer's shell has: nothing of candlecast's or Prefect's, and a home of its own."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CANDLECAST_", "PREFECT_"))}
+    return inherited | {"HOME": str(clone.parent / "home")}
+
+
+def check(command: str) -> None:
+    if command not in README:
+        raise SystemExit(f"the README has no {command!r}")
+
+
+def said(command: str, clone: Path) -> str:
+    """Run one line of the README in the clone; returns what it printed."""
+    check(command)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=clone, env=environment(clone), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not what():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"nothing came within {DEADLINE_S} s")
+        time.sleep(0.1)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def standing(clone: Path, command: str, port: int, ready: Callable[[str], bool]) -> tuple[float, float]:
+    """Start a command that stands, until `ready` says so of its log, and stop it; returns the seconds of each."""
+    check(command)
+    log = clone.parent / "standing.log"
+    began = time.perf_counter()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {command} --port {port}"], cwd=clone, env=environment(clone), stdout=out, stderr=out
+        )
+    until(lambda: process.poll() is not None or ready(log.read_text()))
+    started = time.perf_counter()
+    if process.poll() is not None:
+        raise SystemExit(f"{command} ended:\n{log.read_text()[-3000:]}")
+    process.send_signal(signal.SIGINT)
+    process.wait(120)
+    return started - began, time.perf_counter() - started
+
+
+def main() -> None:
+    rows: list[tuple[str, float, str]] = []
+
+    def timed(command: str, finds: str) -> None:
+        began = time.perf_counter()
+        found = re.search(finds, said(command, clone))
+        if found is None:
+            raise SystemExit(f"{command} does not say {finds!r}")
+        rows.append((command, time.perf_counter() - began, found[0]))
+
+    with tempfile.TemporaryDirectory() as name:
+        clone = Path(name) / "candlecast"
+        (Path(name) / "home").mkdir()
+        began = time.perf_counter()
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        rows.append(("git clone", time.perf_counter() - began, ""))
+        began = time.perf_counter()
+        subprocess.run(["make", "setup"], cwd=clone, env=environment(clone), check=True, capture_output=True)
+        rows.append(("make setup (the first half of make run)", time.perf_counter() - began, ""))
+        timed("make run", "Skill of blend against naive.*")
+        timed("make run", "Plot: .*")
+        timed(".venv/bin/candlecast forecasts", "q50")
+        timed(".venv/bin/candlecast skill", "p_value")
+        port = free_port()
+        start, stop = standing(clone, ".venv/bin/candlecast serve", port, lambda text: "daily at 00:20 UTC" in text)
+        rows += [(".venv/bin/candlecast serve", start, "daily at 00:20 UTC"), ("Ctrl-C", stop, "")]
+        url = f"http://127.0.0.1:{port}/api/v1/forecasts/latest"
+        start, stop = standing(clone, ".venv/bin/candlecast web", port, lambda _: answers(url))
+        rows += [(".venv/bin/candlecast web", start, "/api/v1/forecasts/latest"), ("Ctrl-C", stop, "")]
+    print(tabulate(rows, ["step", "seconds", "what came"], floatfmt=".1f", tablefmt="github"))
+    print(f"\nfrom clone to a live schedule and a first query: {sum(seconds for _, seconds, _ in rows):.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
