@@ -1,7 +1,9 @@
-"""What stands before every answer: the token, where one is needed, and headers that keep a browser strict."""
+"""What stands before every answer: the token or the server's own name, and headers that keep a browser strict."""
 
 from collections.abc import Callable
 from hmac import compare_digest
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,7 +22,11 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: asks for `token` as a bearer token, except where `is_open` says a path holds no data."""
+    """ASGI middleware: asks for `token` as a bearer token, except where `is_open` says a path holds no data.
+
+    Without a token the server is for this machine alone, and answers only who names it by localhost or an address: a
+    page from elsewhere whose name was made to mean this machine (DNS rebinding) still says its own name.
+    """
 
     def __init__(self, app: ASGIApp, *, token: str, is_open: Callable[[str], bool]) -> None:
         self._app = app
@@ -51,5 +57,18 @@ class Guard:
                 401, "a bearer token is needed: Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"}
             )
             await refusal(scope, receive, send_strictly)
+        elif not self._token and not _is_local(Headers(scope=scope).get("Host", "")):
+            refusal = problem(
+                421, "without CANDLECAST_API_TOKEN this server is asked by the name localhost or an address"
+            )
+            await refusal(scope, receive, send_strictly)
         else:
             await self._app(scope, receive, send_strictly)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or bool(ip_address(name))
+    except ValueError:
+        return False
