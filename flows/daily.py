@@ -16,7 +16,7 @@ from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
 from storage.engine import open_database
 from storage.locks import exclusively
-from tasks.dispatch import train_elsewhere
+from tasks.dispatch import NobodyTrains, train_elsewhere
 from tasks.forecast import forecast_task
 from tasks.ingest import ingest_task
 from tasks.publish import publish_task
@@ -47,9 +47,12 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
     log = get_run_logger()
     clock = now or datetime.now(UTC)
     problems: list[str] = []
+    nobody_trains = False
 
     def tried(name: str, what: str, error: Exception) -> None:
+        nonlocal nobody_trains
         heed(error)
+        nobody_trains = nobody_trains or isinstance(error, NobodyTrains)
         problems.append(f"{name}: {what}: {error}")
         log.error("%s: %s: %s", name, what, error)
 
@@ -57,6 +60,9 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
     try:
         for half in (bring_up_to_date, partial(train_what_is_due, mode=mode)):
             for name in settings.series:
+                if nobody_trains:
+                    log.warning("%s: no training was tried, since nobody took the one before", name)
+                    continue
                 # Whoever comes second finds the work done.
                 waiting = partial(log.info, "%s: another run is at it; waiting", name)
                 with exclusively(engine, f"daily-{name}", waiting=waiting):

@@ -14,12 +14,17 @@ class TrainingElsewhereFailed(RuntimeError):
     """The training deployment did not finish well; the champion forecasts without it."""
 
 
+class NobodyTrains(TrainingElsewhereFailed):
+    """No worker took the training in time; another one would wait as long, and in vain."""
+
+
 @task(name="train-elsewhere", task_run_name="train-elsewhere-{series}", cache_policy=NO_CACHE)
 def train_elsewhere(deployment: str, *, series: str, mode: Mode, timeout_s: float) -> None:
     """Run the training deployment for `series` and wait for it, `timeout_s` seconds at most.
 
     A run that is not done by then is cancelled before the caller goes on: a queued run that is left alone
-    trains later, beside the one that the next day starts. Raises TrainingElsewhereFailed, saying which.
+    trains later, beside the one that the next day starts. Raises TrainingElsewhereFailed, saying why; NobodyTrains when
+    it was not even started.
     """
     run = run_deployment(
         deployment, parameters={"series": series, "mode": mode.value}, timeout=timeout_s, as_subflow=True
@@ -32,7 +37,9 @@ def train_elsewhere(deployment: str, *, series: str, mode: Mode, timeout_s: floa
         with get_client(sync_client=True) as client:
             started = state is not None and state.is_running()
             client.set_flow_run_state(run.id, Cancelling() if started else Cancelled(), force=True)
-        raise TrainingElsewhereFailed(
+        if started:
+            raise TrainingElsewhereFailed(f"{deployment} still trained after {timeout_s:g} s and is cancelled")
+        raise NobodyTrains(
             f"{deployment} was {state.name if state else 'not started'} after {timeout_s:g} s and is cancelled; "
             f"is a worker of its pool running?"
         )

@@ -1,6 +1,7 @@
 """Training on another pool: a real server, a worker that is there, away, late or killed; the forecast comes anyway."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from markets import write_csv
 from prefect_parts import BIN, ROOT, PrefectServer, Worker
+from synthetic import random_walk
 
 pytestmark = pytest.mark.slow
 
@@ -106,10 +109,20 @@ def test_the_deployed_day_runs_on_one_pool_and_its_training_on_the_other(
 def test_without_a_worker_the_queued_training_is_cancelled_and_the_champion_forecasts(
     installation: Installation,
 ) -> None:
+    before = len(installation.server.flow_runs("retrain"))
+    other = "Bitstamp_ETHUSD_d"
+    write_csv(installation.folder / "source", other, random_walk(420, seed=4))
+    shutil.copy(ROOT / "sample" / f"{SERIES}.csv", installation.folder / "source")
+    installation.settings |= {
+        "CANDLECAST_SOURCE": str(installation.folder / "source"), "CANDLECAST_SERIES": f"{SERIES},{other}",
+    }  # fmt: skip
     done = installation.daily(6)
     assert done.returncode == 1
     assert "is a worker of its pool running?" in done.stderr
-    assert installation.live() == ["naive", "range-ewma"]
+    assert installation.live() == ["naive", "naive", "range-ewma", "range-ewma"]
+    # The other series does not wait as long once more, for the same worker.
+    assert f"{other}: no training was tried, since nobody took the one before" in done.stderr
+    assert len(installation.server.flow_runs("retrain")) == before + 1
     assert "close forecast by naive" in done.stdout
     # A worker that comes later finds nothing to do: the run is not left queued to train beside tomorrow's.
     with installation.worker() as worker:
