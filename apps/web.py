@@ -1,20 +1,20 @@
-"""The HTTP side: read-only, no state of its own; every answer is a query that the command line makes too."""
+"""The HTTP side: read-only; every answer is a query that the command line makes too, kept until the data changes."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.gzip import GZipMiddleware
 from prometheus_client import CollectorRegistry, generate_latest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from apps.answers import PROBLEMS, Problem, answer, columns_of, described, problem
 from apps.guard import Guard
+from apps.kept_answers import KeptAnswers
 from apps.metrics import metrics
 from apps.page import add_pages, is_page
 from apps.paging import MOST_CHARACTERS, from_cursor, to_cursor
@@ -22,7 +22,6 @@ from apps.skill import Judged, judged_skill
 from models.candles import UnknownSeries
 from models.forecasts import Kind
 from storage.candles import CandleRow, read_candle_rows
-from storage.engine import open_for_reading
 from storage.errors import DatabaseUnusable, NotFound
 from storage.findings import FindingRow, read_findings
 from storage.forecasts import BandRow, OriginRow, read_bands, read_origins
@@ -30,6 +29,7 @@ from storage.registry import DecisionRow, VersionRow, list_decisions, list_versi
 from storage.scores import PitRow, read_pit
 from storage.series import SeriesRow, require_series, series_summary
 from storage.times import as_instant, as_span
+from storage.watched import Watched
 
 PAGE_ROWS = 1000
 MOST_ROWS = 10_000
@@ -49,45 +49,31 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
     The database is opened at the first request, so the server starts before the first daily run has made one.
     """
     app = FastAPI(title="candlecast", description="Stored forecasts, read-only.", docs_url=None, redoc_url=None)
+    database = Watched(database_url)
     # Level 9, the middleware's own choice, takes three times as long for two hundredths less.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    # Health and metrics tell the age of the data, which grows by itself.
+    app.add_middleware(KeptAnswers, database=database, is_kept=lambda path: path.startswith("/api/v1/"))
     app.add_middleware(Guard, token=token, is_open=is_page)
-    reading = _Database(database_url).connect
     _add_errors(app)
-    _add_questions(app, reading)
-    _add_monitoring(app, reading)
+    _add_questions(app, database.connect)
+    _add_monitoring(app, database.connect)
     add_pages(app)
     _describe(app, guarded=bool(token))
     return app
 
 
-class _Database:
-    """The database, opened when it is first asked for."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._engine: Engine | None = None
-        self._opening = Lock()
-
-    def connect(self) -> Connection:
-        with self._opening:
-            if self._engine is None:
-                self._engine = open_for_reading(self._url)
-        return self._engine.connect()
-
-
 def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
     @app.get("/api/v1/series", responses=described(SeriesRow))
-    def series(request: Request, limit: Limit = PAGE_ROWS, cursor: Cursor = None, format: Format = "json") -> Response:
+    def series(limit: Limit = PAGE_ROWS, cursor: Cursor = None, format: Format = "json") -> Response:
         """Stored series and the reach of their candles."""
         after = None if cursor is None else from_cursor(cursor, str)[0]
         with reading() as conn:
             rows = series_summary(conn, after=after, limit=limit + 1)
-        return _page(request, SeriesRow, rows, limit, format, lambda row: (row.name,))
+        return _page(SeriesRow, rows, limit, format, lambda row: (row.name,))
 
     @app.get("/api/v1/candles", responses=described(CandleRow))
     def candles(
-        request: Request,
         series: Annotated[str, Query(max_length=100, description="One series, such as Bitstamp_BTCUSD_d.")],
         start: When = None,
         end: When = None,
@@ -105,11 +91,10 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
             rows = read_candle_rows(
                 conn, series=series, start=first, end=last, as_of=known, after=after, limit=limit + 1
             )
-        return _page(request, CandleRow, rows, limit, format, lambda row: (row.open_time,))
+        return _page(CandleRow, rows, limit, format, lambda row: (row.open_time,))
 
     @app.get("/api/v1/forecasts", responses=described(BandRow))
     def forecasts(
-        request: Request,
         series: Series = None,
         origin: When = None,
         start: When = None,
@@ -131,19 +116,18 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
                 after=after, limit=limit + 1,
             )  # fmt: skip
         key = lambda row: (row.series, row.origin, row.model, row.kind, row.step)  # noqa: E731 - it is read right here
-        return _page(request, BandRow, rows, limit, format, key)
+        return _page(BandRow, rows, limit, format, key)
 
     @app.get("/api/v1/forecasts/latest", responses=described(BandRow))
-    def latest(request: Request, series: Series = None, format: Format = "json") -> Response:
+    def latest(series: Series = None, format: Format = "json") -> Response:
         """Each champion's newest live forecast, all of it on one page."""
         with reading() as conn:
             require_series(conn, name=series)
             rows = read_bands(conn, series=series, latest=True)
-        return answer(request, BandRow._fields, rows, format, None)
+        return answer(BandRow._fields, rows, format, None)
 
     @app.get("/api/v1/origins", responses=described(OriginRow))
     def origins(
-        request: Request,
         series: Series = None,
         start: When = None,
         end: When = None,
@@ -161,33 +145,29 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
             rows = read_origins(
                 conn, series=series, start=first, end=last, model=model, kind=kind, after=after, limit=limit + 1
             )
-        return _page(request, OriginRow, rows, limit, format, lambda row: (row.series, row.origin, row.model, row.kind))
+        return _page(OriginRow, rows, limit, format, lambda row: (row.series, row.origin, row.model, row.kind))
 
     @app.get("/api/v1/skill", responses=described(Judged))
-    def skill(
-        request: Request, series: Series = None, start: When = None, end: When = None, format: Format = "json"
-    ) -> Response:
+    def skill(series: Series = None, start: When = None, end: When = None, format: Format = "json") -> Response:
         """Every model's scores beside naive's, with p-values; live and backfill apart; all on one page."""
         first, last = as_span(start, end)
         with reading() as conn:
             require_series(conn, name=series)
             rows = judged_skill(conn, series=series, start=first, end=last)
-        return answer(request, Judged._fields, rows, format, None)
+        return answer(Judged._fields, rows, format, None)
 
     @app.get("/api/v1/calibration", responses=described(PitRow))
-    def calibration(
-        request: Request, series: Series = None, start: When = None, end: When = None, format: Format = "json"
-    ) -> Response:
+    def calibration(series: Series = None, start: When = None, end: When = None, format: Format = "json") -> Response:
         """How often the truth fell into each tenth of the forecast distribution; all on one page."""
         first, last = as_span(start, end)
         with reading() as conn:
             require_series(conn, name=series)
             rows = read_pit(conn, series=series, start=first, end=last)
-        return answer(request, PitRow._fields, rows, format, None)
+        return answer(PitRow._fields, rows, format, None)
 
     @app.get("/api/v1/models", responses=described(VersionRow))
     def models(
-        request: Request, series: Series = None, limit: Limit = PAGE_ROWS, cursor: Cursor = None,
+        series: Series = None, limit: Limit = PAGE_ROWS, cursor: Cursor = None,
         format: Format = "json",
     ) -> Response:  # fmt: skip
         """Registered versions, the champions marked."""
@@ -195,11 +175,11 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         with reading() as conn:
             require_series(conn, name=series)
             rows = list_versions(conn, series=series, after=after, limit=limit + 1)
-        return _page(request, VersionRow, rows, limit, format, lambda row: (row.id,))
+        return _page(VersionRow, rows, limit, format, lambda row: (row.id,))
 
     @app.get("/api/v1/decisions", responses=described(DecisionRow))
     def decisions(
-        request: Request, series: Series = None, limit: Limit = PAGE_ROWS, cursor: Cursor = None,
+        series: Series = None, limit: Limit = PAGE_ROWS, cursor: Cursor = None,
         format: Format = "json",
     ) -> Response:  # fmt: skip
         """Every decision about who serves a series, oldest first."""
@@ -207,11 +187,11 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         with reading() as conn:
             require_series(conn, name=series)
             rows = list_decisions(conn, series=series, after=after, limit=limit + 1)
-        return _page(request, DecisionRow, rows, limit, format, lambda row: (row.id,))
+        return _page(DecisionRow, rows, limit, format, lambda row: (row.id,))
 
     @app.get("/api/v1/findings", responses=described(FindingRow))
     def findings(
-        request: Request, series: Series = None, resolved: bool = False, limit: Limit = PAGE_ROWS,
+        series: Series = None, resolved: bool = False, limit: Limit = PAGE_ROWS,
         cursor: Cursor = None, format: Format = "json",
     ) -> Response:  # fmt: skip
         """What is odd about the data."""
@@ -222,16 +202,14 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         with reading() as conn:
             require_series(conn, name=series)
             rows = read_findings(conn, series=series, resolved=resolved, after=after, limit=limit + 1)
-        return _page(request, FindingRow, rows, limit, format, lambda row: (row.series, row.id))
+        return _page(FindingRow, rows, limit, format, lambda row: (row.series, row.id))
 
 
-def _page(
-    request: Request, row: type, found: Sequence[Any], limit: int, form: str, key: Callable[[Any], tuple[Any, ...]]
-) -> Response:
+def _page(row: type, found: Sequence[Any], limit: int, form: str, key: Callable[[Any], tuple[Any, ...]]) -> Response:
     """Answer with the first `limit` of `found`; one row more than that means that there is another page."""
     rows = found[:limit]
     following = to_cursor(key(rows[-1])) if len(found) > limit else None
-    return answer(request, columns_of(row), rows, form, following)
+    return answer(columns_of(row), rows, form, following)
 
 
 def _add_monitoring(app: FastAPI, reading: Callable[[], Connection]) -> None:
