@@ -94,5 +94,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: _described_problem("The question cannot be answered; `detail` says why."),
     401: _described_problem("A bearer token is needed."),
     404: _described_problem("No such series; `detail` names those that are stored."),
+    421: _described_problem("Without a token only localhost and addresses are answered."),
     503: _described_problem("The database cannot be read; `detail` says what to do."),
 }

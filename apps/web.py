@@ -213,9 +213,10 @@ def _page(row: type, found: Sequence[Any], limit: int, form: str, key: Callable[
 
 
 def _add_monitoring(app: FastAPI, reading: Callable[[], Connection]) -> None:
+    refusals: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (401, 421, 503)}
     healthy = {"application/json": {"schema": {"type": "object", "required": ["status", "data_age_s"]}}}
 
-    @app.get("/healthz", responses={200: {"content": healthy}, 401: PROBLEMS[401], 503: PROBLEMS[503]})
+    @app.get("/healthz", responses={200: {"content": healthy}, **refusals})
     def healthz() -> Response:
         """200 while the database answers, with each series' age of data in seconds; 503 otherwise."""
         now = datetime.now(UTC)
@@ -228,11 +229,7 @@ def _add_monitoring(app: FastAPI, reading: Callable[[], Connection]) -> None:
 
     lines = {"text/plain": {"schema": {"type": "string"}}}
 
-    @app.get(
-        "/metrics",
-        response_class=Response,
-        responses={200: {"content": lines}, 401: PROBLEMS[401], 503: PROBLEMS[503]},
-    )
+    @app.get("/metrics", response_class=Response, responses={200: {"content": lines}, **refusals})
     def prometheus() -> Response:
         """Metrics for Prometheus."""
         registry = CollectorRegistry()
