@@ -64,7 +64,7 @@ def web(
     host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback a token is needed.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve the read-only HTTP API until it is stopped."""
+    """Serve the page and the read-only HTTP API until it is stopped."""
     import ipaddress
 
     configured = settings()
@@ -79,7 +79,7 @@ def web(
 
     from apps.web import create_app
 
-    talk(f"candlecast: http://{host}:{port}/api/v1/forecasts/latest")
+    talk(f"candlecast: the page is at http://{host}:{port}/, the API's description at http://{host}:{port}/docs")
     uvicorn.run(
         create_app(configured.database_url, token=token),
         host=host,

@@ -66,7 +66,7 @@ def _next_steps(settings: Settings, name: str) -> str:
         (f"{command} skill {name}", "every model against naive, with p-values"),
         (f"{command} findings", "what is odd about the data"),
         (f"{command} serve", "the schedule, every day at 00:20 UTC"),
-        (f"{command} web", "the HTTP API, at http://127.0.0.1:8000"),
+        (f"{command} web", "a page to look at, and the HTTP API, at http://127.0.0.1:8000"),
         (f"{command} doctor", "is everything in order?"),
     ]
     if not settings.source.startswith("http"):
