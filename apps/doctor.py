@@ -10,9 +10,10 @@ from functools import partial
 from flows.settings import Settings
 from flows.sources import cdd_client
 from models.candles import SeriesName
-from storage.engine import head_version, open_for_reading, shown
+from storage.engine import open_for_reading
 from storage.errors import StorageError
-from storage.urls import public, without_credentials
+from storage.schema import head_version
+from storage.urls import public, shown, without_credentials
 
 RESTORE = "stop what uses the database, then put a backup back: candlecast restore FILE"
 

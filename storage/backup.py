@@ -6,8 +6,9 @@ from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
-from storage.engine import VERSION_TABLE, known_versions, make_engine
+from storage.engine import make_engine
 from storage.errors import BackupRefused, DatabaseUnusable
+from storage.schema import VERSION_TABLE, known_versions
 
 
 def backup(url: str, *, to: Path) -> int:

@@ -1,20 +1,20 @@
 """Connections: how SQLite and PostgreSQL are set up so that they behave the same, and open errors people can act on."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from storage.errors import DatabaseUnusable
+from storage.schema import head_version, schema_version, wrong_version
+from storage.urls import shown
 
 BUSY_TIMEOUT_S = 30
-VERSION_TABLE = "alembic_version"
 
 
 def make_engine(url: str, *, read_only: bool = False) -> Engine:
@@ -147,45 +147,6 @@ def _disposed_on_error(engine: Engine) -> Iterator[None]:
         raise
 
 
-def known_versions() -> list[str]:
-    """Return every schema version that this code knows, oldest first: the files among the migrations."""
-    return sorted(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
-
-
-def head_version() -> str:
-    """Return the schema version that this code works with."""
-    return known_versions()[-1]
-
-
-def schema_version(engine: Engine) -> str | None:
-    """Return the schema version of the database, None for one without candlecast's tables."""
-    with engine.connect().execution_options(reads_only=True) as conn:
-        return version_in(conn)
-
-
-def version_in(conn: Connection) -> str | None:
-    """Return the schema version that `conn` sees, None where candlecast's tables are not recorded."""
-    found = inspect(conn)
-    if not found.has_table(VERSION_TABLE):
-        return None
-    if "version_num" not in {column["name"] for column in found.get_columns(VERSION_TABLE)}:
-        return "of another kind"
-    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own table
-    return version
-
-
-def wrong_version(engine: Engine, found: str) -> DatabaseUnusable:
-    """Return the error for a database of another schema version."""
-    head = head_version()
-    if found in known_versions():
-        remedy = "run candlecast daily or candlecast ingest, which upgrade it"
-    elif re.fullmatch(r"\d{4}", found) and found > head:
-        remedy = "upgrade candlecast"
-    else:
-        remedy = "that is another program's: name a database of its own in CANDLECAST_DATABASE_URL"
-    return DatabaseUnusable(f"{shown(engine)} has schema {found}, this candlecast works with {head}; {remedy}")
-
-
 def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
     """Return the driver's error as one that says what to do."""
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
@@ -203,11 +164,6 @@ def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
     }
     remedy = next((text for word, text in remedies.items() if word in reason.lower()), "see the message")
     return DatabaseUnusable(f"the database {shown(engine)} cannot be used: {reason}; {remedy}")
-
-
-def shown(engine: Engine) -> str:
-    """Return the database's URL as it may be shown: without password, and without options, which can hold one."""
-    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def database_file(engine: Engine) -> Path | None:

@@ -6,9 +6,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, inspect
 
-from storage.engine import head_version, known_versions, schema_version, shown, version_in, wrong_version
 from storage.errors import DatabaseUnusable
+from storage.schema import head_version, known_versions, schema_version, version_in, wrong_version
 from storage.tables import VIEWS, metadata, views
+from storage.urls import shown
 
 # Any number will do, as long as every candlecast uses the same one.
 _ADVISORY_LOCK = 4_821_004

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from urllib3.util import Url
 
 _PORTS = {"http": 80, "https": 443}
@@ -66,3 +67,8 @@ def same_server(first: str, then: str) -> bool:
 
 def _port(url: "Url") -> int | None:
     return url.port or _PORTS.get(url.scheme or "")
+
+
+def shown(engine: "Engine") -> str:
+    """Return the database's URL as it may be shown: without password, and without options, which can hold one."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)

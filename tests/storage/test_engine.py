@@ -13,8 +13,9 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from models.candles import SeriesName
-from storage.engine import head_version, make_engine, open_database, open_for_reading, schema_version
+from storage.engine import make_engine, open_database, open_for_reading
 from storage.errors import DatabaseUnusable
+from storage.schema import head_version, schema_version
 from storage.series import ensure_series, series_names
 from storage.tables import VIEWS, metadata
 

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, inspect, text
 
-from storage.engine import known_versions, make_engine, open_database, open_for_reading, schema_version
+from storage.engine import make_engine, open_database, open_for_reading
 from storage.errors import DatabaseUnusable
 from storage.migrations.versions import __name__ as versions_package
+from storage.schema import known_versions, schema_version
 from storage.tables import VIEWS, metadata, views
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,8 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 OPEN = "import sys; from storage.engine import open_database; open_database(sys.argv[1]).dispose()"
 READ = """
 import sys
-from storage.engine import open_for_reading, schema_version
+from storage.engine import open_for_reading
+from storage.schema import schema_version
 engine = open_for_reading(sys.argv[1])
 with engine.connect() as conn:
     print(schema_version(engine), conn.exec_driver_sql("SELECT count(*) FROM current_candles").scalar())
