@@ -18,13 +18,7 @@ class Cluster:
     """A server in a temporary folder; `url` is its address without a database. Use as a context manager."""
 
     def __init__(self) -> None:
-        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-        found = next((str(folder / "initdb") for folder in folders if (folder / "initdb").exists()), None)
-        initdb = found or shutil.which("initdb")
-        if initdb is None:
-            missing("PostgreSQL's initdb is not installed")
-        assert initdb is not None
-        self._programs = Path(initdb).parent
+        self._programs = programs()
         # Not in pytest's folder: as root, every session that starts takes away the rights of other users in it.
         self._home = Path(tempfile.mkdtemp(prefix="candlecast-postgresql-"))
         self._user: list[str] = []
@@ -42,8 +36,8 @@ class Cluster:
         self._log = (self._home / "log").open("wb")
         self._server: subprocess.Popen[bytes] | None = None
         subprocess.run(
-            [*self._user, initdb, "-D", self._home / "data", "-U", "candlecast", "--auth=trust", "--no-sync",
-             "-E", "UTF8", "--locale=C"],
+            [*self._user, self._programs / "initdb", "-D", self._home / "data", "-U", "candlecast", "--auth=trust",
+             "--no-sync", "-E", "UTF8", "--locale=C"],
             check=True, stdout=self._log, stderr=self._log, cwd="/",
         )  # fmt: skip
 
@@ -76,6 +70,17 @@ class Cluster:
         self.stop()
         self._log.close()
         shutil.rmtree(self._home)
+
+
+def programs() -> Path:
+    """Return the folder of PostgreSQL's programs."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    found = next((str(folder / "initdb") for folder in folders if (folder / "initdb").exists()), None)
+    initdb = found or shutil.which("initdb")
+    if initdb is None:
+        missing("PostgreSQL's initdb is not installed")
+    assert initdb is not None
+    return Path(initdb).parent
 
 
 def _has_user(name: str) -> bool:

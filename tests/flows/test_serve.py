@@ -46,6 +46,9 @@ def test_serve_starts_a_server_with_the_daily_schedule_and_stops_on_a_signal(tmp
         assert schedule["schedule"]["cron"] == "20 0 * * *"
         assert schedule["schedule"]["timezone"] == "UTC"
         assert f"http://127.0.0.1:{port}" in log.read_text()
+        # Prefect's own default is port 4200 of the browser's machine, whatever port the pages are on.
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ui-settings", timeout=5) as answer:
+            assert json.load(answer)["api_url"] == "/api"
     finally:
         served.send_signal(signal.SIGINT)
         code = served.wait(60)

@@ -1,9 +1,11 @@
 """docs/operating.md, "Several machines": every line of it is run, against a real PostgreSQL, server and workers."""
 
+import contextlib
 import os
+import pty
 import re
+import select
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -50,12 +52,29 @@ class Shell:
             with self.log(line).open("ab") as log:
                 self.background.append(self.start(command, log))
             return ""
+        if "deploy" in command:
+            return self.at_a_terminal(command)
         done = subprocess.run(
             command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{self.logs()}"
         return done.stdout + done.stderr
+
+    def at_a_terminal(self, command: list[str]) -> str:
+        """Run what may ask a person something; nobody answers."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(command, env=self.env, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        said = b""
+        # Reading fails when nobody has the other end any more.
+        with contextlib.suppress(OSError):
+            while select.select([ours], [], [], 60)[0]:
+                said += os.read(ours, 65536)
+        # Whatever still waits for an answer ends now.
+        os.close(ours)
+        assert process.wait(60) == 0, said.decode()[-3000:]
+        return said.decode()
 
     def start(self, command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
@@ -220,26 +239,3 @@ def _backfilled(conn: "psycopg.Connection[tuple[int]]", model: str) -> int:
     conn.commit()
     assert row is not None
     return row[0]
-
-
-def test_the_systemd_unit_starts_a_command_that_exists(tmp_path: Path) -> None:
-    unit = (ROOT / "docs" / "deploy" / "candlecast.service").read_text()
-    (command,) = re.findall(r"^ExecStart=\S+/candlecast (.+)$", unit, re.MULTILINE)
-    port = free_port()
-    with (tmp_path / "log").open("wb") as log:
-        served = subprocess.Popen(
-            [str(BIN / "candlecast"), *shlex.split(command), "--port", str(port)],
-            env=environment(tmp_path / "home") | {"CANDLECAST_DATABASE_URL": f"sqlite:///{tmp_path}/candlecast.db"},
-            cwd=tmp_path, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 180
-        while "daily at 00:20 UTC" not in (tmp_path / "log").read_text():
-            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-            assert served.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.5)
-    finally:
-        # As systemd does it: KillSignal to the whole group.
-        os.killpg(served.pid, getattr(signal, re.findall(r"^KillSignal=(\w+)$", unit, re.MULTILINE)[0]))
-        code = served.wait(60)
-    assert code in (0, 130, -signal.SIGINT), (tmp_path / "log").read_text()
