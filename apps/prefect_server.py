@@ -73,7 +73,9 @@ def _may_be_configured() -> bool:
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     return (
-        "PREFECT_API_URL" in os.environ
+        # Then it costs nothing.
+        "prefect" in sys.modules
+        or "PREFECT_API_URL" in os.environ
         or profiles.exists()
         or Path("prefect.toml").exists()
         or "PREFECT_" in _text(".env").upper()
