@@ -49,7 +49,7 @@ audit: $(VENV)/.installed
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive apps flows tasks models storage
 
 clean:
-	rm -rf $(VENV) .prefect candlecast.db* reports
+	rm -rf $(VENV) .venv-peers .prefect candlecast.db* reports
 
 # Pictures of the page in every state, in a real browser.
 screenshots: $(VENV)/.installed

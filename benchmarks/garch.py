@@ -1,10 +1,9 @@
 """GARCH(1,1) with Student-t innovations, the econometrician's default: for comparison only, never published."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
-from arch import arch_model
 from numpy.typing import NDArray
 
 from models.frames import CandleFrame
@@ -17,11 +16,16 @@ PATHS = 4000
 PERCENT = 100.0
 
 
-def garch_quantiles(candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7) -> NDArray[np.float64]:
+def garch_quantiles(
+    candles: CandleFrame,
+    origins: Sequence[datetime],
+    fit: Callable[[list[float]], tuple[float, float, float, float]],
+    horizon: int = 7,
+) -> NDArray[np.float64]:
     """Return quantiles of log returns, (n_origins, horizon, 23), median-centred as every model's are here.
 
-    Refitted by maximum likelihood (arch) at each quarter's start on all returns up to it; from each origin PATHS paths
-    are simulated from the filtered variance, with the same draws at every origin.
+    Refitted at each quarter's start on all returns up to it by `fit`, which gives omega, alpha, beta and nu; from each
+    origin PATHS paths are simulated from the filtered variance, with the same draws at every origin.
     """
     returns = np.nan_to_num(log_returns(candles)) * PERCENT
     closes = candles["close_time"].to_numpy("datetime64[s]")
@@ -29,8 +33,7 @@ def garch_quantiles(candles: CandleFrame, origins: Sequence[datetime], horizon: 
     found = {}
     for start, group in by_quarter(origins).items():
         known = int((closes <= np.datetime64(start.replace(tzinfo=None), "s")).sum())
-        fit = arch_model(returns[1:known], mean="Zero", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(disp="off")
-        omega, alpha, beta, freedom = (float(fit.params[name]) for name in ("omega", "alpha[1]", "beta[1]", "nu"))
+        omega, alpha, beta, freedom = fit(returns[1:known].tolist())
         rng = np.random.default_rng(0)
         draws = rng.standard_t(freedom, (PATHS // 2, horizon)) * np.sqrt((freedom - 2) / freedom)
         draws = np.concatenate([draws, -draws])

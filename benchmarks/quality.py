@@ -21,6 +21,7 @@ from tabulate import tabulate
 from models import metrics
 from models.forecaster import Progress
 from models.forecasts import QUANTILE_LEVELS
+from models.frames import CandleFrame
 from storage.candles import read_candles
 from storage.cdd import CddClient
 from storage.engine import open_database
@@ -79,29 +80,36 @@ class Scores:
     def within(self, span: tuple[str, str]) -> NDArray[np.bool_]:
         return np.array([instant(span[0]) <= origin <= instant(span[1]) for origin in self.origins])
 
+    def judge(self, model: str, quantiles: NDArray[np.float64], candles: CandleFrame) -> None:
+        """Add a model that is not in the store by its quantiles of log returns, (n_origins, 7, 23)."""
+        row_of = {moment.to_pydatetime(): row for row, moment in enumerate(candles["close_time"])}
+        close = candles["close"].to_numpy()[[row_of[origin] for origin in self.origins]][:, None]
+        truth = self.field("naive", "actual")
+        actual = np.log(truth / close)
+        inside = metrics.covered(actual, quantiles)
+        self.values[model] = np.stack(
+            [
+                metrics.crps(actual, quantiles),
+                np.abs(close * np.exp(quantiles[..., QUANTILE_LEVELS.index(0.5)]) - truth),
+                inside["coverage50"],
+                inside["coverage80"],
+                inside["coverage95"],
+                metrics.pit(actual, quantiles),
+                truth,
+            ],
+            axis=-1,
+        )
+
 
 def with_garch(engine: Engine, series: str, scores: Scores) -> None:
     from garch import garch_quantiles
+    from peers.peer import peer
 
     with engine.connect() as conn:
         candles = read_candles(conn, series=series)
-    quantiles = garch_quantiles(candles, scores.origins)
-    row_of = {moment.to_pydatetime(): row for row, moment in enumerate(candles["close_time"])}
-    close = np.log(candles["close"].to_numpy()[[row_of[origin] for origin in scores.origins]])
-    actual = np.log(scores.field("naive", "actual")) - close[:, None]
-    inside = metrics.covered(actual, quantiles)
-    scores.values["garch-t"] = np.stack(
-        [
-            metrics.crps(actual, quantiles),
-            scores.field("naive", "absolute_error"),
-            inside["coverage50"],
-            inside["coverage80"],
-            inside["coverage95"],
-            metrics.pit(actual, quantiles),
-            scores.field("naive", "actual"),
-        ],
-        axis=-1,
-    )
+    with peer("arch", "fit_arch.py") as arch:
+        quantiles = garch_quantiles(candles, scores.origins, lambda returns: arch.ask("fit", returns=returns).found)
+    scores.judge("garch-t", quantiles, candles)
 
 
 def better(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> str:
@@ -173,31 +181,37 @@ def show_years(scores: Scores, published: str) -> None:
     show(rows, ["year", "n", *(f"h{step}" for step in STEPS), *(f"h{step}" for step in STEPS)])
 
 
-def show_pinball(engine: Engine, series: str, scores: Scores) -> None:
-    """Print the mean pinball loss by level, and hold the stored CRPS against scoringrules' quantile scores."""
+def quantile_scores(actual: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the quantile score of each level, (..., 23), by scoringrules instead of by the product."""
     import scoringrules
 
-    mask = scores.within(SPANS["test 2021-"])
-    wanted = {origin for origin, chosen in zip(scores.origins, mask, strict=True) if chosen}
+    scored = [scoringrules.quantile_score(actual, quantiles[..., i], level) for i, level in enumerate(QUANTILE_LEVELS)]
+    return np.stack(scored, axis=-1)
+
+
+def stored_quantiles(engine: Engine, series: str, model: str, origins: Sequence[datetime]) -> NDArray[np.float64]:
+    """Return the logarithms of what the store holds for `origins`, (n_origins, 7, 23)."""
     query = text(
-        "SELECT f.origin, v.step, v.value FROM forecasts f JOIN forecast_values v ON v.forecast = f.id "
+        "SELECT f.origin, v.value FROM forecasts f JOIN forecast_values v ON v.forecast = f.id "
         "WHERE f.series = :series AND f.kind = 'backfill' AND f.model = :model ORDER BY f.origin, v.step, v.quantile"
     )
+    wanted = set(origins)
+    with engine.connect() as conn:
+        stored = conn.execute(query, {"series": series, "model": model}).all()
+    values = [row.value for row in stored if datetime.fromisoformat(str(row.origin)).replace(tzinfo=UTC) in wanted]
+    return np.log(np.array(values).reshape(len(origins), 7, len(QUANTILE_LEVELS)))
+
+
+def show_pinball(engine: Engine, series: str, scores: Scores) -> None:
+    """Print the mean pinball loss by level, and hold the stored CRPS against scoringrules' quantile scores."""
+    mask = scores.within(SPANS["test 2021-"])
+    origins = [origin for origin, chosen in zip(scores.origins, mask, strict=True) if chosen]
     actual = np.log(scores.field("naive", "actual")[mask])
     rows: list[list[object]] = []
     largest = 0.0
-    for model in (name for name in scores.values if name != "garch-t"):
-        with engine.connect() as conn:
-            stored = conn.execute(query, {"series": series, "model": model}).all()
-        values = [row.value for row in stored if datetime.fromisoformat(str(row.origin)).replace(tzinfo=UTC) in wanted]
-        quantiles = np.log(np.array(values).reshape(len(actual), 7, len(QUANTILE_LEVELS)))
-        losses = np.stack(
-            [
-                scoringrules.quantile_score(actual, quantiles[..., place], level)
-                for place, level in enumerate(QUANTILE_LEVELS)
-            ],
-            axis=-1,
-        )
+    for model in (name for name in scores.values if name in MODELS):
+        quantiles = stored_quantiles(engine, series, model, origins)
+        losses = quantile_scores(actual, quantiles)
         crps = 2 * (losses * metrics.level_weights()).sum(axis=-1)
         largest = max(largest, float(np.abs(crps / scores.field(model, "crps")[mask] - 1).max()))
         for step in (1, 7):

@@ -37,11 +37,15 @@ def fleet(nets: int) -> float:
     return (time.perf_counter() - began) / nets
 
 
+def gradient_steps() -> int:
+    """How often one net's weights are moved."""
+    return EPOCHS * -(-len(range(0, DAYS - 1 - TRAINING.burn_in, TRAINING.scored)) // TRAINING.batch)
+
+
 def flops_a_net() -> float:
     """Multiplications and additions of one net's training: the LSTM forwards, and twice as much back."""
-    steps = EPOCHS * -(-len(range(0, DAYS - 1 - TRAINING.burn_in, TRAINING.scored)) // TRAINING.batch)
     moment = 2 * (FEATURES + NETWORK.hidden) * 4 * NETWORK.hidden
-    return 3.0 * steps * TRAINING.batch * TRAINING.chunk * moment
+    return 3.0 * gradient_steps() * TRAINING.batch * TRAINING.chunk * moment
 
 
 def chunks() -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,126 @@
+"""A year's backfill beside a retraining a day: python benchmarks/peers/backfill.py [FILE] [--model M] [--days N]
+
+What freqtrade's FreqAI does in a backtest with `backtest_period_days` 1: for each origin the same network is trained
+from scratch on all candles up to it, by the same code, and forecasts that origin. Measured on N days of the year and
+counted to 365, with and without the ensembles of past quarters that calibrate a model. Beside it the product's backfill
+of all 365 origins, which trains up to the start of each quarter, as one fleet. FILE holds daily candles; without it the
+bundled sample is taken.
+"""
+
+import argparse
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from peer import ROOT, Cost, machine, median, table, timed
+
+if TYPE_CHECKING:
+    from models.frames import CandleFrame
+
+YEAR = 365
+HORIZON = 7
+STEPS = (1, 3, 7)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "sample" / "Coinbase_BTCUSD_d.csv")
+    parser.add_argument("--model", default="lstm", choices=("lstm", "blend"))
+    parser.add_argument("--days", type=int, default=10, help="days of the year that are retrained for")
+    parser.add_argument("--rounds", type=int, default=3, help="backfills of the whole year")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(chosen.file, chosen.model, days=chosen.days, rounds=chosen.rounds, folder=Path(folder))
+
+
+def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> None:
+    from benchmarks import quality
+    from models.catalog import forecaster
+    from models.forecaster import TrainRequest
+    from models.lstm import LstmConfig
+    from storage.candles import read_candles
+    from storage.engine import open_database
+    from tasks.backfill import backfill, possible_origins
+
+    engine = open_database(f"sqlite:///{folder / 'candles.db'}")
+    (series,) = quality.prepare(engine, [file])
+    with engine.connect() as conn:
+        candles = read_candles(conn, series=series)
+    bounds = quality.instant("2000-01-01"), quality.instant("2099-12-31")
+    # The newest origins have no truth yet.
+    origins = possible_origins(engine, series=series, model=model, start=bounds[0], end=bounds[1])[
+        -YEAR - HORIZON : -HORIZON
+    ]
+    engine.dispose()
+    chosen = [origins[place] for place in np.linspace(0, YEAR - 1, days).round().astype(int)]
+
+    def whole_year(number: int) -> Cost:
+        copy = folder / f"{number}.db"
+        shutil.copy(folder / "candles.db", copy)
+        filled = open_database(f"sqlite:///{copy}")
+        cost = timed(
+            lambda: backfill(
+                filled, series=series, model=model, origins=origins, horizon=HORIZON, seed=0, now=quality.NOW
+            )
+        )
+        stored = quality.stored_quantiles(filled, series, model, chosen)
+        filled.dispose()
+        return Cost(cost.seconds, cost.cpu, (cost.found.stored, stored))
+
+    models = {
+        "a retraining a day": forecaster(model),
+        "the same, uncalibrated": type(forecaster(model))(LstmConfig(calibration_quarters=0)),
+    }
+
+    def one_day(name: str, origin: datetime) -> Cost:
+        def retrain() -> NDArray[np.float64]:
+            (trained,) = models[name].train([TrainRequest(candles, origin)])
+            (said,) = models[name].forecast(trained, candles, [origin], HORIZON)
+            return np.log(np.array(said.values))
+
+        return timed(retrain)
+
+    # What is compiled for the first training of a process is left out on both sides.
+    whole_year(0)
+    years: list[Cost] = []
+    a_day: dict[str, dict[datetime, Cost]] = {name: {} for name in models}
+    for name in models:
+        one_day(name, chosen[0])
+    for number in range(rounds):
+        years.append(whole_year(1 + number))
+        for origin in chosen[number::rounds]:
+            for name in models:
+                a_day[name][origin] = one_day(name, origin)
+    print(f"candlecast on {machine()}")
+    print(f"\n{series}, {model}: {YEAR} origins, {days} of them retrained for; medians of {rounds} backfills\n")
+    seconds, cpu = (median(getattr(cost, kind) for cost in years) for kind in ("seconds", "cpu"))
+    stored, quantiles = years[-1].found
+    rows = [["backfill, a fleet for all quarters", stored, "1.0", "1.0", *crps(candles, chosen, quantiles)]]
+    for name, costs in a_day.items():
+        took = [YEAR * median(getattr(cost, kind) for cost in costs.values()) for kind in ("seconds", "cpu")]
+        found = np.stack([costs[origin].found for origin in chosen])
+        rows.append(
+            [f"{name}, counted to {YEAR}", days, f"{took[0] / seconds:.0f}", f"{took[1] / cpu:.0f}",
+             *crps(candles, chosen, found)]
+        )  # fmt: skip
+    head = ["", "forecasts made", "time, ours is 1", "CPU, ours is 1", *(f"CRPS x100, step {step}" for step in STEPS)]
+    print(table(head, rows))
+
+
+def crps(candles: "CandleFrame", origins: list[datetime], quantiles: NDArray[np.float64]) -> list[str]:
+    """Return the mean CRPS on the days that both did, from logarithms of prices."""
+    from models import metrics
+
+    row_of = {moment.to_pydatetime(): row for row, moment in enumerate(candles["close_time"])}
+    close = np.log(candles["close"].to_numpy())
+    rows = np.array([row_of[origin] for origin in origins])[:, None]
+    found = metrics.crps(close[rows + np.arange(1, HORIZON + 1)], quantiles)
+    return [f"{100 * found[:, step - 1].mean():.3f}" for step in STEPS]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Ingesting beside dlt and sqlite-utils: python benchmarks/peers/ingest.py [HOURLY_FILE] [--rounds N]
+
+The same file into an empty database, the same file again, and the file with one candle more and one changed; each from
+opening the database to the last commit, without imports, by turns. dlt merges, once into SQLite so that every revision
+stays (scd2), once into DuckDB so that the newest does (delete-insert); sqlite-utils upserts into SQLite. Their key is
+the column `date`, since `unix` is in seconds and in milliseconds in some files and then names one hour twice. Without a
+file it makes one of 28,000 rows from a random walk.
+"""
+
+import argparse
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from peer import Cost, Peer, by_turns, heading, median, peer, table, timed
+
+KEY = "date"
+SITUATIONS = ("empty database", "same file again", "one candle more, one changed")
+HEAD = ("", "rows/s", "time, ours is 1", "CPU, ours is 1", "rows stored", "different candles", "rows beyond")
+Load = Callable[[Path, Path], Cost]
+
+
+def changed(lines: list[str]) -> list[str]:
+    """Return a file that begins with its column names, with a newer candle on top and one in the middle changed."""
+    names, *candles = (line.split(",") for line in lines)
+    newest, before = (int(float(candle[0])) for candle in candles[:2])
+    ahead = 2 * newest - before
+    # Both are in seconds in some of the source's files and in milliseconds in others.
+    day = datetime.fromtimestamp(ahead / (1000 if ahead > 10**11 else 1), UTC)
+    newer = [str(ahead), day.strftime("%Y-%m-%d %H:%M:%S"), *candles[0][2:]]
+    opened, closed = names.index("open"), names.index("close")
+    moved = next(candle for candle in candles[len(candles) // 2 :] if candle[opened] != candle[closed])
+    moved[closed] = moved[opened]
+    return [",".join(cells) for cells in (names, newer, *candles)]
+
+
+def ours(folder: Path, series: str, database: Path) -> Cost:
+    from benchmarks.ingest import ingest
+
+    def load() -> tuple[int, int]:
+        ingest(folder, series, database)
+        with closing(sqlite3.connect(database)) as conn:
+            return conn.execute("SELECT count(*), count(DISTINCT open_time) FROM candles").fetchone()
+
+    return timed(load)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    from benchmarks.ingest import write_file
+
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        series = chosen.file.name.split("__")[0] if chosen.file else "Kraken_BTCUSD_1h"
+        sources = [folder / "first", folder / "later"]
+        for source in sources:
+            source.mkdir()
+        if chosen.file:
+            (sources[0] / f"{series}.csv").write_bytes(chosen.file.read_bytes())
+        else:
+            write_file(sources[0] / f"{series}.csv", 28_000, 3600)
+        lines = (sources[0] / f"{series}.csv").read_text().splitlines()
+        # No reader is asked to understand the banner that some files begin with.
+        lines = lines[not lines[0].startswith("unix") :]
+        if not lines[0].startswith(f"unix,{KEY},"):
+            raise SystemExit(f"the file's columns are {lines[0]!r}; this benchmark needs them to begin unix,{KEY}")
+        for source, kept in zip(sources, (lines, changed(lines)), strict=True):
+            (source / f"{series}.csv").write_text("\n".join(kept) + "\n")
+        dlt = stack.enter_context(peer("dlt", "load_dlt.py"))
+        sqlite_utils = stack.enter_context(peer("sqlite-utils", "load_sqlite_utils.py"))
+
+        def theirs(worker: Peer, **given: str) -> Load:
+            return lambda source, database: worker.ask(
+                "load", file=str(source / f"{series}.csv"), database=str(database), key=KEY, **given
+            )
+
+        def three_loads(load: Load) -> list[Cost]:
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                database = Path(place) / "loaded.db"
+                return [load(source, database) for source in (sources[0], sources[0], sources[1])]
+
+        sides: dict[str, Load] = {
+            "candlecast": lambda source, database: ours(source, series, database),
+            "sqlite-utils upsert": theirs(sqlite_utils),
+            "dlt scd2": theirs(dlt, strategy="scd2"),
+            "dlt delete-insert, DuckDB": theirs(dlt, strategy="delete-insert"),
+        }
+        measured = by_turns(chosen.rounds, *(partial(three_loads, load) for load in sides.values()))
+        print(heading("dlt", "sqlite-utils"))
+        for situation, what in enumerate(SITUATIONS):
+            rows = len(lines) - 1 + (situation == 2)
+            print(f"\n{what}: {series}, {rows:,} rows in the file, medians of {chosen.rounds} rounds\n")
+            costs = {side: [loads[situation] for loads in found] for side, found in zip(sides, measured, strict=True)}
+            print(table(HEAD, shown(costs, rows)))
+
+
+def shown(costs: dict[str, list[Cost]], rows: int) -> list[list[object]]:
+    seconds, cpu = (
+        {side: median(getattr(cost, kind) for cost in found) for side, found in costs.items()}
+        for kind in ("seconds", "cpu")
+    )
+    found = []
+    for side in costs:
+        ((stored, keys),) = {tuple(cost.found) for cost in costs[side]}
+        found.append(
+            [side, f"{rows / seconds[side]:,.0f}", f"{seconds[side] / seconds['candlecast']:.2f}",
+             f"{cpu[side] / cpu['candlecast']:.2f}", f"{stored:,}", f"{keys:,}", stored - keys]
+        )  # fmt: skip
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Other projects at the same work: each in a venv of its own, asked by the benchmarks of this folder.
+
+What a peer is and at which versions stands in requirements/NAME.txt; the venv is made on first use, in `.venv-peers`
+beside the project's own, and made again when that file changes. A script of theirs/ runs in it, imports nothing of this
+project, and is asked one thing at a time, so that both sides can be measured by turns while both are warm.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tabulate import tabulate
+
+ROOT = Path(__file__).parents[2]
+VENVS = ROOT / ".venv-peers"
+REQUIREMENTS = Path(__file__).parent / "requirements"
+THEIRS = Path(__file__).parent / "theirs"
+# The benchmarks are scripts and no package: from here on `benchmarks.NAME` can be imported by those of this folder.
+sys.path.append(str(ROOT))
+# No peer tells anyone that it was used, and none looks for a card that the other side does not have.
+QUIET = {"DO_NOT_TRACK": "1", "RUNTIME__DLTHUB_TELEMETRY": "false", "NIXTLA_ID_AS_COL": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one piece of work took, without what had been imported before, and what it returned."""
+
+    seconds: float
+    cpu: float
+    found: Any
+
+
+def timed(work: Callable[[], Any]) -> Cost:
+    began, cpu = time.perf_counter(), time.process_time()
+    found = work()
+    return Cost(time.perf_counter() - began, time.process_time() - cpu, found)
+
+
+def venv(name: str) -> Path:
+    """Return the folder of a peer's programs, its venv made and filled if it is not there as it should be."""
+    folder, wanted = VENVS / name, (REQUIREMENTS / f"{name}.txt").read_text()
+    stamp = folder / ".installed"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print(f"installing {', '.join(wanted.split())} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-r", REQUIREMENTS / f"{name}.txt"], check=True, stdout=sys.stderr)
+        # Written last, so that a broken install is tried again.
+        stamp.write_text(wanted)
+    return folder / "bin"
+
+
+class Peer:
+    """A script of theirs/ at work in its peer's venv."""
+
+    def __init__(self, script: Path, python: Path) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the peer is
+        self._folder = tempfile.TemporaryDirectory()
+        self._process = subprocess.Popen(
+            [python, script],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            text=True, cwd=self._folder.name, env=os.environ | QUIET,
+        )  # fmt: skip
+
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+        self._log.close()
+        self._folder.cleanup()
+
+    def ask(self, question: str, **given: object) -> Cost:
+        """Return what the peer found and what it took by its own clock; what it cannot do ends the benchmark."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps({"question": question, **given}), file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self._process.wait()
+            self._log.seek(0)
+            raise SystemExit(f"{self._process.args}: no answer to {question!r}\n{self._log.read()[-4000:]}")
+        return Cost(**json.loads(line))
+
+
+def peer(name: str, script: str) -> Peer:
+    """Return `script` of theirs/, started in the venv of the peer `name`."""
+    return Peer(THEIRS / script, venv(name) / "python")
+
+
+def by_turns(rounds: int, *works: Callable[[], T]) -> list[list[T]]:
+    """Return for each of `works` what each of `rounds` rounds gave; a first round, of first times, is left out.
+
+    Every other round goes backwards, so that none always comes after the same one.
+    """
+    given: list[list[T]] = [[] for _ in works]
+    for number in range(rounds + 1):
+        order = range(len(works)) if number % 2 else reversed(range(len(works)))
+        for place in order:
+            found = works[place]()
+            if number:
+                given[place].append(found)
+    return given
+
+
+def median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def heading(*names: str) -> str:
+    """Return what stands above every table: who was measured, and on what."""
+    pins = [line for name in names for line in (REQUIREMENTS / f"{name}.txt").read_text().split()]
+    ours = f"candlecast {version('candlecast')} (keras {version('keras')}, numpy {version('numpy')})"
+    return f"{ours} beside {', '.join(dict.fromkeys(pins))}\n{machine()}"
+
+
+def machine() -> str:
+    cpu = platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return rows as a table that a page can take as it is."""
+    return tabulate(rows, head, "github", disable_numparse=True)

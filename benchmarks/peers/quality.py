@@ -1,0 +1,166 @@
+"""Forecast quality beside statsforecast, arch and neuralforecast: python benchmarks/peers/quality.py FILE [--keep DIR]
+
+Every model forecasts the same origins, every fifth day of the test years (2021-), from the same candles of one market:
+the product's by its own backfill, statsforecast's AutoETS and AutoTheta refitted at each origin, GARCH(1,1)-t and
+neuralforecast's LSTM refitted at each quarter's start as the product's are. All are scored by the product's metrics,
+which are held against scoringrules. Nothing here is tuned. What is made is kept in DIR, and a run that was stopped
+goes on there. For the forecasts of 345 origins the slowest peer needs about twenty minutes.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from peer import Peer, heading, peer, table
+
+if TYPE_CHECKING:
+    from benchmarks.quality import Scores
+
+HORIZON = 7
+STEPS = (1, 3, 7)
+
+
+def kept(file: Path, make: Callable[[], list[object]]) -> list[object]:
+    """Return what `make` made, now or in an earlier run."""
+    if not file.exists():
+        made = json.dumps(make())
+        file.with_suffix(".part").write_text(made)
+        file.with_suffix(".part").rename(file)
+    return json.loads(file.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="daily candles, named as CryptoDataDownload names them")
+    parser.add_argument("--stride", type=int, default=5, help="days between origins; 7 would be one weekday only")
+    parser.add_argument("--keep", type=Path, help="keep database and peers' forecasts in this folder")
+    chosen = parser.parse_args()
+    if chosen.stride % 7 == 0:
+        parser.error("--stride must not be a multiple of 7: all origins would fall on one weekday")
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(chosen.file, stride=chosen.stride, folder=chosen.keep or Path(scratch))
+
+
+def measure(file: Path, *, stride: int, folder: Path) -> None:
+    from benchmarks import quality
+    from benchmarks.garch import garch_quantiles
+    from models.forecasts import QUANTILE_LEVELS
+    from models.schedule import by_quarter
+    from storage.candles import read_candles
+    from storage.engine import open_database
+    from tasks.backfill import backfill, possible_origins
+    from tasks.score import score_matured
+
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = open_database(f"sqlite:///{folder / 'quality.db'}")
+    (series,) = quality.prepare(engine, [file])
+    start, end = (quality.instant(day) for day in quality.SPANS["test 2021-"])
+    # The last origins have no truth yet at every step.
+    origins = possible_origins(engine, series=series, model="lstm", start=start, end=end)[:-HORIZON:stride]
+    for model in quality.MODELS:
+        backfill(
+            engine, series=series, model=model, origins=origins, horizon=HORIZON, seed=0, now=quality.NOW,
+            progress=quality.shown(model),
+        )  # fmt: skip
+    score_matured(engine, series=series, now=quality.NOW)
+    scores = quality.Scores(engine, series)
+    with engine.connect() as conn:
+        candles = read_candles(conn, series=series)
+    closed = [moment.to_pydatetime() for moment in candles["close_time"]]
+    log_close = np.log(candles["close"].to_numpy())
+
+    def made(name: str, worker: Peer, quarter: datetime, group: list[datetime], **given: object) -> list[object]:
+        rows = [closed.index(origin) for origin in group]
+        asked = {"log_close": log_close.tolist(), "origins": rows, "levels": QUANTILE_LEVELS, "horizon": HORIZON}
+        file = folder / f"{name}-{stride}-{quarter:%Y-%m}.json"
+        print(f"  {name}: {quarter:%Y-%m}, {len(rows)} origins", file=sys.stderr, flush=True)
+        return kept(file, lambda: worker.ask("forecast", **asked, **given).found)
+
+    peers: dict[str, NDArray[np.float64]] = {}
+    with ExitStack() as stack:
+        arch, statsforecast, neuralforecast = (
+            stack.enter_context(peer(name, f"{script}.py"))
+            for name, script in (
+                ("arch", "fit_arch"),
+                ("statsforecast", "forecast_statsforecast"),
+                ("neuralforecast", "forecast_neuralforecast"),
+            )
+        )
+        peers["arch GARCH(1,1)-t"] = garch_quantiles(
+            candles, scores.origins, lambda returns: arch.ask("fit", returns=returns).found
+        )
+        quarters = by_quarter(scores.origins)
+        for name in ("AutoETS", "AutoTheta"):
+            found = [made(name, statsforecast, *quarter, model=name) for quarter in quarters.items()]
+            peers[f"statsforecast {name}"] = np.concatenate(found)
+        found = [
+            made("LSTM", neuralforecast, *quarter, known=sum(moment <= quarter[0] for moment in closed))
+            for quarter in quarters.items()
+        ]
+        peers["neuralforecast LSTM"] = np.concatenate(found)
+    close = log_close[[closed.index(origin) for origin in scores.origins]][:, None, None]
+    quantiles = {
+        model: quality.stored_quantiles(engine, series, model, scores.origins) - close for model in scores.values
+    } | peers
+    engine.dispose()
+    for name, values in peers.items():
+        scores.judge(name, values, candles)
+    print(heading("statsforecast", "arch", "neuralforecast"))
+    print(
+        f"\n{series}: {len(scores.origins)} origins, every {stride} days from {scores.origins[0]:%Y-%m-%d} to "
+        f"{scores.origins[-1]:%Y-%m-%d}"
+    )
+    report(scores, stride)
+    actual = np.log(scores.field("naive", "actual")) - close[..., 0]
+    apart = [np.abs(by_scoringrules(actual, quantiles[model]) / scores.field(model, "crps") - 1) for model in quantiles]
+    print(f"\nCRPS by scoringrules' quantile scores: {np.max(apart):.1e} apart at most (relative)")
+
+
+def by_scoringrules(actual: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    from benchmarks.quality import quantile_scores
+    from models.metrics import level_weights
+
+    return 2 * (quantile_scores(actual, quantiles) * level_weights()).sum(axis=-1)
+
+
+def report(scores: "Scores", stride: int) -> None:
+    """Print every model beside naive, and the blend beside every model."""
+    from benchmarks import quality
+    from models import metrics
+
+    def beside(model: str, other: str, step: int) -> str:
+        mine, its = (scores.field(name, "crps")[:, step - 1] for name in (model, other))
+        if model == other:
+            return "-"
+        # Sums over `step` days overlap in this many neighbouring origins.
+        test = metrics.diebold_mariano(mine, its, step=1 + (step - 1) // stride)
+        return f"{quality.better(mine, its)} ({test.p_value:.3f})"
+
+    def means(model: str, field: str) -> list[str]:
+        return [f"{scores.field(model, field)[:, step - 1].mean():.3f}" for step in STEPS]
+
+    rows, tests = [], []
+    for model in scores.values:
+        crps = [f"{100 * scores.field(model, 'crps')[:, step - 1].mean():.4f}" for step in STEPS]
+        rows.append(
+            [model, " / ".join(crps), *(beside(model, "naive", step) for step in STEPS),
+             "/".join(means(model, "covered80")), "/".join(means(model, "covered95"))]
+        )  # fmt: skip
+        tests.append([model, *(beside("blend", model, step) for step in STEPS)])
+    steps = [f"step {step}" for step in STEPS]
+    print("\nCRPS of log returns x100 at steps 1/3/7; % better than naive (p, Diebold-Mariano with HAC); coverage\n")
+    print(table(["model", "CRPS", *steps, "80 % band", "95 % band"], rows))
+    print("\nblend beside each: % better CRPS (p)\n")
+    print(table(["against", *steps], tests))
+
+
+if __name__ == "__main__":
+    main()

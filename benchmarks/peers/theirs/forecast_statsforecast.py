@@ -1,0 +1,30 @@
+"""Forecast with statsforecast's automatic models."""
+
+import numpy as np
+from answering import answer
+from statsforecast.models import AutoETS, AutoTheta
+
+MODELS = {"AutoETS": AutoETS, "AutoTheta": AutoTheta}
+
+
+def forecast(model: str, log_close: list[float], origins: list[int], levels: list[float], horizon: int) -> list[object]:
+    """Return quantiles of log returns, (n_origins, horizon, n_levels), by a model refitted at every origin.
+
+    Fitted to all log prices up to it, with the library's defaults (no season); the quantiles are the edges of its own
+    prediction intervals and, in the middle, its mean, which is the median of its normal distribution.
+    """
+    values = np.array(log_close)
+    return [_quantiles(MODELS[model](), values[: row + 1], levels, horizon).tolist() for row in origins]
+
+
+def _quantiles(model: AutoETS | AutoTheta, seen: np.ndarray, levels: list[float], horizon: int) -> np.ndarray:
+    widths = sorted({round(100 * (1 - 2 * level)) for level in levels if level < 0.5})
+    said = model.forecast(y=seen, h=horizon, level=widths)
+    edges = [
+        said["mean"] if level == 0.5 else said[f"{'lo' if level < 0.5 else 'hi'}-{round(abs(100 - 200 * level))}"]
+        for level in levels
+    ]
+    return np.stack(edges, axis=-1) - seen[-1]
+
+
+answer(forecast=forecast)
