@@ -3,10 +3,12 @@
 One SQLite file with the bundled sample's candles, a live forecast and a year of backfilled ones, served by `candlecast
 web` and by Datasette, each in one process, on loopback. The latest forecast (7 rows) and a year of forecasts are asked
 for over connections that stay open, the next request when the answer is there: with one connection and with eight.
+candlecast keeps its answers until the database changes: it is also asked so that every question is a new one.
 """
 
 import argparse
 import http.client
+import itertools
 import json
 import os
 import socket
@@ -16,7 +18,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,7 @@ MODEL = "range-ewma"
 YEAR = ("2018-09-01", "2019-08-31")
 CONNECTIONS = (1, 8)
 COUNT = "_nocount=1&_nofacet=1&_nosuggest=1&_shape=array"
+NUMBERS = itertools.count()
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -37,6 +40,8 @@ class Server:
     pid: int
     latest: str
     year: str
+    new: str = ""
+    """What, with a number after it, makes a question one that was not asked before."""
 
     def cpu(self) -> float:
         """CPU seconds so far, all threads."""
@@ -57,7 +62,7 @@ class Server:
         def ask(times: int) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
             for _ in range(times):
-                connection.request("GET", path)
+                connection.request("GET", f"{path}{self.new}{next(NUMBERS)}" if self.new else path)
                 answer = connection.getresponse()
                 answers.append((answer.status, len(answer.read())))
             connection.close()
@@ -129,11 +134,13 @@ def main() -> None:
         theirs = started(stack, command, ports[1], folder, os.environ | QUIET)
         # An instant is text in SQLite: every one of the year's last day is below that day's hour "24".
         one_year = f"series={SERIES}&model={MODEL}&kind=backfill"
+        kept = Server(
+            ports[0], ours, f"/api/v1/forecasts/latest?series={SERIES}",
+            f"/api/v1/forecasts?{one_year}&start={YEAR[0]}&end={YEAR[1]}&limit=5000",
+        )  # fmt: skip
         servers = {
-            "candlecast web": Server(
-                ports[0], ours, f"/api/v1/forecasts/latest?series={SERIES}",
-                f"/api/v1/forecasts?{one_year}&start={YEAR[0]}&end={YEAR[1]}&limit=5000",
-            ),
+            "candlecast web": kept,
+            "the same, each question new": replace(kept, new="&asked="),
             "Datasette": Server(
                 ports[1], theirs, f"/candlecast/latest_forecasts.json?series={SERIES}&{COUNT}",
                 f"/candlecast/forecast_bands.json?{one_year}&origin__gte={YEAR[0]}&origin__lt={YEAR[1]}%2024&_size=5000&{COUNT}",
