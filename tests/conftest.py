@@ -4,9 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from postgresql_parts import Cluster
 
 ROOT = Path(__file__).parents[1]
+
+# Hypothesis fails an example that takes 200 ms, unless told not to: on a busy machine any example may.
+settings.register_profile("candlecast", deadline=None)
+settings.load_profile("candlecast")
 
 
 @pytest.fixture(scope="session")
