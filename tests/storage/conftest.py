@@ -132,7 +132,14 @@ class Store:
             )
 
     def add_score(
-        self, forecast: int, step: int, error: float, *, crps: float = 0.01, truth_fetched_at: datetime | None = None
+        self,
+        forecast: int,
+        step: int,
+        error: float,
+        *,
+        crps: float = 0.01,
+        pit: float = 0.5,
+        truth_fetched_at: datetime | None = None,
     ) -> int:
         score = Score(
             forecast=forecast,
@@ -144,7 +151,7 @@ class Store:
             covered50=False,
             covered80=True,
             covered95=True,
-            pit=0.5,
+            pit=pit,
         )
         with self.engine.begin() as conn:
             return insert_scores(conn, rows=[score], scored_at=self.now)

@@ -95,9 +95,10 @@ def test_a_row_holds_the_candle_as_it_was_stored(store: Any) -> None:
 
 
 def test_the_close_times_of_a_span_are_each_there_once(told: Any) -> None:
-    def times(start: datetime = MONDAY, end: datetime = THURSDAY + DAY, after: int = 0) -> list[datetime]:
+    def times(**asked: Any) -> list[datetime]:
+        wanted = {"series": told.series, "start": MONDAY, "end": THURSDAY + DAY, **asked}
         with told.engine.connect() as conn:
-            return read_close_times(conn, series=told.series, start=start, end=end, after=after)
+            return read_close_times(conn, **wanted)
 
     assert times() == [TUESDAY, WEDNESDAY, THURSDAY]
     assert times(start=WEDNESDAY, end=WEDNESDAY) == [WEDNESDAY]
