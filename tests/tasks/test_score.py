@@ -53,6 +53,8 @@ def test_a_score_is_what_the_formulas_say() -> None:
     assert score.crps == pytest.approx(2 * float(np.sum(np.diff(edges) * losses)))
     assert (score.covered50, score.covered80, score.covered95) == (False, False, True)
     assert score.pit == pytest.approx(0.5 + np.log(1.009) / 0.02, abs=1e-6)
+    (centre,) = scored([Matured(1, 1, NOW, 100.0, values)])
+    assert (centre.covered50, centre.covered80, centre.covered95, centre.pit) == (True, True, True, 0.5)
 
 
 def test_every_matured_step_is_scored_once_and_the_rest_when_it_comes(engine: Engine, tmp_path: Path) -> None:
