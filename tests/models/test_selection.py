@@ -70,12 +70,12 @@ def test_bands_that_cover_something_else_are_kept_back(share):
     assert "band of step" in decision.reason
 
 
-def test_scores_that_are_no_numbers_and_short_walks_are_kept_back():
+def test_scores_that_are_no_numbers_are_kept_back():
     baseline, challenger = losses(edge=0.03)
-    challenger[100, 1] = np.nan
-    assert "not all finite" in judge(walk(challenger), walk(baseline), None).reason
-    challenger[100, 1] = np.inf
-    assert "not all finite" in judge(walk(challenger), walk(baseline), None).reason
+    kept = Decision(False, "its walk-forward scores are not all finite numbers", {"origins": 365})
+    for broken in (np.nan, np.inf, -np.inf):
+        challenger[100, 1] = broken
+        assert judge(walk(challenger), walk(baseline), None) == kept
 
 
 def test_sixty_origins_at_every_step_are_enough():
@@ -140,7 +140,7 @@ def test_a_challenger_needs_one_step_that_is_better_beyond_a_chance_in_two_thous
 
 
 def test_the_evidence_is_every_figure_the_verdict_rests_on():
-    baseline, challenger = differing([0.9999, 0.6, 0.3])
+    baseline, challenger = differing([0.9999, 0.6, 1 / 3])
     decision = judge(walk(challenger), walk(baseline), walk(baseline))
     gain = {step: 1 - challenger[:, i].mean() / baseline[:, i].mean() for i, step in enumerate(STEPS)}
     assert decision.promote
@@ -148,12 +148,14 @@ def test_the_evidence_is_every_figure_the_verdict_rests_on():
         f"no step is worse beyond noise; CRPS against the baseline: step 1 {gain[1]:+.2%}, step 7 {gain[7]:+.2%}"
     )
     expected = {"origins": 365, "best_step": 1, "p_best_step": pytest.approx(0.0001, abs=1e-6)}
-    for step, chance in zip(STEPS, (0.0002, 0.8, 0.6), strict=True):
+    for step, chance in zip(STEPS, (0.0002, 0.8, 2 / 3), strict=True):
         for name in ("baseline", "incumbent"):
             expected[f"skill_vs_{name}_step{step}"] = round(gain[step], 5)
             expected[f"p_vs_{name}_step{step}"] = pytest.approx(chance, abs=1e-5)
         expected[f"coverage80_step{step}"], expected[f"coverage95_step{step}"] = 0.8, round(347 / 365, 4)
     assert decision.evidence == expected
+    # Rounded, for people.
+    assert decision.evidence["p_vs_baseline_step7"] == 0.66667
 
 
 @pytest.mark.parametrize(
