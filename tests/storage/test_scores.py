@@ -20,9 +20,9 @@ from storage.scores import (
 DAY = timedelta(days=1)
 
 
-def waiting(store: Any, limit: int = 1000) -> list[tuple[int, int, datetime, float]]:
+def waiting(store: Any, limit: int = 1000, series: str | None = None) -> list[tuple[int, int, datetime, float]]:
     with store.engine.connect() as conn:
-        rows = unscored(conn, series=store.series, limit=limit)
+        rows = unscored(conn, series=series or store.series, limit=limit)
     for row in rows:
         assert row.values == tuple(100 + row.step - 1 + 10 * level for level in QUANTILE_LEVELS)
     return sorted((row.forecast, row.step, row.truth_fetched_at, row.actual) for row in rows)
@@ -68,12 +68,17 @@ def test_storing_scores_counts_the_new_ones_only(store: Any, engine: Engine) -> 
         assert insert_scores(conn, rows=[], scored_at=store.now) == 0
 
 
-def test_another_series_candles_are_no_truth(store: Any) -> None:
+def test_another_series_candles_are_no_truth_and_its_forecasts_are_not_asked_for(store: Any) -> None:
     other = "Kraken_ETHEUR_d"
     store.add_series(other)
-    store.add_forecasts(store.add_version(series=other), [store.origin], series=other)
-    store.add_candle(store.origin, 101.0)
+    store.add_forecasts(store.add_version(), [store.origin])
+    store.add_candle(store.origin, 101.0, series=other)
     assert waiting(store) == []
+    store.add_forecasts(store.add_version(series=other), [store.origin], series=other)
+    assert waiting(store) == []
+    store.add_candle(store.origin, 55.0)
+    assert waiting(store) == [(1, 1, store.now, 55.0)]
+    assert waiting(store, series=other) == [(2, 1, store.now, 101.0)]
 
 
 def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: Engine) -> None:
@@ -195,8 +200,11 @@ def test_skill_comes_by_series_then_live_first_then_model_and_step(judged: Any, 
         judged.add_score(11, step, 1.0)
     judged.add_score(2, 2, 1.0)
     with engine.connect() as conn:
-        keys = [row[:4] for row in read_skill(conn)]
+        rows = read_skill(conn)
+        keys = [row[:4] for row in rows]
         assert [row[:4] for row in read_skill(conn, series=other)] == keys[:2]
+    # Each beside its own market's naive, though the other's spoke from the same origin.
+    assert [(row.n, row.naive_mae) for row in rows[:5]] == [(1, 1.0), (1, 1.0), (3, 12.0), (1, 1.0), (4, 11.5)]
     assert keys == [
         (other, "naive", "live", 1), (other, "naive", "live", 2),
         (judged.series, "lstm", "live", 1), (judged.series, "lstm", "live", 2),
@@ -214,17 +222,22 @@ def test_transforms_are_counted_by_tenths_in_the_same_order(store: Any, engine: 
     store.add_score(1, 2, 1.0, pit=0.3)
     store.add_forecasts(lstm, origins[:1], model="lstm")
     store.add_forecasts(naive, origins[:1], kind=Kind.BACKFILL)
-    store.add_score(10, 1, 1.0, pit=0.7)
-    store.add_score(11, 1, 1.0, pit=0.6)
+    store.add_score(10, 1, 1.0, pit=0.55)
+    store.add_score(11, 1, 1.0, pit=1.0)
+    other = "Aardvark_BTCUSD_d"
+    store.add_series(other)
+    store.add_forecasts(store.add_version(series=other), origins[:1], series=other, kind=Kind.BACKFILL)
+    store.add_score(12, 1, 1.0, pit=0.05)
     counted = [(0, 2), (1, 1), (4, 1), (5, 1), (8, 1), (9, 3)]
     expected = [
-        PitRow(store.series, "lstm", "live", 1, 7, 1),
+        PitRow(other, "naive", "backfill", 1, 0, 1),
+        PitRow(store.series, "lstm", "live", 1, 5, 1),
         *(PitRow(store.series, "naive", "live", 1, part, n) for part, n in counted),
         PitRow(store.series, "naive", "live", 2, 3, 1),
-        PitRow(store.series, "naive", "backfill", 1, 6, 1),
+        PitRow(store.series, "naive", "backfill", 1, 9, 1),
     ]
     with engine.connect() as conn:
-        assert read_pit(conn) == read_pit(conn, series=store.series) == expected
-        assert read_pit(conn, series="Kraken_ETHEUR_d") == []
+        assert read_pit(conn) == expected
+        assert read_pit(conn, series=store.series) == expected[1:]
         assert read_pit(conn, start=origins[7]) == [PitRow(store.series, "naive", "live", 1, 9, 2)]
-        assert sum(row.n for row in read_pit(conn, end=origins[0])) == 4
+        assert sum(row.n for row in read_pit(conn, end=origins[0])) == 5
