@@ -188,6 +188,7 @@ def test_all_23_levels_can_be_read_in_order(store: Any, engine: Engine) -> None:
         rows = read_quantiles(conn, origin=store.origin)
     assert [(row.step, row.quantile) for row in rows] == [(h, level) for h in range(1, 8) for level in QUANTILE_LEVELS]
     assert [row.value for row in rows] == [100 + row.step - 1 + 10 * row.quantile for row in rows]
+    assert [row.target_time for row in rows] == [store.origin + (row.step - 1) * DAY for row in rows]
 
 
 def test_missing_origins_are_those_without_such_a_forecast(store: Any, engine: Engine) -> None:
