@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: run test test-slow check audit setup soak serve screenshots clean
+.PHONY: run test test-slow check audit setup soak coverage mutants serve screenshots clean
 
 # Rebuilt when what it is made from changes; the stamp is written last, so a broken install is tried again.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("candlecast needs Python >= 3.11, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+$(VENV)/.mutation: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutation]'
 	touch $@
 
 setup: $(VENV)/.installed
@@ -37,6 +41,20 @@ soak: export CANDLECAST_SOAK_DAYS = 1000
 soak: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/flows/test_soak.py -m slow -s
 
+# The lines and branches that make test runs, in this process and in those it starts (docs/suite.md).
+coverage: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network" --cov --cov-report=
+	$(BIN)/python benchmarks/suite.py coverage
+
+# Which small changes of the code that must not be wrong no test notices (docs/suite.md); about 1,500, a second each.
+MUTATED := "models.*" "tasks.score.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \
+	"storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" "storage.candles.xǁ*" \
+	"storage.forecasts.x_missing*" "storage.forecasts.x_read*" "storage.forecasts.x__conditions*" "storage.forecasts.x__like*"
+mutants: $(VENV)/.mutation
+	rm -rf mutants
+	$(BIN)/mutmut run $(MUTATED)
+	$(BIN)/python benchmarks/suite.py mutants
+
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,7 +67,7 @@ audit: $(VENV)/.installed
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive apps flows tasks models storage
 
 clean:
-	rm -rf $(VENV) .venv-peers .prefect candlecast.db* reports
+	rm -rf $(VENV) .venv-peers .prefect candlecast.db* reports mutants
 
 # Pictures of the page in every state, in a real browser.
 screenshots: $(VENV)/.installed

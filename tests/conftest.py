@@ -4,9 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 from postgresql_parts import Cluster
 
 ROOT = Path(__file__).parents[1]
+
+# Hypothesis fails an example that takes 200 ms, unless told not to: on a busy machine any example may.
+settings.register_profile("candlecast", deadline=None)
+settings.load_profile("candlecast")
+# For `make mutants`: the same examples for every mutant, and no search for the smallest one that fails.
+settings.register_profile("mutants", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from installation import Installation
 from server import Web
@@ -126,7 +126,6 @@ def test_json_and_numbers_stay_as_they_are(poisoned):
     assert text.getvalue() == "a,b\n-1.5,\n"
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from(list("=+-@＝＋－＠\t\r\n \u00a0\ufeff'\"a1,;")), max_size=12))
 def test_no_text_becomes_a_formula_and_none_is_lost(text):
     out = io.StringIO()

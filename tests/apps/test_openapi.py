@@ -41,7 +41,7 @@ def test_no_question_breaks_the_server_or_its_description(web):
         case.validate_response(answer, excluded_checks=UNSAYABLE)
 
     fixed = settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+        max_examples=EXAMPLES, derandomize=True, database=None,
         phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     for found in schema.get_all_operations():

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from server import Web
@@ -90,7 +90,6 @@ def test_no_way_of_naming_a_series_takes_it(name):
         chart_path(Path("reports"), name, datetime(2020, 1, 1, tzinfo=UTC))
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(max_size=60), st.from_regex(r"\A[A-Za-z0-9./\\%_-]{1,40}_[A-Za-z0-9]{4,30}_(d|1h|minute)\Z")))
 def test_what_passes_is_a_file_of_the_folder_and_nothing_else(text):
     try:

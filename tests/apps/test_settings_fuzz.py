@@ -19,7 +19,7 @@ from storage.errors import DatabaseUnusable
 
 EXAMPLES = 1500
 SECRET = "hunter2"
-fuzzed = hypothesis_settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+fuzzed = hypothesis_settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 # The environment holds no zero byte and only what the file system's encoding can say.
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)

@@ -5,8 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.forecasts import QUANTILE_LEVELS
-from models.metrics import covered, crps, diebold_mariano, level_weights, pinball, pit, student_t_p_value
+from models.forecasts import COVERAGE_BANDS, QUANTILE_LEVELS
+from models.metrics import (
+    DieboldMariano,
+    covered,
+    crps,
+    diebold_mariano,
+    level_weights,
+    pinball,
+    pit,
+    student_t_bound,
+    student_t_p_value,
+)
 
 LEVELS = np.array(QUANTILE_LEVELS)
 numbers = st.floats(-1e3, 1e3, allow_nan=False)
@@ -52,6 +62,37 @@ def test_crps_of_a_certain_forecast_is_the_absolute_error() -> None:
     assert float(crps(-2.0, np.full(23, 1.0))) == pytest.approx(3.0)
 
 
+def test_crps_of_other_levels_weighs_each_by_its_share() -> None:
+    # Losses .2, .5 and .2 with shares .3, .4 and .3 of the levels.
+    assert float(crps(3.0, [1.0, 2.0, 5.0], [0.1, 0.5, 0.9])) == pytest.approx(0.64)
+
+
+def test_scores_of_single_precision_are_as_good_as_double() -> None:
+    # In single precision the difference would be 2 ** 24.
+    truth, value = np.float32(2**24), np.array([0.5], dtype=np.float32)
+    assert pinball(truth, value, np.array([0.5], dtype=np.float32)).tolist() == [(2**24 - 0.5) / 2]
+
+
+def test_pit_is_the_level_of_what_came_and_half_of_what_lies_outside() -> None:
+    values = np.arange(23.0) * 10
+    truths = [values[0] - 1, values[0], values[11], values[11] + 5, values[-1], values[-1] + 1]
+    # Half way between the levels .5 and .55; outside, half way between the outermost level and the end.
+    assert pit(truths, np.tile(values, (6, 1))).tolist() == pytest.approx([0.005, 0.01, 0.5, 0.525, 0.99, 0.995])
+
+
+def test_pit_has_the_shape_of_the_truth() -> None:
+    values = np.arange(23.0)
+    assert float(pit(11.0, values)) == 0.5
+    assert pit(11.0, values).shape == ()
+    places = pit([[11.0, 12.0], [13.0, 14.0]], np.tile(values, (2, 2, 1)))
+    np.testing.assert_allclose(places, [[0.5, 0.55], [0.6, 0.65]])
+
+
+def test_pit_refuses_truths_without_a_forecast() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        pit([1.0, 2.0], np.zeros((1, 23)))
+
+
 def test_pit_is_uniform_for_a_calibrated_forecast() -> None:
     from scipy.stats import norm
 
@@ -63,9 +104,11 @@ def test_pit_is_uniform_for_a_calibrated_forecast() -> None:
 
 def test_bands_cover_what_lies_on_their_edges() -> None:
     values = np.arange(23.0)
-    assert covered(values[6], values)["coverage50"]
-    assert not covered(values[6] - 0.01, values)["coverage50"]
-    assert covered(values[1], values)["coverage95"]
+    for name, (low, high) in COVERAGE_BANDS.items():
+        lower, upper = values[QUANTILE_LEVELS.index(low)], values[QUANTILE_LEVELS.index(high)]
+        found = covered([lower - 0.01, lower, upper, upper + 0.01], np.tile(values, (4, 1)))[name]
+        assert found.tolist() == [False, True, True, False], name
+    assert list(covered(0.0, values)) == ["coverage50", "coverage80", "coverage95"]
 
 
 def test_diebold_mariano_finds_a_real_difference_and_its_sign() -> None:
@@ -91,8 +134,30 @@ def test_diebold_mariano_keeps_its_level_on_overlapping_noise(step: int) -> None
     assert rejected / 400 < 0.12
 
 
-def test_diebold_mariano_of_equal_losses_is_no_evidence() -> None:
-    assert diebold_mariano(np.ones(50), np.ones(50), step=1).p_value == 1.0
+@pytest.mark.parametrize(
+    ("n", "step", "lags"), [(10, 1, 2), (100, 1, 4), (365, 1, 5), (1400, 1, 7), (365, 3, 6), (365, 7, 18), (12, 7, 10)]
+)
+def test_diebold_mariano_counts_so_many_lags_each_with_its_weight(n: int, step: int, lags: int) -> None:
+    rng = np.random.default_rng(n + step)
+    noise = np.convolve(rng.standard_normal(n + step - 1), np.ones(step), "valid")
+    first, second = 1.0 + 0.1 * noise, 1.02 + 0.1 * rng.standard_normal(n)
+    d = first - second
+    mean = sum(d) / n
+
+    def covariance(lag: int) -> float:
+        return sum((d[t] - mean) * (d[t - lag] - mean) for t in range(lag, n)) / n
+
+    variance = covariance(0) + 2 * sum((1 - lag / (lags + 1)) * covariance(lag) for lag in range(1, lags + 1))
+    test = diebold_mariano(first, second, step=step)
+    assert test.mean_difference == pytest.approx(mean)
+    assert test.standard_error == pytest.approx((variance / n) ** 0.5)
+    assert test.statistic == pytest.approx(mean / (variance / n) ** 0.5)
+    assert test.p_value == student_t_p_value(test.statistic, n - 1)
+
+
+def test_diebold_mariano_of_losses_that_differ_by_nothing_or_a_constant_is_no_evidence() -> None:
+    assert diebold_mariano(np.ones(50), np.ones(50), step=1) == DieboldMariano(0.0, 1.0, 0.0, 0.0)
+    assert diebold_mariano(np.full(50, 3), np.ones(50), step=1) == DieboldMariano(0.0, 1.0, 2.0, 0.0)
 
 
 def test_diebold_mariano_needs_some_origins() -> None:
@@ -100,10 +165,19 @@ def test_diebold_mariano_needs_some_origins() -> None:
         diebold_mariano(np.ones(9), np.ones(9), step=1)
 
 
-@pytest.mark.parametrize("freedom", [9, 29, 364])
+# Wallace's approximation gets better with more degrees of freedom, and worse far out.
+@pytest.mark.parametrize(("freedom", "error"), [(9, 0.012), (29, 0.0025), (364, 0.00002)])
 @pytest.mark.parametrize("statistic", [0.0, 0.3, -1.0, 2.0, -3.5])
-def test_p_values_are_those_of_students_t(statistic, freedom):
+def test_p_values_are_those_of_students_t(statistic, freedom, error):
     from scipy.stats import t
 
     exact = 2 * t.sf(abs(statistic), freedom)
-    assert student_t_p_value(statistic, freedom) == pytest.approx(exact, rel=0.02)
+    assert student_t_p_value(statistic, freedom) == pytest.approx(exact, rel=error)
+
+
+@pytest.mark.parametrize(("freedom", "error"), [(9, 5e-4), (29, 3e-5), (364, 2e-7)])
+def test_the_bound_is_students_t_and_has_a_p_value_of_one_in_twenty(freedom, error):
+    from scipy.stats import t
+
+    assert student_t_bound(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=error)
+    assert student_t_p_value(student_t_bound(freedom), freedom) == pytest.approx(0.05, rel=1e-12)

@@ -57,9 +57,54 @@ def test_windows_that_touch_a_gap_are_left_out():
     assert made.last_row.tolist() == [1, 2, 5, 6]
 
 
-def test_times_out_of_order_are_refused():
-    with pytest.raises(ValueError, match="ascend"):
-        make_windows(np.arange(4.0), 1, times=np.array([3, 2, 1, 0]))
+def test_what_is_left_keeps_its_inputs_targets_places_and_horizons():
+    made = make_windows(np.arange(6) * 10, 2, horizons=(1, 2), times=np.array([0, 1, 2, 3, 4, 9]))
+    assert made.last_row.tolist() == [1, 2]
+    assert made.X[:, :, 0].tolist() == [[0, 10], [10, 20]]
+    assert made.y.tolist() == [[20, 30], [30, 40]]
+    assert made.horizons == (1, 2)
+
+
+def test_whole_numbers_come_out_as_floats():
+    made = make_windows([1, 2, 3], 1)
+    assert (made.X.dtype, made.y.dtype) == (np.float64, np.float64)
+
+
+@pytest.mark.parametrize("times", [[3, 2, 1, 0], [0, 1, 1, 2]])
+def test_times_out_of_order_or_twice_are_refused(times):
+    days = np.array(times) * np.timedelta64(1, "D") + np.datetime64("2020-01-01")
+    for clock in (np.array(times), days):
+        with pytest.raises(ValueError, match="^expected times that ascend, oldest row first; sort the rows$"):
+            make_windows(np.arange(4.0), 1, times=clock)
+
+
+@pytest.mark.parametrize(
+    ("data", "window_size", "horizons", "got"),
+    [
+        (np.zeros((4, 2, 2)), 1, (1,), r"\(4, 2, 2\), 1 and \(1,\)"),
+        (np.zeros(4), 0, (1,), r"\(4, 1\), 0 and \(1,\)"),
+        (np.zeros(4), 1, (), r"\(4, 1\), 1 and \(\)"),
+        (np.zeros(4), 1, (1, 0), r"\(4, 1\), 1 and \(1, 0\)"),
+    ],
+)
+def test_what_makes_no_windows_is_refused_with_what_came(data, window_size, horizons, got):
+    with pytest.raises(ValueError, match=f"a window of at least 1 row and horizons from 1, got {got}$"):
+        make_windows(data, window_size, horizons=horizons)
+
+
+def test_too_few_rows_are_refused_with_how_many_it_takes():
+    assert len(make_windows(np.zeros(5), 3, horizons=(1, 2)).X) == 1
+    with pytest.raises(ValueError, match="at least 5 rows for a window of 3 and horizon 2, got 4"):
+        make_windows(np.zeros(4), 3, horizons=(1, 2))
+
+
+def test_what_is_learnt_ends_at_the_cutoff_and_what_is_judged_begins_there():
+    # Last rows 0..5 with targets one and two rows on; row 4 is the last that is known.
+    learnt, judged = split_windows(make_windows(np.arange(8.0), 1, horizons=(1, 2)), 4)
+    assert learnt.last_row.tolist() == [0, 1, 2]
+    assert learnt.y.tolist() == [[1, 2], [2, 3], [3, 4]]
+    assert judged.last_row.tolist() == [4, 5]
+    assert judged.X.ravel().tolist() == [4, 5]
 
 
 @given(n=st.integers(12, 60), window_size=st.integers(1, 5), horizon=st.integers(1, 4), cutoff=st.integers(0, 59))

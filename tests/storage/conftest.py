@@ -103,31 +103,43 @@ class Store:
             )
 
     def add_candle(
-        self, open_time: datetime, close: float, *, fetched_at: datetime | None = None, provisional: bool = False
+        self,
+        open_time: datetime,
+        close: float,
+        *,
+        series: str | None = None,
+        fetched_at: datetime | None = None,
+        provisional: bool = False,
+        **values: float,
     ) -> None:
-        fetched = fetched_at or self.now
+        """Store a revision of a daily candle; the other prices are its close unless told, volumes unknown."""
+        series, fetched = series or self.series, fetched_at or self.now
         with self.engine.begin() as conn:
             download = conn.execute(
-                insert(downloads).values(series=self.series, url="u", fetched_at=fetched, outcome="stored")
+                insert(downloads).values(series=series, url="u", fetched_at=fetched, outcome="stored")
             ).inserted_primary_key
             assert download is not None
             conn.execute(
                 insert(candles).values(
-                    series=self.series,
+                    **({"open": close, "high": close, "low": close, "close": close} | values),
+                    series=series,
                     open_time=open_time,
                     close_time=open_time + DAY,
                     fetched_at=fetched,
-                    open=close,
-                    high=close,
-                    low=close,
-                    close=close,
                     provisional=provisional,
                     download=download[0],
                 )
             )
 
     def add_score(
-        self, forecast: int, step: int, error: float, *, crps: float = 0.01, truth_fetched_at: datetime | None = None
+        self,
+        forecast: int,
+        step: int,
+        error: float,
+        *,
+        crps: float = 0.01,
+        pit: float = 0.5,
+        truth_fetched_at: datetime | None = None,
     ) -> int:
         score = Score(
             forecast=forecast,
@@ -139,7 +151,7 @@ class Store:
             covered50=False,
             covered80=True,
             covered95=True,
-            pit=0.5,
+            pit=pit,
         )
         with self.engine.begin() as conn:
             return insert_scores(conn, rows=[score], scored_at=self.now)

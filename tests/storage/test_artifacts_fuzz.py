@@ -53,7 +53,7 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(
     st.dictionaries(st.sampled_from(["a", "b", "__metadata__", "", "../x", "\0"]), ENTRY, max_size=4),
     st.binary(max_size=64),
@@ -67,7 +67,7 @@ def test_nearly_right_headers() -> None:
     """Sizes that fit their type and shape, with types NumPy has not; offsets that overlap, leave gaps or go back."""
     outcomes: Counter[str] = Counter()
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
     @given(
         st.sampled_from(TYPES),
         st.lists(st.integers(0, 4), max_size=4),
@@ -114,7 +114,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(damaged())
 def test_damaged_weights(data: bytes) -> None:
     tried_to_load(data)

@@ -97,6 +97,33 @@ def test_nothing_is_overwritten_and_nonsense_is_refused(url: str, tmp_path: Path
     assert copy.read_text() == "mine"
 
 
+def test_what_a_database_or_a_copy_cannot_be_is_refused_with_what_to_do(url: str, tmp_path: Path) -> None:
+    copy, nowhere = tmp_path / "backup.db", tmp_path / "no" / "where"
+    backup(url, to=copy)
+    for memory in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(BackupRefused, match="in memory cannot be backed up; name a file"):
+            backup(memory, to=tmp_path / "new.db")
+    with pytest.raises(BackupRefused, match=f"the folder {nowhere} of the database does not exist; create it first"):
+        restore(copy, url=f"sqlite:///{nowhere / 'candlecast.db'}", now=NOW)
+    with pytest.raises(DatabaseUnusable, match="cannot be copied to .*unable to open"):
+        backup(url, to=nowhere / "backup.db")
+
+
+def test_a_backup_comes_back_where_no_database_is_and_where_it_is_damaged(url: str, tmp_path: Path) -> None:
+    database, copy = tmp_path / "candlecast.db", tmp_path / "backup.db"
+    add_series(database, "kept")
+    backup(url, to=copy)
+    database.write_bytes(b"garbage" * 1000)
+    replaced = restore(copy, url=url, now=NOW)
+    assert replaced == tmp_path / "candlecast.db.replaced-20260102T030405"
+    assert replaced.read_bytes() == b"garbage" * 1000
+    assert series(database) == ["kept"]
+    elsewhere = tmp_path / "elsewhere.db"
+    assert restore(copy, url=f"sqlite:///{elsewhere}", now=NOW) is None
+    assert series(elsewhere) == ["kept"]
+    assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob("*.restoring"))
+
+
 def test_a_damaged_backup_is_not_put_back(url: str, tmp_path: Path) -> None:
     copy = tmp_path / "backup.db"
     for number in range(200):

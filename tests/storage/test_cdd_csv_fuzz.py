@@ -158,7 +158,7 @@ def vintages(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, float, float, floa
     return data.encode("utf-8-sig" if draw(st.booleans()) else "utf-8"), candles
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(vintages())
 def test_every_layout_that_says_what_it_means_is_read(
     vintage: tuple[bytes, list[tuple[int, float, float, float, float, float, float]]],

@@ -9,7 +9,15 @@ from sqlalchemy import Engine, func, select
 from models.forecasts import BAND_LEVELS, QUANTILE_LEVELS, Kind
 from storage.engine import open_database
 from storage.errors import NotFound
-from storage.forecasts import insert_forecasts, load_forecast, missing_origins, read_bands, read_quantiles
+from storage.forecasts import (
+    OriginRow,
+    insert_forecasts,
+    load_forecast,
+    missing_origins,
+    read_bands,
+    read_origins,
+    read_quantiles,
+)
 from storage.tables import forecast_values, forecasts
 
 DAY = timedelta(days=1)
@@ -180,6 +188,7 @@ def test_all_23_levels_can_be_read_in_order(store: Any, engine: Engine) -> None:
         rows = read_quantiles(conn, origin=store.origin)
     assert [(row.step, row.quantile) for row in rows] == [(h, level) for h in range(1, 8) for level in QUANTILE_LEVELS]
     assert [row.value for row in rows] == [100 + row.step - 1 + 10 * row.quantile for row in rows]
+    assert [row.target_time for row in rows] == [store.origin + (row.step - 1) * DAY for row in rows]
 
 
 def test_missing_origins_are_those_without_such_a_forecast(store: Any, engine: Engine) -> None:
@@ -197,6 +206,12 @@ def test_missing_origins_are_those_without_such_a_forecast(store: Any, engine: E
     assert missing(kind=Kind.BACKFILL) == [origins[0], origins[1], origins[3]]
     assert missing(model="lstm") == origins
     assert missing(origins=[]) == []
+    assert missing(origins=[origins[3], origins[1], origins[0]]) == [origins[3], origins[0]]
+    store.add_series("Kraken_ETHEUR_d")
+    theirs = store.add_version(series="Kraken_ETHEUR_d")
+    store.add_forecasts(theirs, origins, series="Kraken_ETHEUR_d")
+    assert missing() == [origins[0], origins[2], origins[3]]
+    assert missing(series="Kraken_ETHEUR_d") == []
 
 
 def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> None:
@@ -219,6 +234,68 @@ def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> N
     assert found(series="Kraken_ETHEUR_d") == set()
     in_tokyo = origins[4].astimezone(timezone(timedelta(hours=9)))
     assert found(origin=in_tokyo, model="lstm") == {(origins[4], "lstm", "live")}
+
+
+@pytest.fixture
+def crowded(store: Any) -> Any:
+    """Two series, origins, models and kinds, all sixteen forecasts stored in an order that none is read in."""
+    other = "Kraken_ETHEUR_d"
+    store.add_series(other)
+    for kind in (Kind.LIVE, Kind.BACKFILL):
+        for model in ("naive", "lstm"):
+            for series in (other, store.series):
+                version = store.add_version(model, series=series)
+                store.add_forecasts(version, [store.origin + DAY, store.origin], model=model, series=series, kind=kind)
+    return store
+
+
+def test_forecasts_come_by_series_origin_model_kind_and_step(crowded: Any, engine: Engine) -> None:
+    keys = [
+        (series, crowded.origin + n * DAY, model, kind)
+        for series in (crowded.series, "Kraken_ETHEUR_d")
+        for n in range(2)
+        for model in ("lstm", "naive")
+        for kind in ("backfill", "live")
+    ]
+    with engine.connect() as conn:
+        assert [row[1:5] for row in read_origins(conn)] == [(s, m, k, o) for s, o, m, k in keys]
+        steps = [(*key, step) for key in keys for step in range(1, 8)]
+        bands, quantiles = read_bands(conn), read_quantiles(conn)
+        assert [(row.series, row.origin, row.model, row.kind, row.step) for row in bands] == steps
+        found = [(row.series, row.origin, row.model, row.kind, row.step) for row in quantiles[::23]]
+        assert found == steps
+        assert [row.quantile for row in quantiles] == list(QUANTILE_LEVELS) * len(steps)
+
+
+def test_a_page_of_forecasts_begins_with_what_follows_its_key(crowded: Any, engine: Engine) -> None:
+    with engine.connect() as conn:
+        bands, origins = read_bands(conn), read_origins(conn)
+        for n, row in enumerate(bands):
+            key = (row.series, row.origin, row.model, row.kind, row.step)
+            assert read_bands(conn, after=key, limit=9) == bands[n + 1 : n + 10]
+        for n, row in enumerate(origins):
+            key = (row.series, row.origin, row.model, row.kind)
+            assert read_origins(conn, after=key, limit=3) == origins[n + 1 : n + 4]
+        assert read_bands(conn, limit=10, series="Kraken_ETHEUR_d") == bands[56:66]
+
+
+def test_an_origin_row_says_who_spoke_from_when_and_since_when(store: Any, engine: Engine) -> None:
+    naive, lstm = store.add_version(), store.add_version("lstm")
+    store.add_forecasts(naive, [store.origin])
+    store.add_forecasts(lstm, [store.origin + DAY], model="lstm", kind=Kind.BACKFILL)
+    first = OriginRow(1, store.series, "naive", "live", store.origin, store.now, naive)
+    second = OriginRow(2, store.series, "lstm", "backfill", store.origin + DAY, store.now, lstm)
+    with engine.connect() as conn:
+        assert read_origins(conn) == [first, second]
+        for filters in (
+            {"model": "lstm"},
+            {"kind": Kind.BACKFILL},
+            {"origin": store.origin + DAY},
+            {"start": store.origin + DAY},
+        ):
+            assert read_origins(conn, **filters) == [second], filters
+        assert read_origins(conn, end=store.origin) == [first]
+        assert read_origins(conn, series="Kraken_ETHEUR_d") == []
 
 
 def test_the_latest_forecast_is_the_champions_newest_live_one(store: Any, engine: Engine) -> None:

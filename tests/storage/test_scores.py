@@ -5,14 +5,24 @@ import pytest
 from sqlalchemy import Engine, text
 
 from models.forecasts import QUANTILE_LEVELS, Kind
-from storage.scores import Score, SkillRow, insert_scores, read_origin_scores, read_skill, unscored
+from storage.scores import (
+    OriginScore,
+    PitRow,
+    Score,
+    SkillRow,
+    insert_scores,
+    read_origin_scores,
+    read_pit,
+    read_skill,
+    unscored,
+)
 
 DAY = timedelta(days=1)
 
 
-def waiting(store: Any, limit: int = 1000) -> list[tuple[int, int, datetime, float]]:
+def waiting(store: Any, limit: int = 1000, series: str | None = None) -> list[tuple[int, int, datetime, float]]:
     with store.engine.connect() as conn:
-        rows = unscored(conn, series=store.series, limit=limit)
+        rows = unscored(conn, series=series or store.series, limit=limit)
     for row in rows:
         assert row.values == tuple(100 + row.step - 1 + 10 * level for level in QUANTILE_LEVELS)
     return sorted((row.forecast, row.step, row.truth_fetched_at, row.actual) for row in rows)
@@ -40,6 +50,14 @@ def test_what_is_scored_waits_no_more_until_its_truth_is_revised(store: Any) -> 
     assert waiting(store) == [(1, 1, store.now + DAY, 102.0)]
 
 
+def test_a_score_is_of_its_own_forecast_and_step_only(store: Any) -> None:
+    store.add_forecasts(store.add_version(), [store.origin, store.origin + DAY])
+    for day in (1, 2):
+        store.add_candle(store.origin + day * DAY, 100.0 + day)
+    store.add_score(1, 2, 2.0)
+    assert waiting(store) == [(1, 3, store.now, 102.0), (2, 1, store.now, 101.0), (2, 2, store.now, 102.0)]
+
+
 def test_storing_scores_counts_the_new_ones_only(store: Any, engine: Engine) -> None:
     store.add_forecasts(store.add_version(), [store.origin])
     rows = [Score(1, step, store.now, 100.0, 1.0, 0.01, True, True, True, 0.5) for step in range(1, 8)]
@@ -50,12 +68,17 @@ def test_storing_scores_counts_the_new_ones_only(store: Any, engine: Engine) -> 
         assert insert_scores(conn, rows=[], scored_at=store.now) == 0
 
 
-def test_another_series_candles_are_no_truth(store: Any) -> None:
+def test_another_series_candles_are_no_truth_and_its_forecasts_are_not_asked_for(store: Any) -> None:
     other = "Kraken_ETHEUR_d"
     store.add_series(other)
-    store.add_forecasts(store.add_version(series=other), [store.origin], series=other)
-    store.add_candle(store.origin, 101.0)
+    store.add_forecasts(store.add_version(), [store.origin])
+    store.add_candle(store.origin, 101.0, series=other)
     assert waiting(store) == []
+    store.add_forecasts(store.add_version(series=other), [store.origin], series=other)
+    assert waiting(store) == []
+    store.add_candle(store.origin, 55.0)
+    assert waiting(store) == [(1, 1, store.now, 55.0)]
+    assert waiting(store, series=other) == [(2, 1, store.now, 101.0)]
 
 
 def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: Engine) -> None:
@@ -146,3 +169,75 @@ def test_scores_over_time_are_in_order_and_of_one_model_and_kind(judged: Any, en
         (judged.origin + DAY, 1), (judged.origin + DAY, 2), (judged.origin + 2 * DAY, 1), (judged.origin + 3 * DAY, 1),
     ]  # fmt: skip
     assert [row.crps for row in rows] == pytest.approx([0.20, 0.01, 0.21, 0.22])
+    assert rows[1] == OriginScore(judged.origin + DAY, 2, 0.01, True, True, 0.5)
+
+
+def test_scores_over_time_keep_to_their_series_and_their_bounds(judged: Any, engine: Engine) -> None:
+    other = "Kraken_ETHEUR_d"
+    judged.add_series(other)
+    judged.add_forecasts(judged.add_version("lstm", series=other), [judged.origin], model="lstm", series=other)
+    judged.add_score(11, 1, 1.0)
+
+    def origins(**asked: Any) -> list[datetime]:
+        wanted = {"series": judged.series, "model": "lstm", "kind": Kind.LIVE, **asked}
+        with engine.connect() as conn:
+            return sorted({row.origin for row in read_origin_scores(conn, **wanted)})
+
+    days = [judged.origin + n * DAY for n in range(5)]
+    assert origins() == days[1:]
+    assert origins(start=days[2], end=days[3]) == days[2:4]
+    assert origins(start=days[4]) == days[4:]
+    assert origins(end=days[1]) == days[1:2]
+    assert origins(model="naive") == days[:4]
+    assert origins(kind=Kind.BACKFILL) == origins(series=other) == days[:1]
+
+
+def test_skill_comes_by_series_then_live_first_then_model_and_step(judged: Any, engine: Engine) -> None:
+    other = "Aardvark_BTCUSD_d"
+    judged.add_series(other)
+    judged.add_forecasts(judged.add_version(series=other), [judged.origin], series=other)
+    for step in (2, 1):
+        judged.add_score(11, step, 1.0)
+    judged.add_score(2, 2, 1.0)
+    with engine.connect() as conn:
+        rows = read_skill(conn)
+        keys = [row[:4] for row in rows]
+        assert [row[:4] for row in read_skill(conn, series=other)] == keys[:2]
+    # Each beside its own market's naive, though the other's spoke from the same origin.
+    assert [(row.n, row.naive_mae) for row in rows[:5]] == [(1, 1.0), (1, 1.0), (3, 12.0), (1, 1.0), (4, 11.5)]
+    assert keys == [
+        (other, "naive", "live", 1), (other, "naive", "live", 2),
+        (judged.series, "lstm", "live", 1), (judged.series, "lstm", "live", 2),
+        (judged.series, "naive", "live", 1), (judged.series, "naive", "live", 2),
+        (judged.series, "lstm", "backfill", 1), (judged.series, "naive", "backfill", 1),
+    ]  # fmt: skip
+
+
+def test_transforms_are_counted_by_tenths_in_the_same_order(store: Any, engine: Engine) -> None:
+    naive, lstm = store.add_version(), store.add_version("lstm")
+    origins = [store.origin + n * DAY for n in range(9)]
+    store.add_forecasts(naive, origins)
+    for number, pit in enumerate([0.005, 0.0999, 0.1, 0.4999, 0.5, 0.8999, 0.9, 0.95, 0.995], start=1):
+        store.add_score(number, 1, 1.0, pit=pit)
+    store.add_score(1, 2, 1.0, pit=0.3)
+    store.add_forecasts(lstm, origins[:1], model="lstm")
+    store.add_forecasts(naive, origins[:1], kind=Kind.BACKFILL)
+    store.add_score(10, 1, 1.0, pit=0.55)
+    store.add_score(11, 1, 1.0, pit=1.0)
+    other = "Aardvark_BTCUSD_d"
+    store.add_series(other)
+    store.add_forecasts(store.add_version(series=other), origins[:1], series=other, kind=Kind.BACKFILL)
+    store.add_score(12, 1, 1.0, pit=0.05)
+    counted = [(0, 2), (1, 1), (4, 1), (5, 1), (8, 1), (9, 3)]
+    expected = [
+        PitRow(other, "naive", "backfill", 1, 0, 1),
+        PitRow(store.series, "lstm", "live", 1, 5, 1),
+        *(PitRow(store.series, "naive", "live", 1, part, n) for part, n in counted),
+        PitRow(store.series, "naive", "live", 2, 3, 1),
+        PitRow(store.series, "naive", "backfill", 1, 9, 1),
+    ]
+    with engine.connect() as conn:
+        assert read_pit(conn) == expected
+        assert read_pit(conn, series=store.series) == expected[1:]
+        assert read_pit(conn, start=origins[7]) == [PitRow(store.series, "naive", "live", 1, 9, 2)]
+        assert sum(row.n for row in read_pit(conn, end=origins[0])) == 5

@@ -138,7 +138,7 @@ def test_whatever_the_headers_say_the_answer_is_a_file_or_a_typed_error() -> Non
     asked = 0
     with CddServer() as server:
 
-        @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=400, suppress_health_check=list(HealthCheck))
         @given(
             st.sampled_from([200, 200, 200, 204, 206, 301, 302, 304, 400, 401, 404, 416, 418, 429, 500, 503, 599]),
             st.dictionaries(st.sampled_from(HEADERS), WORDS, max_size=4),
@@ -204,7 +204,6 @@ PART = st.text(
 )
 
 
-@settings(deadline=None)
 @given(PART, PART, st.sampled_from(["host", "127.0.0.1", "[::1]"]))
 def test_neither_user_nor_password_nor_query_is_shown(user: str, password: str, host: str) -> None:
     secret = f"S3{password}"
@@ -213,7 +212,6 @@ def test_neither_user_nor_password_nor_query_is_shown(user: str, password: str, 
     assert without_credentials(f"at {url.split('?')[0]} it failed") == f"at https://{host}:81/path it failed"
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_can_be_shown(text: str) -> None:
     public(text)

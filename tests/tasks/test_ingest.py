@@ -77,6 +77,26 @@ def test_every_row_of_a_file_is_accounted_for(engine: Engine, client: CddClient,
     assert tuple(row) == (8, 3, 5, "stored")
 
 
+def test_a_time_that_stands_twice_in_a_file_too_long_to_read_at_once_counts_once(
+    engine: Engine, client: CddClient, server: CddServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.cdd_csv.BLOCK_CHARACTERS", 500)
+    hours = [
+        f"{int((START + n * DAY / 24).timestamp())},,BTC/USD,100,107,90,{100 + n % 7},10,1000" for n in range(30, 0, -1)
+    ]
+    # Hour 29 again, some blocks later: as it was, and at the end with another close.
+    changed = hours[1].replace(",101,", ",102,")
+    lines = [*hours[:20], hours[1], *hours[20:], changed]
+    server.put("Coinbase_BTCUSD_1h", (HEAD + "\n".join(lines) + "\n").encode())
+    report = ingest(engine, client, series="Coinbase_BTCUSD_1h")
+    assert (report.rows_in, report.rows_new, report.rows_equal, report.rows_quarantined) == (32, 30, 1, 1)
+    with engine.connect() as conn:
+        refused = conn.execute(text("SELECT line_number, raw_text, reason FROM quarantine")).one()
+        stored = [row.close for row in read_candle_rows(conn, series="Coinbase_BTCUSD_1h")]
+    assert tuple(refused) == (33, changed, "a duplicate: the same time stands earlier in the file")
+    assert stored[28] == 101
+
+
 def test_the_newest_candle_is_kept_but_not_served_until_it_has_closed(
     engine: Engine, client: CddClient, server: CddServer
 ) -> None:

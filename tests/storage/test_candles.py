@@ -1,0 +1,193 @@
+"""Candles as they were known at an instant: by row, by frame and by close time, each revision in its own time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from models.candles import CANDLE_COLUMNS
+from storage.candles import (
+    CandleHistory,
+    CandleRow,
+    closed_count,
+    latest_close_time,
+    newest_fetch,
+    not_before,
+    read_candle_rows,
+    read_candles,
+    read_close_times,
+    read_history,
+)
+
+OTHER = "Kraken_ETHEUR_d"
+DAY = timedelta(days=1)
+# Candles open on whole seconds, and become known on microseconds.
+BEAT, INSTANT = timedelta(seconds=1), timedelta(microseconds=1)
+MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (datetime(2020, 1, 6, tzinfo=UTC) + n * DAY for n in range(4))
+FIRST, SECOND, THIRD = (datetime(2020, 2, n, 0, 20, 0, 250_000, tzinfo=UTC) for n in (1, 2, 3))
+
+
+@pytest.fixture
+def told(store: Any) -> Any:
+    """Monday's candle, fetched three times and changed twice; Tuesday's once; Wednesday's twice, first unfinished.
+
+    Thursday's has not closed yet. Another market has candles of the same days and an older one, fetched last of all.
+    """
+    store.add_candle(WEDNESDAY, 299.0, fetched_at=SECOND, provisional=True)
+    store.add_candle(TUESDAY, 200.0, fetched_at=FIRST)
+    store.add_candle(MONDAY, 102.0, fetched_at=THIRD)
+    store.add_candle(MONDAY, 101.0, fetched_at=SECOND)
+    store.add_candle(MONDAY, 100.0, fetched_at=FIRST)
+    store.add_candle(WEDNESDAY, 300.0, fetched_at=THIRD)
+    store.add_candle(THURSDAY, 399.0, fetched_at=THIRD, provisional=True)
+    store.add_series(OTHER)
+    for day in (MONDAY - DAY, MONDAY, TUESDAY, WEDNESDAY, THURSDAY):
+        store.add_candle(day, 7.0, series=OTHER, fetched_at=THIRD + DAY)
+    return store
+
+
+def closes(store: Any, **asked: Any) -> list[float]:
+    with store.engine.connect() as conn:
+        return [row.close for row in read_candle_rows(conn, **{"series": store.series, **asked})]
+
+
+def history_of(store: Any, series: str | None = None) -> CandleHistory:
+    with store.engine.connect() as conn:
+        return read_history(conn, series=series or store.series)
+
+
+def test_each_candle_is_in_the_revision_that_was_known(told: Any) -> None:
+    assert closes(told, as_of=FIRST - INSTANT) == []
+    assert closes(told, as_of=FIRST) == [100, 200]
+    assert closes(told, as_of=SECOND - INSTANT) == [100, 200]
+    assert closes(told, as_of=SECOND) == [101, 200]
+    assert closes(told, as_of=THIRD - INSTANT) == [101, 200]
+    assert closes(told, as_of=THIRD) == closes(told) == [102, 200, 300]
+
+
+def test_an_unfinished_view_that_comes_later_hides_nothing(told: Any) -> None:
+    told.add_candle(TUESDAY, 199.0, fetched_at=THIRD, provisional=True)
+    assert closes(told) == closes(told, as_of=THIRD + DAY) == [102, 200, 300]
+
+
+def test_both_bounds_are_included_and_a_page_begins_after_what_was_read(told: Any) -> None:
+    assert closes(told, start=TUESDAY) == [200, 300]
+    assert closes(told, start=TUESDAY + BEAT) == [300]
+    assert closes(told, end=TUESDAY) == [102, 200]
+    assert closes(told, end=TUESDAY - BEAT) == [102]
+    assert closes(told, start=TUESDAY, end=TUESDAY) == [200]
+    assert closes(told, limit=2) == [102, 200]
+    assert closes(told, after=MONDAY, limit=1) == [200]
+    assert closes(told, after=WEDNESDAY) == []
+
+
+def test_a_row_holds_the_candle_as_it_was_stored(store: Any) -> None:
+    store.add_candle(
+        MONDAY, 3.0, fetched_at=FIRST, open=2.0, high=4.0, low=1.0, volume_base=5.5, volume_quote=6.5, trades=8
+    )
+    store.add_candle(TUESDAY, 9.0, fetched_at=SECOND)
+    with store.engine.connect() as conn:
+        assert read_candle_rows(conn, series=store.series) == [
+            CandleRow(MONDAY, TUESDAY, 2.0, 4.0, 1.0, 3.0, 5.5, 6.5, 8, FIRST),
+            CandleRow(TUESDAY, WEDNESDAY, 9.0, 9.0, 9.0, 9.0, None, None, None, SECOND),
+        ]
+
+
+def test_the_close_times_of_a_span_are_each_there_once(told: Any) -> None:
+    def times(**asked: Any) -> list[datetime]:
+        wanted = {"series": told.series, "start": MONDAY, "end": THURSDAY + DAY, **asked}
+        with told.engine.connect() as conn:
+            return read_close_times(conn, **wanted)
+
+    assert times() == [TUESDAY, WEDNESDAY, THURSDAY]
+    assert times(start=WEDNESDAY, end=WEDNESDAY) == [WEDNESDAY]
+    assert times(start=WEDNESDAY + BEAT) == times(start=THURSDAY) == [THURSDAY]
+    assert times(end=WEDNESDAY - BEAT) == [TUESDAY]
+    # The series' first candles are skipped wherever the span begins, and a revision is no candle of its own.
+    assert times(after=1) == [WEDNESDAY, THURSDAY]
+    assert times(after=2) == [THURSDAY]
+    assert times(start=THURSDAY, after=2) == [THURSDAY]
+    assert times(start=THURSDAY, after=1) == [THURSDAY]
+    assert times(after=3) == []
+    assert times(after=4) == []
+
+
+def test_counts_and_newest_times_are_of_closed_candles_of_one_series(told: Any, store: Any) -> None:
+    with told.engine.connect() as conn:
+        assert closed_count(conn, series=told.series) == 3
+        assert latest_close_time(conn, series=told.series) == THURSDAY
+        assert newest_fetch(conn, series=told.series) == THIRD
+        assert newest_fetch(conn, series=OTHER) == THIRD + DAY
+    store.add_series("Kraken_BTCUSD_d")
+    with told.engine.connect() as conn:
+        assert closed_count(conn, series="Kraken_BTCUSD_d") == 0
+        assert latest_close_time(conn, series="Kraken_BTCUSD_d") is None
+        assert newest_fetch(conn, series="Kraken_BTCUSD_d") is None
+    store.add_candle(MONDAY, 1.0, series="Kraken_BTCUSD_d", provisional=True)
+    with told.engine.connect() as conn:
+        assert latest_close_time(conn, series="Kraken_BTCUSD_d") is None
+        assert newest_fetch(conn, series="Kraken_BTCUSD_d") == store.now
+
+
+def test_a_history_shows_each_instants_view_and_what_came_only_later_as_it_came_first(told: Any) -> None:
+    history = history_of(told)
+    seen = {
+        instant: list(history.known_at(instant)["close"])
+        for instant in (MONDAY, FIRST, SECOND - INSTANT, SECOND, THIRD - INSTANT, THIRD, THIRD + DAY, None)
+    }
+    assert list(seen.values()) == [[100, 200, 300]] * 3 + [[101, 200, 300]] * 2 + [[102, 200, 300]] * 3
+    # Instants between which nothing was revised share one frame.
+    assert history.known_at(MONDAY) is history.known_at(SECOND - INSTANT)
+    assert history.known_at(SECOND) is history.known_at(THIRD - INSTANT)
+    assert history.known_at(THIRD) is history.known_at()
+    assert all(list(history.known_at(instant).index) == [0, 1, 2] for instant in seen)
+
+
+def test_a_history_as_it_stood_lacks_what_was_fetched_later(told: Any) -> None:
+    history = history_of(told)
+    assert history.last_fetch == THIRD
+    assert history.stored_by(THIRD) is history
+    before = history.stored_by(THIRD - INSTANT)
+    assert before.last_fetch == SECOND
+    assert list(before.known_at()["close"]) == [101, 200]
+    assert list(before.known_at(FIRST)["close"]) == [100, 200]
+    assert list(history.stored_by(FIRST).known_at()["close"]) == [100, 200]
+    nothing = history.stored_by(FIRST - INSTANT)
+    assert nothing.last_fetch is None
+    assert nothing.known_at().empty
+    assert nothing.stored_by(MONDAY) is nothing
+
+
+def test_a_history_is_a_frame_of_the_stored_numbers(store: Any) -> None:
+    store.add_candle(
+        MONDAY, 3.0, fetched_at=FIRST, open=2.0, high=4.0, low=1.0, volume_base=5.5, volume_quote=6.5, trades=8
+    )
+    store.add_candle(TUESDAY, 9.0, fetched_at=SECOND)
+    with store.engine.connect() as conn:
+        frame = read_candles(conn, series=store.series)
+    assert tuple(frame.columns) == tuple(CANDLE_COLUMNS)
+    assert frame.iloc[0].to_dict() == {
+        "open_time": pd.Timestamp(MONDAY), "close_time": pd.Timestamp(TUESDAY), "open": 2.0, "high": 4.0, "low": 1.0,
+        "close": 3.0, "volume_base": 5.5, "volume_quote": 6.5, "trades": 8.0,
+    }  # fmt: skip
+    assert frame.loc[1, ["volume_base", "volume_quote", "trades"]].isna().all()
+    assert {str(frame[name].dtype) for name in ("open_time", "close_time")} == {"datetime64[us, UTC]"}
+    assert {str(frame[name].dtype) for name in frame.columns[2:]} == {"float64"}
+
+
+def test_a_series_without_candles_has_an_empty_frame_of_the_same_kind(store: Any) -> None:
+    history = history_of(store)
+    empty = history.known_at()
+    assert history.last_fetch is None
+    assert history.known_at(FIRST).empty
+    assert (len(empty), tuple(empty.columns)) == (0, tuple(CANDLE_COLUMNS))
+    store.add_candle(MONDAY, 100.0)
+    assert list(empty.dtypes) == list(history_of(store).known_at().dtypes)
+
+
+def test_what_is_made_from_a_history_is_not_older_than_it(told: Any) -> None:
+    history = history_of(told)
+    assert not_before(history, FIRST) == THIRD
+    assert not_before(history, THIRD + DAY) == THIRD + DAY
+    assert not_before(history.stored_by(MONDAY), MONDAY) == MONDAY
