@@ -7,8 +7,7 @@ StorageError
 ├── CddFormatChanged    a CSV we cannot read: stop, tell a person, keep the bytes
 ├── DatabaseUnusable    missing, read-only, locked, corrupted, or of another version: follow the remedy
 ├── BackupRefused       no backup, or one that may not go there: name another file
-├── NotFound            no such series, forecast or model version: check the name
-└── AlreadyRegistered   somebody else registered the same thing first: use theirs
+└── NotFound            no such series, forecast or model version: check the name
 """
 
 
@@ -49,11 +48,3 @@ class BackupRefused(StorageError):
 
 class NotFound(StorageError):
     """No such series, forecast or model version is stored."""
-
-
-class AlreadyRegistered(StorageError):
-    """Another process registered the same model version first."""
-
-    def __init__(self, message: str, version: int) -> None:
-        super().__init__(message)
-        self.version = version

@@ -9,6 +9,7 @@ from models.forecaster import TrainRequest
 from models.forecasts import QUANTILE_LEVELS
 from models.frames import closed_by
 from models.naive import Naive
+from models.range_ewma import RangeEwma
 
 CANDLES = random_walk(600)
 ORIGINS = [instant.to_pydatetime() for instant in CANDLES["close_time"].iloc[450:470]]
@@ -54,6 +55,17 @@ def test_too_few_candles_are_named_with_the_origin() -> None:
     origin = short["close_time"].iloc[-1].to_pydatetime()
     with pytest.raises(NotEnoughCandles, match="60 closed candles are needed.*there are 59 by 2015-03-01"):
         MODEL.forecast(TRAINED, short, [origin])
+
+
+@pytest.mark.parametrize("model", [Naive(), RangeEwma()], ids=["naive", "range-ewma"])
+def test_a_year_full_of_gaps_is_named_with_the_step_that_has_no_returns_left(model: Naive | RangeEwma) -> None:
+    # Of five days one is missing: there are returns of up to three days, none of four.
+    holed = CANDLES.drop(index=range(0, 600, 5)).reset_index(drop=True)
+    origin = holed["close_time"].iloc[-1].to_pydatetime()
+    trained = model.train([TrainRequest(holed, origin)])[0]
+    assert len(model.forecast(trained, holed, [origin], horizon=3)) == 1
+    with pytest.raises(NotEnoughCandles, match=f"returns of 4 candles without a gap.* by {origin.isoformat()[:10]}"):
+        model.forecast(trained, holed, [origin], horizon=4)
 
 
 def test_an_origin_at_which_no_candle_closes_is_refused() -> None:

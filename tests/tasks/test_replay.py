@@ -1,5 +1,6 @@
 """A stored forecast can be made again, bit for bit, whatever has come since; and what was tampered with shows."""
 
+import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,11 @@ from markets import NOW, ingest, ingest_walk
 from sqlalchemy import Engine, text
 from synthetic import random_walk
 
-from models.errors import BadWeights
+from models.code_version import code_version
+from models.errors import BadWeights, NotEnoughCandles
+from models.forecaster import TrainRequest
+from models.naive import Naive
+from storage import registry
 from storage.engine import open_database
 from storage.errors import NotFound
 from tasks.backfill import backfill, possible_origins
@@ -86,6 +91,42 @@ def test_changed_candles_and_changed_numbers_do_not_replay(engine: Engine, tmp_p
     found = replay(engine, forecast=first)
     assert not found.matches
     assert "candles are not those" in found.differences[0]
+
+
+def test_a_forecast_of_other_code_replays_and_says_whose_it_is(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path, n=400)
+    (trained,) = Naive().train([TrainRequest(candles, NOW)])
+    with engine.begin() as conn:
+        version = registry.register(
+            conn, series=SERIES, model="naive", config=trained.config, seed=0, cutoff=None,
+            data_fingerprint=trained.data_fingerprint, device="cpu", seconds=0.0, purpose="live",
+            code_version="0.0.1+abc", created_at=NOW, weights=None,
+        )  # fmt: skip
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW)
+    found = replay(engine, forecast=1)
+    assert found.matches
+    assert found.exact
+    assert found.differences == (f"it was made by 0.0.1+abc, this is {code_version()}",)
+
+
+def test_a_forecast_that_lacks_a_quantile_does_not_replay(engine: Engine, tmp_path: Path) -> None:
+    ingest_walk(engine, tmp_path, n=400)
+    version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW)
+    with engine.begin() as conn:
+        # Nobody can do this through candlecast, nor with its triggers in place.
+        conn.execute(text("DROP TRIGGER forecast_values_no_delete"))
+        conn.execute(text("DELETE FROM forecast_values WHERE step = 7 AND quantile > 0.98"))
+    found = replay(engine, forecast=1)
+    assert (found.matches, found.largest_difference) == (False, math.inf)
+
+
+def test_a_series_without_a_closed_candle_has_no_origin(engine: Engine, tmp_path: Path) -> None:
+    ingest(engine, tmp_path, SERIES, random_walk(1).iloc[:1])
+    with engine.begin() as conn:
+        conn.execute(text("DELETE FROM candles WHERE NOT provisional"))
+    with pytest.raises(NotEnoughCandles, match=f"{SERIES} has no closed candle yet to forecast from"):
+        forecast_live(engine, series=SERIES, versions=[1], horizon=7, now=NOW)
 
 
 def test_damaged_weights_are_refused_not_used(engine: Engine, tmp_path: Path) -> None:
