@@ -155,12 +155,15 @@ def test_every_line_of_the_walk_through_does_what_the_page_says(tmp_path: Path, 
         said = shell.run(plan)
         assert "2018-Q3" in said
         assert "forecasts in 8 partitions" in said
-        shell.run(start)
-        run = _backfill_at_work(shell)
-        shell.replaced["RUN"] = run
-        assert run.split("-")[0] in shell.run(ls).replace("…", "")
-        shell.run(cancel)
-        _until_state(shell, run, "CANCELLED")
+        # The networks are trained in seconds: the run could be over before its worker hears that it is cancelled.
+        with psycopg.connect(f"postgresql://candlecast@{two_databases}/candlecast") as holder:
+            holder.execute("LOCK TABLE forecast_values IN EXCLUSIVE MODE")
+            shell.run(start)
+            run = _backfill_at_work(shell)
+            shell.replaced["RUN"] = run
+            assert run.split("-")[0] in shell.run(ls).replace("…", "")
+            shell.run(cancel)
+            _until_state(shell, run, "CANCELLED")
         with psycopg.connect(f"postgresql://candlecast@{two_databases}/candlecast") as conn:
             after_cancel = _backfilled(conn, "lstm")
             assert after_cancel < 365
