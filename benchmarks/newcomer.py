@@ -7,7 +7,6 @@ schedule, the web page, and a forecast from each. Every command is the README's.
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tabulate import tabulate
+
+from apps.prefect_server import free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -60,12 +61,6 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def standing(clone: Path, command: str, port: int, ready: Callable[[str], bool]) -> tuple[float, float]:

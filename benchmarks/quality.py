@@ -19,6 +19,7 @@ from sqlalchemy import Engine, text
 from tabulate import tabulate
 
 from models import metrics
+from models.candles import SeriesName
 from models.forecaster import Progress
 from models.forecasts import QUANTILE_LEVELS
 from models.frames import CandleFrame
@@ -260,7 +261,7 @@ def plot(series: str, scores: Scores, folder: Path, published: str = "blend") ->
 def prepare(engine: Engine, files: Sequence[Path]) -> list[str]:
     names = []
     for file in files:
-        series = file.stem.split("__")[0]
+        series = str(SeriesName.of_file(file))
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / f"{series}.csv").write_bytes(file.read_bytes())
             print(f"{series}: {ingest_series(engine, series=series, client=CddClient(folder), now=NOW)}")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from models.backend import device
+from models.candles import SeriesName
 from models.forecaster import TrainRequest
 from models.frames import CandleFrame
 from models.lstm import Lstm, LstmConfig
@@ -23,7 +24,7 @@ from tasks.ingest import ingest_series
 
 
 def candles_of(file: Path) -> CandleFrame:
-    series = file.stem.split("__")[0]
+    series = str(SeriesName.of_file(file))
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / f"{series}.csv").write_bytes(file.read_bytes())
         engine = open_database(f"sqlite:///{name}/walk.db")

@@ -24,6 +24,8 @@ from pathlib import Path
 
 from peer import QUIET, Cost, by_turns, heading, median, table, venv
 
+from apps.prefect_server import free_port
+
 MODEL = "range-ewma"
 YEAR = ("2018-09-01", "2019-08-31")
 CONNECTIONS = (1, 8)
@@ -76,12 +78,6 @@ class Server:
         seconds = time.perf_counter() - began
         failed = requests // connections * connections - sum(status == 200 for status, _ in answers)
         return Cost(seconds, self.cpu() - cpu, (failed, answers[-1][1]))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def started(stack: ExitStack, command: list[str], port: int, folder: Path, environment: dict[str, str]) -> int:
