@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from apps.answers import PROBLEMS, Problem, answer, columns_of, described, problem
 from apps.guard import Guard
+from apps.head import HeadAsGet
 from apps.kept_answers import KeptAnswers
 from apps.metrics import metrics
 from apps.page import add_pages, is_page
@@ -54,6 +55,7 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     # Health and metrics tell the age of the data, which grows by itself.
     app.add_middleware(KeptAnswers, database=database, is_kept=lambda path: path.startswith("/api/v1/"))
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Guard, token=token, is_open=is_page)
     _add_errors(app)
     _add_questions(app, database.connect)
@@ -268,7 +270,10 @@ def _add_errors(app: FastAPI) -> None:
 
     def http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return problem(error.status_code, str(error.detail), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        return problem(error.status_code, str(error.detail), headers)
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

@@ -97,6 +97,15 @@ def test_what_a_client_has_already_is_not_sent_again_and_answers_are_packed(web)
     assert web.get("/api/v1/forecasts?model=naive", headers=several).status_code == 304
 
 
+@pytest.mark.parametrize("path", ["/api/v1/forecasts?model=naive", "/healthz", "/metrics", "/", "/api/v1/nothing"])
+def test_a_head_is_answered_as_its_get_without_the_body(web, path):
+    whole, head = web.get(path), requests.head(web.url + path, timeout=20)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    growing = ("date", "content-length") if path in ("/healthz", "/metrics") else ("date",)
+    for name in whole.headers:
+        assert name in growing or head.headers[name] == whole.headers[name]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "reason"),
     [
@@ -138,7 +147,7 @@ def test_ten_megabytes_of_url_are_refused_and_the_server_lives(web):
 def test_nothing_can_be_written_and_headers_are_strict(web):
     refused = requests.post(f"{web.url}/api/v1/series", timeout=5)
     assert refused.status_code == 405
-    assert refused.headers["Allow"] == "GET"
+    assert refused.headers["Allow"] == "GET, HEAD"
     headers = web.get("/api/v1/series").headers
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
