@@ -126,7 +126,7 @@ def _prefect() -> Check:
 
 def _device() -> Check:
     if importlib.util.find_spec("tensorflow") is None:
-        return Check("device", False, "TensorFlow is not installed", "pip install candlecast")
+        return Check("device", False, "TensorFlow is not installed", "pip install tensorflow-cpu")
     from models.backend import device, on_accelerator
 
     return Check("device", True, device() + ("" if on_accelerator() else f", {os.cpu_count()} cores"))
