@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from models.candles import SeriesName
+
 RUNS = 7
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -96,7 +98,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        series = chosen.file.name.split("__")[0] if chosen.file else "Kraken_BTCUSD_1h"
+        series = str(SeriesName.of_file(chosen.file)) if chosen.file else "Kraken_BTCUSD_1h"
         path = folder / f"{series}.csv"
         if chosen.file:
             path.write_bytes(chosen.file.read_bytes())

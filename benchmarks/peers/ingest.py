@@ -55,10 +55,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     from benchmarks.ingest import write_file
+    from models.candles import SeriesName
 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        series = chosen.file.name.split("__")[0] if chosen.file else "Kraken_BTCUSD_1h"
+        series = str(SeriesName.of_file(chosen.file)) if chosen.file else "Kraken_BTCUSD_1h"
         sources = [folder / "first", folder / "later"]
         for source in sources:
             source.mkdir()
