@@ -80,7 +80,7 @@ def test_every_row_of_a_file_is_accounted_for(engine: Engine, client: CddClient,
 def test_a_time_that_stands_twice_in_a_file_too_long_to_read_at_once_counts_once(
     engine: Engine, client: CddClient, server: CddServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.cdd_csv.BLOCK_CHARACTERS", 500)
+    monkeypatch.setattr("storage.csv_cells.BLOCK_CHARACTERS", 500)
     hours = [
         f"{int((START + n * DAY / 24).timestamp())},,BTC/USD,100,107,90,{100 + n % 7},10,1000" for n in range(30, 0, -1)
     ]
