@@ -1,6 +1,5 @@
 """Backfilling: every origin once, by models no newer than it, from candles as they were known then."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,13 +21,6 @@ from tasks.forecast import forecast_live
 from tasks.train import baseline_version
 
 SERIES = "Bitstamp_BTCUSD_d"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
-    yield engine
-    engine.dispose()
 
 
 def origin(candles: CandleFrame, row: int) -> datetime:

@@ -1,29 +1,19 @@
 """Drift, from stored live scores to the finding and the training it makes due."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from markets import NOW, live_through
 from sqlalchemy import Engine
 from synthetic import random_walk
 
 from models.schedule import Mode, Schedule
-from storage.engine import open_database
 from storage.findings import read_findings
 from storage.registry import decide
 from tasks.drift import check_drift
 from tasks.train import plan_training, trained_models
 
 SERIES = "Bitstamp_BTCUSD_d"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
-    yield engine
-    engine.dispose()
 
 
 def findings(engine: Engine) -> list[str]:

@@ -1,7 +1,6 @@
 """A stored forecast can be made again, bit for bit, whatever has come since; and what was tampered with shows."""
 
 import math
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from models.errors import BadWeights, NotEnoughCandles
 from models.forecaster import TrainRequest
 from models.naive import Naive
 from storage import registry
-from storage.engine import open_database
 from storage.errors import NotFound
 from tasks.backfill import backfill, possible_origins
 from tasks.forecast import forecast_live
@@ -24,13 +22,6 @@ from tasks.replay import replay
 from tasks.train import baseline_version, trained_models
 
 SERIES = "Bitstamp_BTCUSD_d"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
-    yield engine
-    engine.dispose()
 
 
 def numbers(engine: Engine) -> list[int]:

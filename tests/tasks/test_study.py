@@ -1,7 +1,6 @@
 """The study's page says what its numbers say, and `tutorial` is backfilled and replayed like any other model."""
 
 import csv
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from models.frames import CandleFrame
 from models.recipe import Recipe
 from models.study import Line, Trial, judge_trials, run_trials
 from models.tutorial import Tutorial
-from storage.engine import open_database
 from tasks import backfill as backfill_module
 from tasks import replay as replay_module
 from tasks import train as train_module
@@ -110,13 +108,6 @@ def test_a_file_is_named_after_its_series_and_has_candles_in_the_span(tmp_path: 
     assert np.array_equal(read["close"], candles["close"].iloc[:31])
     with pytest.raises(NotEnoughCandles, match=r"no closed candle in 2035-01-01\.\.2035-01-02"):
         load_closes(file, start=datetime(2035, 1, 1, tzinfo=UTC), end=datetime(2035, 1, 2, tzinfo=UTC))
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
-    yield engine
-    engine.dispose()
 
 
 def test_tutorial_is_backfilled_scored_and_replayed_like_any_other(

@@ -1,0 +1,17 @@
+"""The database that most tests of the tasks work on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from storage.engine import open_database
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An empty SQLite database; where the queries matter, a module opens one of each kind instead."""
+    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
+    yield engine
+    engine.dispose()
