@@ -27,8 +27,7 @@ def polite(host: str, interval_s: float) -> Iterator[None]:
         known = _hosts[host]
     with known.slots:
         with known.lock:
-            now = time.monotonic()
-            start = max(now, known.next_start)
-            known.next_start = start + interval_s
-        time.sleep(start - now)
+            time.sleep(max(known.next_start - time.monotonic(), 0.0))
+            # Counted from when it really started: whoever woke late is not followed too soon.
+            known.next_start = time.monotonic() + interval_s
         yield
