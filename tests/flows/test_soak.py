@@ -29,6 +29,7 @@ SERIES = "Bitstamp_BTCUSD_d"
 DAYS = int(os.environ.get("CANDLECAST_SOAK_DAYS", "400"))
 FIRST = 420
 KILLS = 12
+SCRATCH_DAYS = 180
 DAY = timedelta(days=1)
 STEPS, LEVELS = 7, 23
 
@@ -201,7 +202,7 @@ def test_days_with_faults_break_no_promise(installation: Path, monkeypatch: pyte
     with CddServer() as server, temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         for name, value in {
             "SOURCE": server.url, "FETCH_INTERVAL_S": "0", "MODEL": "lstm", "FINE_TUNE_DAYS": "0",
-            "SCRATCH_DAYS": "180", "SKILL_DAYS": "90", "KEEP_WEIGHTS": "2",
+            "SCRATCH_DAYS": str(SCRATCH_DAYS), "SKILL_DAYS": "90", "KEEP_WEIGHTS": "2",
         }.items():  # fmt: skip
             monkeypatch.setenv(f"CANDLECAST_{name}", value)
         day, away = FIRST, 0
@@ -289,8 +290,11 @@ def _killed(now: datetime, chance: random.Random) -> int:
 
 
 def _is_bounded(grew: list[tuple[int, int, int, int]]) -> None:
-    """Handles stay, memory does after the first quarter but for the history itself, and the database grows evenly."""
-    settled, last = grew[len(grew) // 4], grew[-1]
+    """Handles stay, memory does but for the history itself, and the database grows evenly.
+
+    From after the second training on: the first that has another behind it takes memory that the next ones use again.
+    """
+    settled, last = next((row for row in grew if row[0] > SCRATCH_DAYS), grew[-1]), grew[-1]
     years = (last[0] - settled[0]) / 365
     print(f"handles {settled[1]} -> {last[1]}, memory {settled[2]:,} -> {last[2]:,} kB, "
           f"{(last[3] - settled[3]) / years:,.0f} bytes a series-year")  # fmt: skip
