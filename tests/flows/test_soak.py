@@ -292,9 +292,11 @@ def _killed(now: datetime, chance: random.Random) -> int:
 def _is_bounded(grew: list[tuple[int, int, int, int]]) -> None:
     """Handles stay, memory does but for the history itself, and the database grows evenly.
 
-    From after the second training on: the first that has another behind it takes memory that the next ones use again.
+    From after the second training on, where the run is so long: each takes more memory than the one before, the second
+    by far the most.
     """
-    settled, last = next((row for row in grew if row[0] > SCRATCH_DAYS), grew[-1]), grew[-1]
+    later = (row for row in grew[:-1] if row[0] > SCRATCH_DAYS)
+    settled, last = next(later, grew[len(grew) // 4]), grew[-1]
     years = (last[0] - settled[0]) / 365
     print(f"handles {settled[1]} -> {last[1]}, memory {settled[2]:,} -> {last[2]:,} kB, "
           f"{(last[3] - settled[3]) / years:,.0f} bytes a series-year")  # fmt: skip
