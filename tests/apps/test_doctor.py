@@ -1,13 +1,13 @@
 """What doctor finds in a database, and of a Prefect server, and what it says to do about it."""
 
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from cdd_server import CddServer, Reply
 from markets import ingest
+from prefect_parts import free_port
 from sqlalchemy import text
 from synthetic import random_walk
 
@@ -136,28 +136,13 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(house: House) -> 
     assert found["device"].ok
 
 
-class Health(BaseHTTPRequestHandler):
-    """Answers as Prefect's server does when it is asked for its health."""
-
-    status = 200
-
-    def do_GET(self) -> None:
-        self.send_response(self.status if self.path == "/api/health" else 404)
-        self.end_headers()
-
-    def log_message(self, *words: object) -> None:
-        """Keep standard error for the test's own words."""
-
-
 @pytest.fixture(params=[200, 503])
 def prefect(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-    handler = type("Answering", (Health,), {"status": request.param})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}/api", request.param
-        server.shutdown()
-        thread.join()
+    """A server that answers, to who asks for its health where Prefect's is asked, with this status."""
+    status: int = request.param
+    with CddServer() as server:
+        server.answer = lambda asked: Reply(status if asked.path == "/api/health" else 404)
+        yield f"127.0.0.1:{server.port}/api", status
 
 
 def test_prefects_server_is_asked_and_its_password_kept(
@@ -173,8 +158,7 @@ def test_prefects_server_is_asked_and_its_password_kept(
 
 
 def test_a_server_that_does_not_answer_is_to_be_started(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    with HTTPServer(("127.0.0.1", 0), Health) as free:
-        address = f"http://127.0.0.1:{free.server_port}/api"
+    address = f"http://127.0.0.1:{free_port()}/api"
     monkeypatch.setenv("PREFECT_API_URL", address)
     assert house.found()["prefect"] == Check(
         "prefect", False, f"{address}: ConnectionError", "start it: candlecast serve"
