@@ -21,10 +21,10 @@ LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 class Layout:
     """Which column is what, and how its times are written."""
 
-    def __init__(self, text: str, delimiter: str, cells: list[str]) -> None:
+    def __init__(self, text: str, delimiter: str, width: int) -> None:
         self.text = text.casefold()
         self.delimiter = delimiter
-        self.width = len(cells)
+        self.width = width
         self.unix: int | None = None
         self.date: int | None = None
         self.symbol: int | None = None
@@ -40,13 +40,13 @@ class Layout:
         """Return the layout that a header line declares, None when the line is no header."""
         delimiter = max(",;\t", key=text.count)
         try:
-            cells = next(csv.reader([text], delimiter=delimiter), [])
+            names = next(csv.reader([text], delimiter=delimiter), [])
         except csv.Error:
             return None
-        layout = cls(text, delimiter, cells)
+        layout = cls(text, delimiter, len(names))
         volumes: list[tuple[int, str]] = []
-        for place, cell in enumerate(cells):
-            words = re.sub(r"[^a-z0-9]+", " ", cell.casefold()).strip()
+        for place, name in enumerate(names):
+            words = re.sub(r"[^a-z0-9]+", " ", name.casefold()).strip()
             joined_words = words.replace(" ", "")
             if not words:
                 continue
