@@ -47,7 +47,7 @@ coverage: $(VENV)/.installed
 	$(BIN)/python benchmarks/suite.py coverage
 
 # Which small changes of the code that must not be wrong no test notices (docs/suite.md); about 1,500, a second each.
-MUTATED := "models.*" "tasks.score.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \
+MUTATED := "models.*" "tasks.steps.score.*" "tasks.steps.gate.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \
 	"storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" "storage.candles.xǁ*" \
 	"storage.forecasts.x_missing*" "storage.forecasts.x_read*" "storage.forecasts.x__conditions*" "storage.forecasts.x__like*"
 mutants: $(VENV)/.mutation
@@ -64,11 +64,11 @@ check: $(VENV)/.installed
 # What is installed and what the code does, as far as can be told without the network (SECURITY.md).
 audit: $(VENV)/.installed
 	$(BIN)/python benchmarks/audit.py
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive apps flows tasks models storage
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive candlecast flows tasks models storage
 
 clean:
 	rm -rf $(VENV) .venv-peers .prefect candlecast.db* reports mutants
 
 # Pictures of the page in every state, in a real browser.
 screenshots: $(VENV)/.installed
-	$(BIN)/python tests/apps/screenshots.py
+	$(BIN)/python tests/support/screenshots.py

@@ -44,9 +44,9 @@ def write_file(path: Path, rows: int, length_s: int) -> None:
 
 
 def ingest(folder: Path, series: str, database: Path) -> tuple[float, int]:
-    from storage.cdd import CddClient
-    from storage.engine import open_database
-    from tasks.ingest import ingest_series
+    from storage.database.engine import open_database
+    from storage.source.client import CddClient
+    from tasks.steps.ingest import ingest_series
 
     engine = open_database(f"sqlite:///{database}")
     began = time.perf_counter()
@@ -58,7 +58,7 @@ def ingest(folder: Path, series: str, database: Path) -> tuple[float, int]:
 
 def raw_executemany(database: Path, copy: Path) -> float:
     """The same tuples into the same table, by the driver alone, with one commit."""
-    from storage.engine import open_database
+    from storage.database.engine import open_database
 
     with sqlite3.connect(database) as conn:
         columns = [row[1] for row in conn.execute("PRAGMA table_info(candles)")]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from apps.prefect_server import free_port
+from candlecast.orchestrator.server import free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

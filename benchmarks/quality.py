@@ -20,15 +20,15 @@ from tabulate import tabulate
 
 from models import metrics
 from models.candles import SeriesName
-from models.forecaster import Progress
 from models.forecasts import QUANTILE_LEVELS
 from models.frames import CandleFrame
+from models.interface import Progress
 from storage.candles import read_candles
-from storage.cdd import CddClient
-from storage.engine import open_database
-from tasks.backfill import backfill, possible_origins
-from tasks.ingest import ingest_series
-from tasks.score import score_matured
+from storage.database.engine import open_database
+from storage.source.client import CddClient
+from tasks.steps.backfill import backfill, possible_origins
+from tasks.steps.ingest import ingest_series
+from tasks.steps.score import score_matured
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MODELS = ("naive", "range-ewma", "lstm", "blend")

@@ -19,7 +19,7 @@ from tabulate import tabulate
 from models.candles import SeriesName
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from storage import registry
-from storage.engine import open_database
+from storage.database.engine import open_database
 from storage.forecasts import insert_forecasts, read_bands
 from storage.series import ensure_series
 from storage.tables import forecast_values

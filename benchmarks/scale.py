@@ -19,11 +19,11 @@ import numpy as np
 from sqlalchemy import func, select, text
 from tabulate import tabulate
 
-from storage.cdd import CddClient
-from storage.engine import open_database
+from storage.database.engine import open_database
+from storage.source.client import CddClient
 from storage.tables import candles, forecast_values, forecasts, scores
-from tasks.backfill import backfill_series
-from tasks.ingest import ingest_series
+from tasks.steps.backfill import backfill_series
+from tasks.steps.ingest import ingest_series
 
 DAYS = 365 + 500
 START = datetime(2023, 1, 1, tzinfo=UTC)

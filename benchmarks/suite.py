@@ -13,7 +13,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 BIN = Path(sys.executable).parent
-PACKAGES = ("models", "storage", "tasks", "flows", "apps")
+PACKAGES = ("models", "storage", "tasks", "flows", "candlecast")
 OUTCOMES = ("killed", "timeout", "survived", "no tests")
 
 

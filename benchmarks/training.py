@@ -13,9 +13,9 @@ import time
 import numpy as np
 from tabulate import tabulate
 
-from models.backend import device, keras
-from models.network import NetworkConfig
-from models.training import Member, TrainingConfig, train_fleet
+from models.lstm.backend import device, keras
+from models.lstm.fleet import Member, TrainingConfig, train_fleet
+from models.lstm.network import NetworkConfig
 
 DAYS, EPOCHS, FEATURES, HORIZON = 1000, 20, 21, 7
 TRAINING = TrainingConfig()

@@ -11,16 +11,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.backend import device
 from models.candles import SeriesName
-from models.forecaster import TrainRequest
 from models.frames import CandleFrame
-from models.lstm import Lstm, LstmConfig
+from models.interface import TrainRequest
+from models.lstm.backend import device
+from models.lstm.forecaster import Lstm, LstmConfig
 from models.schedule import by_quarter
 from storage.candles import read_candles
-from storage.cdd import CddClient
-from storage.engine import open_database
-from tasks.ingest import ingest_series
+from storage.database.engine import open_database
+from storage.source.client import CddClient
+from tasks.steps.ingest import ingest_series
 
 
 def candles_of(file: Path) -> CandleFrame:

@@ -10,9 +10,10 @@ from flows.parameters import EndParameter, ModelParameter, SeriesParameter, Star
 from flows.runners import task_runner
 from flows.settings import Settings
 from models.forecasts import BASELINE
-from storage.engine import open_database
-from tasks.backfill import Backfilled, Failure, backfill_task
-from tasks.stopping import heed, insist
+from storage.database.engine import open_database
+from tasks.policies import backfill_task
+from tasks.steps.backfill import Backfilled, Failure
+from tasks.steps.termination import reraise_termination, resend_lost_sigterm
 
 
 class BackfillFailed(RuntimeError):
@@ -35,7 +36,7 @@ def backfill(
     """
     if end < start:
         raise ValueError(f"the backfill's end {end} is before its start {start}")
-    insist()
+    resend_lost_sigterm()
     settings = Settings()
     log = get_run_logger()
     # Brought up to date once, before several processes use it.
@@ -65,7 +66,7 @@ def backfill(
             try:
                 done += future.result()
             except Exception as error:
-                heed(error)
+                reraise_termination(error)
                 failures.append(Failure(name, "every model", None, f"{type(error).__name__}: {error}"))
     failures += [failure for result in done for failure in result.failures]
     for result in done:

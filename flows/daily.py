@@ -14,16 +14,13 @@ from flows.settings import Settings
 from flows.sources import cdd_client
 from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
-from storage.engine import open_database
-from storage.locks import exclusively
+from storage.database.engine import open_database
+from storage.database.locks import exclusively
 from tasks.dispatch import NobodyTrains, train_elsewhere
-from tasks.forecast import forecast_task
-from tasks.ingest import ingest_task
-from tasks.publish import publish_task
-from tasks.score import ensure_champion, score_task
-from tasks.stopping import heed, insist
-from tasks.train import baseline_version, plan_training
-from tasks.watch import watch_task
+from tasks.policies import forecast_task, ingest_task, publish_task, score_task, watch_task
+from tasks.steps.gate import ensure_champion
+from tasks.steps.termination import reraise_termination, resend_lost_sigterm
+from tasks.steps.train import baseline_version, plan_training
 
 
 class DailyFailed(RuntimeError):
@@ -42,7 +39,7 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
     from the candles there are. No training begins before every series has its forecast, so nothing that a training
     does, not even to the process it runs in, costs one. `series` defaults to the settings'; `now` replaces the clock.
     """
-    insist()
+    resend_lost_sigterm()
     settings = Settings() if series is None else Settings(series=tuple(series))
     log = get_run_logger()
     clock = now or datetime.now(UTC)
@@ -51,7 +48,7 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
 
     def tried(name: str, what: str, error: Exception) -> None:
         nonlocal nobody_trains
-        heed(error)
+        reraise_termination(error)
         nobody_trains = nobody_trains or isinstance(error, NobodyTrains)
         problems.append(f"{name}: {what}: {error}")
         log.error("%s: %s: %s", name, what, error)

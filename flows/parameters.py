@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from models.candles import SeriesName
 from models.forecasts import MODEL_NAMES
-from storage.times import as_instant
+from models.times import as_instant
 
 
 def _series(name: str) -> str:

@@ -10,12 +10,11 @@ from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
-from storage.engine import open_database
+from storage.database.engine import open_database
 from storage.registry import prune_weights
-from tasks.backfill import backfill_task
-from tasks.score import gate_task
-from tasks.stopping import insist
-from tasks.train import plan_training, train_task
+from tasks.policies import backfill_task, gate_task, train_task
+from tasks.steps.termination import resend_lost_sigterm
+from tasks.steps.train import plan_training
 
 
 class NotJudged(RuntimeError):
@@ -29,7 +28,7 @@ def retrain(series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | Non
     The challenger is judged on stored walk-forward forecasts of the last `skill_days`, the baseline's beside
     it, so what it was judged on can be queried like any other forecast. `now` replaces the clock in replays.
     """
-    insist()
+    resend_lost_sigterm()
     settings = Settings()
     log = get_run_logger()
     clock = now or datetime.now(UTC)

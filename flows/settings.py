@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from models.candles import SeriesName, UnknownSeries
 from models.forecasts import MODEL_NAMES
 from models.schedule import Schedule
-from storage.urls import checked_web_url
+from storage.source.urls import checked_web_url
 
 # More series in a pool were not tried, and each makes every training longer.
 POOL_SIZE = 7

@@ -1,7 +1,7 @@
 """The client of the configured source."""
 
 from flows.settings import Settings
-from storage.cdd import TRIES, CddClient
+from storage.source.client import TRIES, CddClient
 
 
 def cdd_client(settings: Settings, *, tries: int = TRIES) -> CddClient:

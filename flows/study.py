@@ -7,9 +7,10 @@ from prefect import flow
 
 from flows.settings import Settings
 from models.candles import SeriesName
-from models.recipe import Recipe
-from tasks.stopping import insist
-from tasks.study import Study, judge_task, load_closes_task, publish_study_task, train_recipe_task
+from models.tutorial.recipe import Recipe
+from tasks.policies import judge_task, load_closes_task, publish_study_task, train_recipe_task
+from tasks.show.study import Study
+from tasks.steps.termination import resend_lost_sigterm
 
 
 @flow(name="study")
@@ -33,7 +34,7 @@ def study(
     against, `seeds` how often each is trained. `quick` trains three epochs at most of two seeds at most, and shows
     that everything runs. The file is named after its series, as CDD names it.
     """
-    insist()
+    resend_lost_sigterm()
     settings = Settings()
     if seeds < 1:
         raise ValueError(f"expected at least one seed, got {seeds}")

@@ -5,9 +5,10 @@ import random
 from prefect import flow, get_run_logger
 
 from flows.settings import Settings
-from storage.engine import open_for_reading
+from storage.database.engine import open_for_reading
 from storage.forecasts import replayable
-from tasks.replay import Replayed, replay_task
+from tasks.policies import replay_task
+from tasks.steps.replay import Replayed
 
 
 class DoesNotReplay(RuntimeError):

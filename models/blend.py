@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from models.boosting import NAMES, BoostingConfig, boosted_quantiles, fit_boosting
 from models.catalog import family
 from models.features import Features, make_features
-from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import Forecast
 from models.frames import CandleFrame
-from models.lstm import Lstm, LstmConfig
+from models.interface import Progress, TrainedModel, TrainRequest, silent
+from models.lstm.forecaster import Lstm, LstmConfig
 from models.naive import naive_quantiles
 from models.quantiles import forecasts_from_log_returns, origin_rows
 from models.range_ewma import range_ewma_quantiles

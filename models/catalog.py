@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import NamedTuple
 
-from models.forecaster import Forecaster
+from models.interface import Forecaster
 
 
 class Family(NamedTuple):
@@ -19,9 +19,9 @@ class Family(NamedTuple):
 _FAMILIES = {
     "naive": Family("models.naive:Naive", learns=False, min_candles=60),
     "range-ewma": Family("models.range_ewma:RangeEwma", learns=False, min_candles=200),
-    "lstm": Family("models.lstm:Lstm", learns=True, min_candles=400),
+    "lstm": Family("models.lstm.forecaster:Lstm", learns=True, min_candles=400),
     "blend": Family("models.blend:Blend", learns=True, min_candles=400),
-    "tutorial": Family("models.tutorial:Tutorial", learns=True, min_candles=730),
+    "tutorial": Family("models.tutorial.forecaster:Tutorial", learns=True, min_candles=730),
 }
 
 

@@ -14,6 +14,6 @@ def code_version() -> str:
     needs no version control on the machine that runs.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{version('candlecast')}+models.{digest.hexdigest()[:12]}"

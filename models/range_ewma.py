@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from models.catalog import family
 from models.errors import NotEnoughCandles
-from models.forecaster import Progress, TrainedModel, TrainRequest, silent
 from models.forecasts import Forecast
 from models.frames import CandleFrame, empty_candles, fingerprint
+from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
 from models.volatility import FAST, SLOW, ahead, forecast_volatility
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, exists, func, select
 
-from storage.bulk import insert_columns, unix_us
+from storage.database.bulk import insert_columns, unix_us
 from storage.tables import candles
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.frames import CandleFrame
-    from storage.cdd_csv import Chunk
+    from storage.chunk import Chunk
 
 VALUES = ("open", "high", "low", "close", "volume_base", "volume_quote", "trades")
 # Two texts of one number may differ in the last digit a float holds; that is no revision.

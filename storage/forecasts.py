@@ -22,11 +22,11 @@ from sqlalchemy import (
 
 from models.candles import Interval, SeriesName
 from models.forecasts import BAND_LEVELS, QUANTILE_LEVELS, Forecast, Kind, target_time
-from storage.bulk import insert_columns
+from storage.database.bulk import insert_columns
+from storage.database.times import UtcDateTime
+from storage.database.upsert import insert_new
 from storage.errors import NotFound
 from storage.tables import forecast_values, forecasts, model_versions
-from storage.times import UtcDateTime
-from storage.upsert import insert_new
 
 # `forecasts` is also the natural name of an argument.
 _forecasts = forecasts

@@ -6,9 +6,9 @@ from sqlalchemy import Connection, Float, Text, column, exists, func, select, ta
 
 from models.candles import Finding, Interval, SeriesName, Severity
 from storage.candles import latest_close_time
+from storage.database.times import UtcDateTime
 from storage.series import series_names
 from storage.tables import candles
-from storage.times import UtcDateTime
 
 _current = table(
     "current_candles",

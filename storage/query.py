@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine
 
 from models.forecasts import Kind
+from models.times import as_instant, as_span
 from storage.candles import CandleRow, read_candle_rows
-from storage.engine import open_for_reading
+from storage.database.engine import open_for_reading
 from storage.forecasts import BandRow, read_bands
 from storage.scores import SkillRow, read_skill
 from storage.series import require_series
-from storage.times import as_instant, as_span
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from storage import artifacts
+from storage.database.upsert import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import model_versions, promotions
-from storage.upsert import insert_or_skip
 
 
 class VersionRow(NamedTuple):

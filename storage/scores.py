@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 
 from models.forecasts import BASELINE, QUANTILE_LEVELS, Kind
-from storage.bulk import unix_us
+from storage.database.bulk import unix_us
+from storage.database.times import UtcDateTime
+from storage.database.upsert import insert_or_skip
 from storage.tables import MEDIAN_LEVEL, forecast_values, forecasts, model_versions, scores
-from storage.times import UtcDateTime
-from storage.upsert import insert_or_skip
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

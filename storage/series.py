@@ -6,9 +6,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from models.candles import SeriesName
+from storage.database.upsert import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import candles, series
-from storage.upsert import insert_or_skip
 
 
 class SeriesRow(NamedTuple):

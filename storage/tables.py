@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from models.forecasts import BAND_LEVELS, BASELINE
-from storage.times import UtcDateTime
+from storage.database.times import UtcDateTime
 
 metadata = MetaData(
     naming_convention={

@@ -1,1 +1,1 @@
-"""Prefect tasks: a retry and cache policy around one or two plain functions, and no arithmetic."""
+"""The work between flows and storage: `steps` does it, `show` shows it, `policies` tells Prefect how to run it."""

@@ -1,7 +1,5 @@
 """Handing a training to another machine's pool, and taking it back when it does not start in time."""
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
@@ -18,7 +16,6 @@ class NobodyTrains(TrainingElsewhereFailed):
     """No worker took the training in time; another one would wait as long, and in vain."""
 
 
-@task(name="train-elsewhere", task_run_name="train-elsewhere-{series}", cache_policy=NO_CACHE)
 def train_elsewhere(deployment: str, *, series: str, mode: Mode, timeout_s: float) -> None:
     """Run the training deployment for `series` and wait for it, `timeout_s` seconds at most.
 

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("apps", "flows", "tasks", "storage", "models")
+PACKAGES = ("candlecast", "flows", "tasks", "storage", "models")
 
 
 def test_every_init_is_a_docstring_and_nothing_else() -> None:

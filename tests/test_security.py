@@ -13,7 +13,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 import audit  # noqa: E402 - from the folder above
 
 SECURITY = (ROOT / "SECURITY.md").read_text()
-PACKAGES = ("apps", "flows", "tasks", "storage", "models")
+PACKAGES = ("candlecast", "flows", "tasks", "storage", "models")
 
 
 def test_every_suppressed_security_rule_has_its_reason_beside_it() -> None:

@@ -40,11 +40,11 @@ def main() -> None:
 def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> None:
     from benchmarks import quality
     from models.catalog import forecaster
-    from models.forecaster import TrainRequest
-    from models.lstm import LstmConfig
+    from models.interface import TrainRequest
+    from models.lstm.forecaster import LstmConfig
     from storage.candles import read_candles
-    from storage.engine import open_database
-    from tasks.backfill import backfill, possible_origins
+    from storage.database.engine import open_database
+    from tasks.steps.backfill import backfill, possible_origins
 
     engine = open_database(f"sqlite:///{folder / 'candles.db'}")
     (series,) = quality.prepare(engine, [file])

@@ -55,9 +55,9 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
     from models.forecasts import QUANTILE_LEVELS
     from models.schedule import by_quarter
     from storage.candles import read_candles
-    from storage.engine import open_database
-    from tasks.backfill import backfill, possible_origins
-    from tasks.score import score_matured
+    from storage.database.engine import open_database
+    from tasks.steps.backfill import backfill, possible_origins
+    from tasks.steps.score import score_matured
 
     folder.mkdir(parents=True, exist_ok=True)
     engine = open_database(f"sqlite:///{folder / 'quality.db'}")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from peer import QUIET, Cost, by_turns, heading, median, table, venv
 
-from apps.prefect_server import free_port
+from candlecast.orchestrator.server import free_port
 
 MODEL = "range-ewma"
 YEAR = ("2018-09-01", "2019-08-31")

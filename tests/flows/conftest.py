@@ -11,7 +11,7 @@ import pytest
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A temporary Prefect server with a home and database of its own, for the whole session."""
     os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
-    from apps.orchestration import set_prefect_defaults
+    from candlecast.orchestrator.defaults import set_prefect_defaults
 
     set_prefect_defaults()
     from prefect.testing.utilities import prefect_test_harness

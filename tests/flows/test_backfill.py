@@ -8,7 +8,7 @@ import pytest
 from markets import ingest_walk
 
 from flows.runners import UnknownRunner, task_runner
-from storage.engine import open_database
+from storage.database.engine import open_database
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -109,7 +109,7 @@ def test_a_newer_version_of_the_model_that_serves_speaks_from_the_next_origin_on
     installation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.daily import daily
-    from storage.engine import open_database
+    from storage.database.engine import open_database
     from storage.registry import promote
 
     settings = {"MODEL": "lstm", "SKILL_DAYS": "30", "FINE_TUNE_DAYS": "1"}

@@ -11,7 +11,7 @@ import pytest
 from markets import ingest_walk
 from prefect_parts import BIN, PrefectServer
 
-from storage.engine import open_database
+from storage.database.engine import open_database
 
 pytestmark = pytest.mark.slow
 

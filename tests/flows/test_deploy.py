@@ -139,7 +139,7 @@ def test_the_image_has_all_that_git_has_and_nothing_that_is_ones_own(tmp_path: P
     ]
     needed = [
         *("pyproject.toml", "constraints.txt", "README.md", "LICENSE", "prefect.yaml", "flows/daily.py"),
-        *("sample/Coinbase_BTCUSD_d.csv", "apps/page/index.html", "storage/migrations/env.py"),
+        *("sample/Coinbase_BTCUSD_d.csv", "candlecast/page/index.html", "storage/database/migrations/env.py"),
     ]
     for name in (*own, *needed):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

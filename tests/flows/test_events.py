@@ -29,8 +29,8 @@ def arrived(event: str, series: str, *, count: int = 1, wait_s: float = 60) -> l
 def test_a_drifting_champion_is_an_event_that_says_how_sure_it_is(installation: Path) -> None:
     from prefect import flow
 
-    from storage.engine import open_database
-    from tasks.watch import watch_task
+    from storage.database.engine import open_database
+    from tasks.policies import watch_task
 
     series = "Bitstamp_XRPUSD_d"
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")

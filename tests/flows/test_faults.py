@@ -18,7 +18,7 @@ from postgresql_parts import Cluster
 from prefect_parts import PrefectServer, Worker
 from synthetic import random_walk
 
-from storage.engine import open_database
+from storage.database.engine import open_database
 
 pytestmark = pytest.mark.slow
 

@@ -183,8 +183,8 @@ def test_days_with_faults_break_no_promise(installation: Path, monkeypatch: pyte
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.daily import DailyFailed, daily
-    from storage.engine import open_database
-    from tasks.replay import replay
+    from storage.database.engine import open_database
+    from tasks.steps.replay import replay
 
     seed = int(os.environ.get("CANDLECAST_TEST_SEED") or random.SystemRandom().randrange(10**6))
     print(f"seed {seed}: CANDLECAST_TEST_SEED={seed} repeats this")
@@ -197,7 +197,7 @@ def test_days_with_faults_break_no_promise(installation: Path, monkeypatch: pyte
     grew: list[tuple[int, int, int, int]] = []
     began = time.monotonic()
     # Asking Prefect for the source's slot is two seconds of waiting each day; test_source_slot.py asks for it.
-    monkeypatch.setattr("tasks.ingest.concurrency", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr("tasks.policies.concurrency", lambda *_, **__: contextlib.nullcontext())
     # Nobody watches for signs of life here, and each run would wait up to a second for their thread.
     with CddServer() as server, temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         for name, value in {

@@ -20,9 +20,9 @@ def test_a_task_waits_for_the_slot_before_it_asks_a_remote_source(installation: 
     from prefect import flow
     from prefect.client.orchestration import get_client
 
-    from storage.cdd import CddClient
-    from storage.engine import open_database
-    from tasks.ingest import ingest_task
+    from storage.database.engine import open_database
+    from storage.source.client import CddClient
+    from tasks.policies import ingest_task
 
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
     file = write_csv(installation / "source", SERIES, random_walk(30, seed=2))

@@ -9,7 +9,7 @@ from markets import write_csv
 from synthetic import random_walk
 from typer.testing import CliRunner
 
-from apps.cli import app
+from candlecast.cli import app
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -47,7 +47,7 @@ def test_every_hyperparameter_is_an_option_and_a_parameter_of_the_flow() -> None
     from dataclasses import asdict
 
     from flows.study import study
-    from models.recipe import Recipe
+    from models.tutorial.recipe import Recipe
 
     parameters = study.parameters.properties
     for name, value in asdict(Recipe()).items():

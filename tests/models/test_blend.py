@@ -10,9 +10,9 @@ from models.blend import Blend, anchor_shares
 from models.boosting import NAMES, BoostingConfig, boosted_quantiles
 from models.catalog import forecaster
 from models.features import make_features
-from models.forecaster import TrainRequest
 from models.frames import closed_by
-from models.lstm import Lstm, LstmConfig
+from models.interface import TrainRequest
+from models.lstm.forecaster import Lstm, LstmConfig
 from models.naive import Naive
 from models.range_ewma import RangeEwma
 

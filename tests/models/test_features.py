@@ -5,8 +5,8 @@ import pytest
 from synthetic import random_walk
 
 from models.features import CLIP, FEATURE_NAMES, make_features
-from models.forecaster import TrainRequest
 from models.frames import closed_by
+from models.interface import TrainRequest
 from models.range_ewma import RangeEwma
 from models.volatility import _factors, ahead, ewma, forecast_volatility, garman_klass, log_returns
 

@@ -8,8 +8,8 @@ from synthetic import random_walk
 from models import metrics
 from models.blend import Blend
 from models.boosting import BoostingConfig
-from models.forecaster import TrainRequest
-from models.lstm import LstmConfig
+from models.interface import TrainRequest
+from models.lstm.forecaster import LstmConfig
 from models.naive import Naive
 from models.quantiles import LEVELS
 from models.range_ewma import RangeEwma

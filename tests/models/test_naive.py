@@ -5,9 +5,9 @@ import pytest
 from synthetic import random_walk
 
 from models.errors import NotEnoughCandles
-from models.forecaster import TrainRequest
 from models.forecasts import QUANTILE_LEVELS
 from models.frames import closed_by
+from models.interface import TrainRequest
 from models.naive import Naive
 from models.range_ewma import RangeEwma
 

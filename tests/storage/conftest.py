@@ -10,7 +10,7 @@ from sqlalchemy import Engine, insert
 from models.candles import SeriesName
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from storage import registry
-from storage.engine import open_database
+from storage.database.engine import open_database
 from storage.forecasts import insert_forecasts
 from storage.scores import Score, insert_scores
 from storage.series import ensure_series

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from models.forecasts import BAND_LEVELS, QUANTILE_LEVELS, Kind
-from storage.engine import open_database
+from storage.database.engine import open_database
 from storage.errors import NotFound
 from storage.forecasts import (
     OriginRow,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from storage.engine import open_database
+from storage.database.engine import open_database
 
 
 @pytest.fixture

@@ -1,0 +1,95 @@
+"""What the commands share: how they read settings and times, print rows, talk to people, and end."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from candlecast.output import Format, write_rows
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+SeriesArgument = Annotated[str, typer.Argument(help="A series, such as Bitstamp_BTCUSD_d.")]
+OptionalSeries = Annotated[str | None, typer.Argument(help="A series; all of them without it.")]
+SeriesList = Annotated[list[str] | None, typer.Argument(help="Series; those of the settings without any.")]
+Start = Annotated[str | None, typer.Option(help="First day or instant, UTC (2025-01-31 or 2025-01-31T12:00).")]
+End = Annotated[str | None, typer.Option(help="Last day or instant, UTC; a day is included whole.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
+Json = Annotated[bool, typer.Option("--json", help="Rows as JSON; the same as --format json.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file instead of stdout.")]
+
+
+class WrongUse(typer.BadParameter):
+    """The command line asks for something that cannot be meant; ends with exit code 2."""
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Tell `message` on stderr and end."""
+    from storage.redaction import printable
+
+    # A source's own words may stand in it.
+    print(f"candlecast: {printable(message)}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def talk(message: str) -> None:
+    """Tell a person something that is not a result."""
+    print(message, file=sys.stderr)
+
+
+def settings() -> "Settings":
+    """Return the settings, or end with the reason why they cannot be read."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from flows.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"CANDLECAST_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        fail(f"the settings cannot be read: {reasons}", code=2)
+    except SettingsError as error:
+        fail(f"the settings cannot be read: {error}", code=2)
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"the settings cannot be read: .env: {type(error).__name__}; it must be a UTF-8 text file", code=2)
+
+
+def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:
+    """Return the aware UTC instant that `text` names; a bare day is its start, or its last instant."""
+    from models.times import as_instant
+
+    try:
+        return as_instant(text, end_of_day=end_of_day)
+    except ValueError as error:
+        raise WrongUse(str(error), param_hint=option) from None
+
+
+def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return both ends of a span; ends with exit code 2 for garbage and when the end is before the start."""
+    from models.times import as_span
+
+    try:
+        return as_span(start, end)
+    except ValueError as error:
+        raise WrongUse(str(error), param_hint="--start, --end") from None
+
+
+def emit(
+    columns: tuple[str, ...], rows: list[dict[str, object]], form: Format, json: bool, output: Path | None
+) -> None:
+    """Write rows as the person asked for; ends with exit code 2 for a format that cannot be, 1 for a file."""
+    try:
+        write_rows(columns, rows, Format.JSON if json else form, output)
+    except ValueError as error:
+        raise WrongUse(str(error)) from None
+    except OSError as error:
+        if output is None:
+            raise
+        fail(f"cannot write {output}: {error.strerror}")

@@ -1,0 +1,132 @@
+"""Is everything in order? Each check says what it found and, where something is wrong, what to do."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from flows.settings import Settings
+from flows.sources import cdd_client
+from models.candles import SeriesName
+from storage.database.engine import open_for_reading
+from storage.database.version import head_version
+from storage.errors import StorageError
+from storage.redaction import public, shown, without_credentials
+
+RESTORE = "stop what uses the database, then put a backup back: candlecast restore FILE"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: whether it is in order, what was found, and the remedy if it is not."""
+
+    check: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Return every check in the order a person would look; none of them changes anything."""
+    checks = [*_guarded("source", lambda: [_source(settings)]), *_guarded("database", lambda: [_database(settings)])]
+    if checks[-1].ok:
+        checks += _guarded("file", lambda: [_file(settings)])
+        for name in settings.series:
+            checks += _guarded(f"data of {name}", partial(_series, settings, name))
+    return [*checks, *_guarded("prefect", lambda: [_prefect()]), *_guarded("device", lambda: [_device()])]
+
+
+def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
+    try:
+        return look()
+    except StorageError as error:
+        return [Check(name, False, str(error), "follow the message")]
+    except Exception as error:  # a check that breaks is a finding too
+        what = without_credentials(f"{type(error).__name__}: {error}")
+        return [Check(name, False, what, "see the message; report it if it makes no sense")]
+
+
+def _source(settings: Settings) -> Check:
+    found = cdd_client(settings, tries=1).reachable(SeriesName.parse(settings.series[0]))
+    return Check("source", True, found)
+
+
+def _database(settings: Settings) -> Check:
+    engine = open_for_reading(settings.database_url)
+    engine.dispose()
+    return Check("database", True, f"{shown(engine)} at schema {head_version()}")
+
+
+def _file(settings: Settings) -> Check:
+    from storage.database.integrity import damaged_pages
+
+    engine = open_for_reading(settings.database_url)
+    try:
+        with engine.connect() as conn:
+            damage = damaged_pages(conn)
+    finally:
+        engine.dispose()
+    if damage:
+        return Check("file", False, f"the database's file is damaged: {'; '.join(damage)}", RESTORE)
+    return Check("file", True, "sound" if engine.dialect.name == "sqlite" else "kept by the server")
+
+
+def _series(settings: Settings, name: str) -> list[Check]:
+    from storage.candles import latest_close_time
+    from storage.database.integrity import damaged_weights
+    from storage.registry import champion
+
+    engine = open_for_reading(settings.database_url)
+    try:
+        with engine.connect() as conn:
+            latest, serving = latest_close_time(conn, series=name), champion(conn, series=name)
+            damaged = damaged_weights(conn, series=name)
+    finally:
+        engine.dispose()
+    if latest is None:
+        return [Check(f"data of {name}", False, "no candles stored", f"run: candlecast ingest {name}")]
+    age = datetime.now(UTC) - latest
+    late = age > 2 * SeriesName.parse(name).interval.length + timedelta(hours=12)
+    checks = [
+        Check(
+            f"data of {name}",
+            not late,
+            f"newest closed candle ended {latest:%Y-%m-%d %H:%M} UTC, {age.total_seconds() / 86400:.1f} days ago",
+            "is the schedule running, and does the source still serve this series?" if late else "",
+        )
+    ]
+    if damaged:
+        versions = ", ".join(f"{version.id} ({version.model}, {version.purpose})" for version in damaged)
+        remedy = f"{RESTORE}; without one, if it is the champion: candlecast rollback {name}"
+        checks.append(Check(f"weights of {name}", False, f"not those that were registered: version {versions}", remedy))
+    if serving is None:
+        return [*checks, Check(f"champion of {name}", False, "none", f"run: candlecast daily {name}")]
+    trained = serving.cutoff
+    stale = trained is not None and latest - trained > timedelta(days=settings.scratch_days + settings.fine_tune_days)
+    text = f"version {serving.model_version} ({serving.model}) since {serving.since:%Y-%m-%d}" + (
+        f", trained up to {trained:%Y-%m-%d}" if trained else ""
+    )
+    return [*checks, Check(f"champion of {name}", not stale, text, f"run: candlecast train {name}" if stale else "")]
+
+
+def _prefect() -> Check:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return Check("prefect", True, "no PREFECT_API_URL: each run starts a server of its own (see candlecast serve)")
+    import requests
+
+    try:
+        healthy = requests.get(f"{url.rstrip('/')}/health", timeout=5).ok
+    except requests.RequestException as error:
+        return Check("prefect", False, f"{public(url)}: {type(error).__name__}", "start it: candlecast serve")
+    return Check("prefect", healthy, public(url), "" if healthy else "look at the server's log")
+
+
+def _device() -> Check:
+    if importlib.util.find_spec("tensorflow") is None:
+        return Check("device", False, "TensorFlow is not installed", "pip install tensorflow-cpu")
+    from models.lstm.backend import device, on_accelerator
+
+    return Check("device", True, device() + ("" if on_accelerator() else f", {os.cpu_count()} cores"))

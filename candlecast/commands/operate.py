@@ -1,0 +1,181 @@
+"""The commands of whoever keeps an installation: champions, backups, servers, health."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from candlecast.commands.console import Json, SeriesArgument, WrongUse, emit, fail, settings, talk
+from candlecast.output import Format
+
+app = typer.Typer()
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="A model version, as `candlecast models` lists it.")],
+) -> None:
+    """Make a version its series' champion, whatever the gate thought of it."""
+    from storage.database.engine import open_database
+    from storage.registry import promote as promote_version
+
+    with open_database(settings().database_url).begin() as conn:
+        series = promote_version(conn, version=version, reason="promoted by hand", decided_at=datetime.now(UTC))
+    talk(f"version {version} is now the champion of {series}")
+
+
+@app.command()
+def rollback(series: SeriesArgument) -> None:
+    """Make the champion before the present one the champion again."""
+    from storage.database.engine import open_database
+    from storage.registry import rollback as roll_back
+    from storage.series import require_series
+
+    with open_database(settings().database_url).begin() as conn:
+        require_series(conn, name=series)
+        version = roll_back(conn, series=series, reason="rolled back by hand", decided_at=datetime.now(UTC))
+    talk(f"version {version} is the champion of {series} again")
+
+
+@app.command()
+def replay(
+    forecast: Annotated[int, typer.Argument(help="A forecast's number, as `candlecast forecasts` lists it.")],
+) -> None:
+    """Make a stored forecast again from its lineage; exit 0 only if the numbers are the stored ones."""
+    from storage.database.engine import open_for_reading
+    from tasks.steps.replay import replay as replay_forecast
+
+    engine = open_for_reading(settings().database_url)
+    found = replay_forecast(engine, forecast=forecast)
+    engine.dispose()
+    for difference in found.differences:
+        talk(f"note: {difference}")
+    if not found.matches:
+        fail(
+            f"forecast {forecast} does not replay: quantiles differ by up to {found.largest_difference:.2g} (relative)"
+        )
+    said = "bit for bit" if found.exact else f"within {found.largest_difference:.1g} (relative)"
+    print(f"forecast {forecast} replays: {said}")
+
+
+@app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback a token is needed.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the page and the read-only HTTP API until it is stopped."""
+    import ipaddress
+
+    configured = settings()
+    token = configured.api_token.get_secret_value()
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback and not token:
+        raise WrongUse(f"--host {host} is reachable from elsewhere: set CANDLECAST_API_TOKEN, which readers must send")
+    import uvicorn
+
+    from candlecast.http.app import create_app
+
+    talk(f"candlecast: the page is at http://{host}:{port}/, the API's description at http://{host}:{port}/docs")
+    uvicorn.run(
+        create_app(configured.database_url, token=token),
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_keep_alive=60,
+    )
+
+
+@app.command()
+def backup(file: Annotated[Path, typer.Argument(help="The new file to write.")]) -> None:
+    """Copy the SQLite database to FILE while others go on using it; the copy is of one instant and checked."""
+    from storage.database.backup import backup as copy
+
+    size = copy(settings().database_url, to=file)
+    print(f"{file}: {size:,} bytes")
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast backup` wrote.")]) -> None:
+    """Put a backup in the database's place; the replaced database is moved aside, never deleted."""
+    from storage.database.backup import restore as put_back
+
+    replaced = put_back(file, url=settings().database_url, now=datetime.now(UTC))
+    print(f"restored from {file}" + (f"; the database before is {replaced}" if replaced else ""))
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check source, database, Prefect, device and freshness; each trouble comes with a remedy."""
+    from candlecast.commands.doctor import examine
+
+    checks = examine(settings())
+    columns = ("check", "ok", "found", "remedy")
+    emit(
+        columns,
+        [{name: getattr(check, name) for name in columns} for check in checks],
+        Format.TABLE,
+        json,
+        None,
+    )
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+NotifyOption = Annotated[
+    str | None, typer.Option(help="URL that is sent a JSON `text` about drift, stale data and failed runs.")
+]
+
+
+@app.command()
+def setup(notify: NotifyOption = None, json: Json = False) -> None:
+    """Give the Prefect server of PREFECT_API_URL its pools, queues, limits and automations; may be repeated."""
+    import os
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise WrongUse("PREFECT_API_URL names no server; for one machine `candlecast serve` needs no setup")
+    _webhook(notify)
+    from candlecast.orchestrator.defaults import set_prefect_defaults
+
+    set_prefect_defaults()
+    from httpx import HTTPError
+
+    from candlecast.orchestrator.setup import Prepared, prepare
+
+    try:
+        done = prepare(notify=notify)
+    except HTTPError as error:
+        from storage.redaction import public, without_credentials
+
+        reason = without_credentials(str(error))
+        fail(f"the Prefect server at {public(os.environ['PREFECT_API_URL'])} did not take the setup: {reason}")
+    emit(Prepared._fields, [row._asdict() for row in done], Format.TABLE, json, None)
+
+
+def _webhook(url: str | None) -> None:
+    from storage.source.urls import checked_web_url
+
+    try:
+        checked_web_url(url or "https://none")
+    except ValueError as error:
+        # Not shown: the path of a webhook is its secret.
+        raise WrongUse(str(error), param_hint="--notify") from None
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Loopback port of Prefect's server and pages.")] = 4200,
+    notify: NotifyOption = None,
+) -> None:
+    """Run Prefect's server and the daily schedule (00:20 UTC) until it is stopped."""
+    settings()
+    _webhook(notify)
+    from candlecast.orchestrator.defaults import set_prefect_defaults
+
+    set_prefect_defaults()
+    from candlecast.orchestrator.serving import serve_schedule
+
+    serve_schedule(port, notify=notify)

@@ -1,0 +1,256 @@
+"""The commands that only read: they import neither Prefect nor TensorFlow and answer in half a second."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from candlecast.commands.console import (
+    End,
+    FormatOption,
+    Json,
+    OptionalSeries,
+    Output,
+    SeriesArgument,
+    Start,
+    WrongUse,
+    emit,
+    instant,
+    settings,
+    span,
+)
+from candlecast.output import Format
+from models.forecasts import Kind
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from storage.forecasts import BandRow, QuantileRow
+
+app = typer.Typer()
+
+NAMES = ("forecasts", "candles", "skill", "models", "series", "findings")
+
+
+BAND_COLUMNS = (
+    "series", "model", "kind", "origin", "step", "target_time", "q025", "q05", "q10", "q25", "q50", "q75", "q90",
+    "q95", "q975", "forecast_id", "created_at",
+)  # fmt: skip
+CANDLE_SHOWN = (
+    "open_time", "close_time", "open", "high", "low", "close", "volume_base", "volume_quote", "trades", "fetched_at",
+)  # fmt: skip
+
+
+# The hubverse's model-output layout (hubverse.io, read November 2026), the series as location.
+HUB_COLUMNS = (
+    "origin_date", "location", "target", "horizon", "target_end_date", "output_type", "output_type_id", "value",
+)  # fmt: skip
+
+
+@app.command()
+def forecasts(
+    series: OptionalSeries = None,
+    origin: Annotated[str | None, typer.Option(help="One origin, UTC.")] = None,
+    start: Start = None,
+    end: End = None,
+    model: Annotated[str | None, typer.Option(help="One model, such as naive.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="live, or backfill; never pooled silently.")] = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw each forecast in the terminal.")] = False,
+) -> None:
+    """Stored forecasts; without filters the champion's latest of each series."""
+    if plot and (json or output is not None or form is not Format.TABLE):
+        raise WrongUse("--plot draws in the terminal; leave out --json, --format and --output")
+    first, last = span(start, end)
+    at = instant(origin, "--origin")
+    from storage.database.engine import open_for_reading
+    from storage.forecasts import read_bands, read_quantiles
+    from storage.series import require_series
+
+    latest = all(filter is None for filter in (at, first, last, model, kind))
+    with open_for_reading(settings().database_url).connect() as conn:
+        require_series(conn, name=series)
+        if form is Format.HUB and not json:
+            quantiles = read_quantiles(
+                conn, series=series, origin=at, start=first, end=last, model=model, kind=kind, latest=latest
+            )
+            emit(HUB_COLUMNS, [_hub_row(row) for row in quantiles], Format.CSV, False, output)
+            return
+        rows = read_bands(conn, series=series, origin=at, start=first, end=last, model=model, kind=kind, latest=latest)
+        if plot:
+            _draw(conn, rows)
+            return
+    emit(
+        BAND_COLUMNS,
+        [{name: getattr(row, name) for name in BAND_COLUMNS} for row in rows],
+        form,
+        json,
+        output,
+    )
+
+
+def _draw(conn: "Connection", rows: "list[BandRow]") -> None:
+    import os
+    import shutil
+    import sys
+
+    from candlecast.commands.plot import fan_charts
+
+    # Colours for people at a terminal only (no-color.org).
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    try:
+        print(fan_charts(conn, rows, columns=shutil.get_terminal_size((100, 24)).columns, colour=colour))
+    except ValueError as error:
+        raise WrongUse(str(error)) from None
+
+
+def _hub_row(row: "QuantileRow") -> dict[str, object]:
+    return {
+        "origin_date": row.origin.date().isoformat(),
+        "location": row.series,
+        "target": "close",
+        "horizon": row.step,
+        "target_end_date": row.target_time.date().isoformat(),
+        "output_type": "quantile",
+        "output_type_id": row.quantile,
+        "value": row.value,
+    }
+
+
+@app.command()
+def candles(
+    series: SeriesArgument,
+    start: Start = None,
+    end: End = None,
+    as_of: Annotated[str | None, typer.Option(help="Show what was known at this instant, UTC.")] = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Stored closed candles, as known now or at --as-of."""
+    first, last = span(start, end)
+    known_at = instant(as_of, "--as-of", end_of_day=True)
+    from storage.candles import read_candle_rows
+    from storage.database.engine import open_for_reading
+    from storage.series import require_series
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        require_series(conn, name=series)
+        rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at)
+    emit(
+        CANDLE_SHOWN,
+        [{name: getattr(row, name) for name in CANDLE_SHOWN} for row in rows],
+        form,
+        json,
+        output,
+    )
+
+
+@app.command()
+def skill(
+    series: OptionalSeries = None,
+    start: Start = None,
+    end: End = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """How good the forecasts were: per model and step, live and backfill apart, each beside naive."""
+    first, last = span(start, end)
+    from storage.database.engine import open_for_reading
+    from storage.series import require_series
+    from tasks.steps.skill import Judged, judged_skill
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        require_series(conn, name=series)
+        rows = judged_skill(conn, series=series, start=first, end=last)
+    emit(Judged._fields, [row._asdict() for row in rows], form, json, output)
+
+
+@app.command("models")
+def list_models(
+    series: OptionalSeries = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Registered model versions and which of them is each series' champion."""
+    from storage.database.engine import open_for_reading
+    from storage.registry import list_versions
+    from storage.series import require_series
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        require_series(conn, name=series)
+        rows = list_versions(conn, series=series)
+    columns = (
+        "id", "series", "model", "purpose", "cutoff", "champion", "init_from", "seed", "device", "seconds",
+        "created_at", "code_version", "weights_sha256",
+    )  # fmt: skip
+    emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+
+
+@app.command("series")
+def list_series(
+    available: Annotated[
+        str | None,
+        typer.Option("--available", metavar="EXCHANGE", help="What CDD has of an exchange, such as Bitstamp."),
+    ] = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Stored series and how far their candles reach; with --available, the series that CDD's listing names."""
+    configured = settings()
+    if available is not None:
+        from storage.source.listing import available_series
+
+        listed = available_series(
+            available,
+            api=configured.cdd_api,
+            token=configured.cdd_token.get_secret_value() or None,
+            ca_bundle=configured.ca_bundle,
+        )
+        named: list[dict[str, object]] = [
+            {"name": str(s), "exchange": s.exchange, "pair": s.pair, "interval": s.interval.value} for s in listed
+        ]
+        emit(("name", "exchange", "pair", "interval"), named, form, json, output)
+        return
+    from storage.database.engine import open_for_reading
+    from storage.series import series_summary
+
+    with open_for_reading(configured.database_url).connect() as conn:
+        rows = series_summary(conn)
+    columns = ("name", "exchange", "pair", "interval", "candles", "first_open", "last_close")
+    emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+
+
+@app.command("findings")
+def list_findings(
+    series: OptionalSeries = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Also what later checks no longer saw.")] = False,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """What is odd about the stored data, how much it matters and what to do about it."""
+    from storage.database.engine import open_for_reading
+    from storage.findings import read_findings
+    from storage.series import require_series
+
+    with open_for_reading(settings().database_url).connect() as conn:
+        require_series(conn, name=series)
+        rows = read_findings(conn, series=series, resolved=resolved)
+    columns = (
+        "series",
+        "severity",
+        "code",
+        "count",
+        "first_time",
+        "last_time",
+        "message",
+        "remedy",
+        "found_at",
+        "resolved_at",
+    )
+    emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)

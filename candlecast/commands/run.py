@@ -1,0 +1,230 @@
+"""The commands that do the work: fetch, train, forecast, look back."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from candlecast.commands.console import Json, SeriesArgument, SeriesList, WrongUse, emit, fail, settings, span, talk
+from candlecast.output import Format
+from models.candles import SeriesName
+from models.schedule import Mode
+from storage.errors import StorageError
+
+app = typer.Typer()
+
+
+# What a model costs that makes people wait, said before it is trained.
+COSTLY = {
+    "tutorial": "each quarter it forecasts is a fit of about a minute and a half of processor time, and one more year "
+    "of quarters to calibrate on: about a hundred times lstm's cost"
+}
+
+
+def warn_of_cost(model: str) -> None:
+    """Tell what training `model` costs, if it is much."""
+    if model in COSTLY:
+        talk(f"candlecast: {model} is slow: {COSTLY[model]}")
+
+
+@app.command()
+def daily(
+    series: SeriesList = None,
+    mode: Annotated[Mode, typer.Option(help="How to train, if at all.")] = Mode.AUTO,
+) -> None:
+    """Run the daily flow now: ingest, forecast, score, show, then train what is due."""
+    configured = settings()
+    names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
+    from candlecast.orchestrator.server import orchestrated
+
+    failure = None
+    with orchestrated() as ready:
+        from candlecast.commands.summary import print_summary
+        from candlecast.orchestrator.preload import import_what_is_due
+        from flows.daily import DailyFailed
+        from flows.daily import daily as daily_flow
+        from storage.database.engine import open_database
+
+        # Refused here, in a sentence, what would fail in the flow's first step.
+        open_database(configured.database_url).dispose()
+        import_what_is_due(configured, names)
+        ready()
+        try:
+            daily_flow(series=names, mode=mode)
+        except DailyFailed as error:
+            failure = str(error)
+        print_summary(configured, names)
+    if failure is not None:
+        fail(failure)
+
+
+@app.command()
+def ingest(
+    series: SeriesList = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Take a file that was held for a person.")] = False,
+    json: Json = False,
+) -> None:
+    """Fetch, parse, check and store candles now, without forecasting."""
+    configured = settings()
+    names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
+    from flows.sources import cdd_client
+    from storage.database.engine import open_database
+    from tasks.steps.ingest import ingest_series
+
+    client, engine = cdd_client(configured), open_database(configured.database_url)
+    failures: list[str] = []
+    reports = []
+    for name in names:
+        try:
+            reports.append(ingest_series(engine, series=name, client=client, now=datetime.now(UTC), accept=accept))
+        except StorageError as error:
+            failures.append(f"{name}: {error}")
+    columns = (
+        "series",
+        "outcome",
+        "rows_in",
+        "rows_new",
+        "rows_equal",
+        "rows_revised",
+        "rows_quarantined",
+        "largest_revision",
+        "findings",
+    )
+    if reports:
+        rows = [{name: getattr(report, name) for name in columns} for report in reports]
+        emit(columns, rows, Format.TABLE, json, None)
+    if failures:
+        fail("; ".join(failures))
+
+
+@app.command()
+def train(
+    series: SeriesArgument,
+    mode: Annotated[Mode, typer.Option(help="auto trains only what is due.")] = Mode.AUTO,
+) -> None:
+    """Train a challenger now, register it and let the gate judge it."""
+    configured = settings()
+    from storage.database.engine import open_database
+    from storage.series import require_series
+
+    engine = open_database(configured.database_url)
+    with engine.connect() as conn:
+        require_series(conn, name=series)
+    engine.dispose()
+    warn_of_cost(configured.model)
+    from candlecast.orchestrator.server import orchestrated
+
+    with orchestrated() as ready:
+        from flows.retrain import retrain
+
+        ready()
+        version = retrain(series=series, mode=mode)
+    talk("no training is due" if version is None else f"trained version {version}; see: candlecast models {series}")
+
+
+@app.command()
+def backfill(
+    series: Annotated[list[str], typer.Argument(help="Series, such as Bitstamp_BTCUSD_d.")],
+    start: Annotated[str, typer.Option(help="First origin day, UTC.")],
+    end: Annotated[str, typer.Option(help="Last origin day, UTC, included.")],
+    model: Annotated[str | None, typer.Option(help="A model; the settings' model and naive without it.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what is missing and what it would cost.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make and score every missing forecast of past origins in start..end."""
+    first, last = span(start, end)
+    assert first is not None
+    assert last is not None
+    configured = settings()
+    from models.forecasts import BASELINE, MODEL_NAMES
+
+    if model is not None and model not in MODEL_NAMES:
+        raise WrongUse(f"unknown model {model!r}; the models are {', '.join(MODEL_NAMES)}")
+    from storage.database.engine import open_database
+    from storage.series import require_series
+
+    engine = open_database(configured.database_url)
+    with engine.connect() as conn:
+        for name in series:
+            require_series(conn, name=name)
+    if dry_run:
+        from tasks.steps.backfill_plan import PLAN_COLUMNS, plan
+
+        models = [model] if model else list(dict.fromkeys([BASELINE, configured.model]))
+        rows, estimate = plan(engine, series=series, models=models, start=first, end=last, seed=configured.seed)
+        emit(PLAN_COLUMNS, rows, Format.TABLE, json, None)
+        talk(estimate)
+        return
+    engine.dispose()
+    warn_of_cost(model or configured.model)
+    from candlecast.orchestrator.server import orchestrated
+
+    with orchestrated() as ready:
+        from flows.backfill import BackfillFailed
+        from flows.backfill import backfill as backfill_flow
+
+        ready()
+        try:
+            done = backfill_flow(series=series, start=first, end=last, models=[model] if model else None)
+        except BackfillFailed as error:
+            fail(f"some partitions failed, the others are stored; the same command tries them again: {error}")
+    columns = ("series", "model", "origins", "stored")
+    emit(columns, [{name: getattr(one, name) for name in columns} for one in done], Format.TABLE, json, None)
+
+
+@app.command()
+def study(
+    file: Annotated[
+        Path | None,
+        typer.Option(help="A CDD file named after its series, such as Bitstamp_BTCUSD_d.csv; the sample without it."),
+    ] = None,
+    start: Annotated[str, typer.Option(help="First day, UTC.")] = "2014-12-01",
+    end: Annotated[str, typer.Option(help="Last day, UTC, included.")] = "2018-05-26",
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows a training step.")] = 7,
+    window_size: Annotated[int, typer.Option(min=1, help="Days that predict the next.")] = 7,
+    other_window_size: Annotated[int, typer.Option(min=1, help="The window it is held against.")] = 3,
+    hidden_layers: Annotated[int, typer.Option(min=1, help="Units of the LSTM layer, as the tutorial calls it.")] = 256,
+    clip_margin: Annotated[float, typer.Option(help="Greatest global norm of a step's gradient.")] = 4.0,
+    learning_rate: Annotated[float, typer.Option(help="Adam's learning rate.")] = 0.001,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training windows.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="How often each is trained.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="Three epochs of two seeds: shows that it runs.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the tutorial's recipe in the open, beside naive and blend, and write reports/study; up to ten minutes."""
+    first, last = span(start, end)
+    for option, value in (("--clip-margin", clip_margin), ("--learning-rate", learning_rate)):
+        if not value > 0:
+            raise WrongUse(f"expected a number above 0, got {value}", param_hint=option)
+    if file is not None:
+        SeriesName.of_file(file)
+    settings()
+    from candlecast.orchestrator.server import orchestrated
+
+    assert first is not None
+    assert last is not None
+    chosen = {} if file is None else {"file": file}
+    with orchestrated() as ready:
+        from flows.study import study as study_flow
+
+        ready()
+        done = study_flow(
+            **chosen,
+            start=first.date(),
+            end=last.date(),
+            batch_size=batch_size,
+            window_size=window_size,
+            other_window_size=other_window_size,
+            hidden_layers=hidden_layers,
+            clip_margin=clip_margin,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            seeds=seeds,
+            quick=quick,
+        )
+    rows: list[dict[str, object]] = [line._asdict() for line in done.lines]
+    emit(tuple(rows[0]), rows, Format.TABLE, json, None)
+    talk(f"the study, with its figures, is at {done.page}")

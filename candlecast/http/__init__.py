@@ -1,0 +1,1 @@
+"""The read-only HTTP API and what stands before it."""

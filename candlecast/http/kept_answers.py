@@ -1,0 +1,115 @@
+"""Answers kept in memory, packed as they were first sent, until anything is committed to the database."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from candlecast.http.answers import has_already
+from storage.database.watched import Watched
+
+MOST_BYTES = 32 * 1024 * 1024
+# What an answer takes beside its body and its question.
+OVERHEAD_BYTES = 2048
+
+Question = tuple[str, bytes, bool]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it is sent: its body may be packed, as its headers say."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class KeptAnswers:
+    """ASGI middleware: where `is_kept` says that a path's answers depend on the database alone, each is made once.
+
+    What is asked several times at once is made once too. Whoever has an answer already, by its ETag, gets a 304. The
+    oldest answers go when all together take more than `most_bytes`.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, database: Watched, is_kept: Callable[[str], bool], most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._app = app
+        self._database = database
+        self._is_kept = is_kept
+        self._most_bytes = most_bytes
+        self._state: Hashable = None
+        # In the order in which they were last asked for.
+        self._kept: dict[Question, Answer] = {}
+        self._under_way: dict[tuple[Hashable, Question], asyncio.Task[Answer]] = {}
+        self.bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["method"] != "GET" or not self._is_kept(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        question = (scope["path"], scope["query_string"], "gzip" in request.headers.get("Accept-Encoding", ""))
+        answer = await self._answer(question, scope)
+        status, headers, body = answer.status, answer.headers, answer.body
+        etag = headers.get(b"etag")
+        if status == 200 and etag is not None and has_already(request, etag.decode()):
+            status, body = 304, b""
+            headers = {name: value for name, value in headers.items() if not name.startswith(b"content-")}
+        await send({"type": "http.response.start", "status": status, "headers": list(headers.items())})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, question: Question, scope: Scope) -> Answer:
+        state = self._database.state_at_once() or await run_in_threadpool(self._database.state)
+        if state is None:
+            return await self._ask(scope)
+        if state != self._state:
+            self._state, self._kept, self.bytes = state, {}, 0
+        kept = self._kept.pop(question, None)
+        if kept is not None:
+            self._kept[question] = kept
+            return kept
+        asked = self._under_way.get((state, question))
+        if asked is None:
+            asked = asyncio.create_task(self._ask_and_keep(state, question, scope))
+            self._under_way[state, question] = asked
+        # Others may wait for it too, whatever becomes of this request.
+        return await asyncio.shield(asked)
+
+    async def _ask_and_keep(self, state: Hashable, question: Question, scope: Scope) -> Answer:
+        try:
+            answer = await self._ask(scope)
+        finally:
+            del self._under_way[state, question]
+        if answer.status == 200 and state == self._state:
+            self._kept[question] = answer
+            self.bytes += _bytes(question, answer)
+            while self.bytes > self._most_bytes:
+                oldest = next(iter(self._kept))
+                self.bytes -= _bytes(oldest, self._kept.pop(oldest))
+        return answer
+
+    async def _ask(self, scope: Scope) -> Answer:
+        start: Message = {}
+        body = bytearray()
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                body.extend(message.get("body", b""))
+
+        await self._app(dict(scope), receive, send)
+        return Answer(start["status"], dict(start["headers"]), bytes(body))
+
+
+def _bytes(question: Question, answer: Answer) -> int:
+    path, query, _ = question
+    return len(path.encode()) + len(query) + len(answer.body) + OVERHEAD_BYTES

@@ -1,0 +1,1 @@
+"""Prefect behind the commands: its defaults, servers, setup and schedule."""

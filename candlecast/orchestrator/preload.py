@@ -1,0 +1,31 @@
+"""What a command imports while Prefect's server starts, because it will need it in any case."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+
+from flows.settings import Settings
+from models.candles import SeriesName
+from models.catalog import family, forecaster
+from storage.database.engine import open_for_reading
+from storage.health import candle_is_due
+
+# What models and charts import when they first need it.
+LATER = ("matplotlib.pyplot", "scipy.stats", "sklearn.ensemble")
+
+
+def import_what_is_due(settings: Settings, names: Sequence[str]) -> None:
+    """Import the model, which takes seconds, when a new candle is likely to ask for it."""
+    if family(settings.model).learns and _something_is_due(settings, names):
+        forecaster(settings.model)
+        for name in LATER:
+            import_module(name)
+
+
+def _something_is_due(settings: Settings, names: Sequence[str]) -> bool:
+    now = datetime.now(UTC)
+    engine = open_for_reading(settings.database_url)
+    with engine.connect() as conn:
+        due = any(candle_is_due(conn, series=name, interval=SeriesName.parse(name).interval, now=now) for name in names)
+    engine.dispose()
+    return due

@@ -1,0 +1,54 @@
+"""`candlecast serve`: Prefect's server and the daily schedule behind one command, for a single machine."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from candlecast.orchestrator.server import ServerNotStarted, answers, child
+from storage.redaction import public
+
+# After the daily candles have closed at midnight UTC and CDD has had time to write its files.
+CRON = "20 0 * * *"
+
+
+def serve_schedule(port: int, *, notify: str | None = None) -> None:
+    """Run the schedule until the process is stopped, beside a Prefect server of its own or that of PREFECT_API_URL."""
+    with _server(port) as url:
+        os.environ["PREFECT_API_URL"] = url
+        # Prefect reads its environment when it is imported.
+        from prefect.schedules import Cron
+        from prefect.types.entrypoint import EntrypointType
+
+        from candlecast.orchestrator.setup import prepare
+        from flows.daily import scheduled
+
+        prepare(notify=notify, pools=False)
+        print(
+            f"candlecast: daily at 00:20 UTC; Prefect's pages are at {public(url).removesuffix('/api')}",
+            file=sys.stderr,
+        )
+        scheduled.serve(
+            name="scheduled",
+            schedule=Cron(CRON, timezone="UTC"),
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            limit=1,
+            print_starting_message=False,
+        )
+
+
+@contextmanager
+def _server(port: int) -> Iterator[str]:
+    given = os.environ.get("PREFECT_API_URL")
+    if given:
+        yield given
+        return
+    url = f"http://127.0.0.1:{port}/api"
+    if answers(url):
+        raise ServerNotStarted(
+            f"something answers at {url} already; if it is the Prefect server you want, set PREFECT_API_URL={url}, "
+            f"else choose another --port"
+        )
+    with child(["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)], url) as ready:
+        ready()
+        yield url

@@ -1,0 +1,109 @@
+"""How rows leave the program: a table for people, JSON, CSV or Parquet for everything else."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+from storage.redaction import printable
+
+Row = Mapping[str, Any]
+
+
+_FORMULA_STARTS = tuple("=+-@＝＋－＠")
+_BLANK_STARTS = ("\t", "\r", "\n")
+
+
+class Format(StrEnum):
+    """The formats results can be written in."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+    HUB = "hub"
+
+
+def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output: Path | None) -> None:
+    """Write `rows`, the columns in the given order, to `output` or to stdout.
+
+    Raises ValueError for Parquet without a file, since a terminal is no place for bytes, and for the hub's layout,
+    which only forecasts have.
+    """
+    if form is Format.HUB:
+        raise ValueError("hub is a layout of forecasts; the others are table, json, csv and parquet")
+    if form is Format.PARQUET:
+        if output is None:
+            raise ValueError("parquet is a binary format: name a file with -o FILE")
+        _write_parquet(columns, rows, output)
+    elif output is None:
+        _write_text(columns, rows, form, sys.stdout)
+    else:
+        with output.open("w", encoding="utf-8", newline="") as file:
+            _write_text(columns, rows, form, file)
+
+
+def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file: TextIO) -> None:
+    if form is Format.JSON:
+        json.dump([{name: plain(row[name]) for name in columns} for row in rows], file, indent=1)
+        file.write("\n")
+    elif form is Format.CSV:
+        write_csv(columns, rows, file)
+    else:
+        from tabulate import tabulate
+
+        shown = [[_shown(row[name]) for name in columns] for row in rows]
+        # Numbers are formatted here, so tabulate must not read them again.
+        aligned = ["right" if _is_numeric(rows, name) else "left" for name in columns]
+        file.write(tabulate(shown, columns, "simple", disable_numparse=True, colalign=aligned if shown else None))
+        file.write("\n")
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Row], file: TextIO) -> None:
+    """Write `rows` as CSV, each cell inert: none of them is a formula to a spreadsheet."""
+    writer = csv.writer(file, lineterminator="\n")
+    # Where lines end with \n the writer leaves a lone \r bare, and readers begin a row, and a formula, after it.
+    careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(columns)
+    for row in rows:
+        cells = [_inert(plain(row[name])) for name in columns]
+        bare = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (careful if bare else writer).writerow(cells)
+
+
+def _write_parquet(columns: Sequence[str], rows: Sequence[Row], output: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({name: [row[name] for row in rows] for name in columns})
+    pq.write_table(table, output)
+
+
+def plain(value: object) -> object:
+    """Return `value` as JSON and CSV hold it: times as text, the rest as it is."""
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime | date) else value
+
+
+def _inert(value: object) -> object:
+    # A cell that starts like a formula is one to a spreadsheet, also after blanks and in East Asian width; a leading
+    # quote makes it text again.
+    starts = isinstance(value, str) and (value[:1] in _BLANK_STARTS or value.lstrip()[:1] in _FORMULA_STARTS)
+    return f"'{value}" if starts and value else value
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d}" if (value.hour, value.minute) == (0, 0) else f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.5g}"
+    return printable(str(value))
+
+
+def _is_numeric(rows: Sequence[Row], name: str) -> bool:
+    return any(isinstance(row[name], int | float) for row in rows)

@@ -1,0 +1,343 @@
+"""The `lstm` forecaster: small networks on volatility-scaled log returns, averaged and calibrated."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from models.catalog import family
+from models.errors import NotEnoughCandles
+from models.features import Features, make_features
+from models.forecasts import Forecast
+from models.frames import CandleFrame, closed_by, fingerprint
+from models.interface import Progress, TrainedModel, TrainRequest, silent
+from models.lstm.backend import device
+from models.lstm.fleet import Member, TrainingConfig, predict, train_fleet
+from models.lstm.network import WEIGHT_NAMES, NetworkConfig, Weights, check_weights, stacked
+from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
+from models.schedule import quarters_before
+
+CALIBRATION = "calibration"
+# Below this many out-of-sample residuals their quantiles are noisier than what they would correct.
+LEAST_RESIDUALS = 250
+# Half the calibrated quantiles, half the networks' own: between the two on the years the choice was made on, and less
+# at the mercy of a few residuals in the tails.
+CALIBRATED_SHARE = 0.5
+# A distribution's scale is its central 80 % band over that of a standard normal.
+_LOW, _HIGH, _NORMAL_BAND = int(np.argmin(np.abs(LEVELS - 0.1))), int(np.argmin(np.abs(LEVELS - 0.9))), 2.563103
+
+
+@dataclass(frozen=True)
+class LstmConfig:
+    """How the networks of one model are trained; the defaults are those that did best on 2018-2020 (docs/forecasting).
+
+    More epochs overfit quickly, and stopping early would need later data, so their number is fixed. `members` counts
+    the networks that learn from the series alone, and those beside them that learn from the pool, where there is one.
+    `calibration_quarters` is how many past quarters are forecast out of sample to calibrate on; 0 calibrates nothing.
+    """
+
+    members: int = 5
+    hidden: int = 32
+    dropout: float = 0.2
+    epochs: int = 20
+    pooled_epochs: int = 10
+    learning_rate: float = 3e-3
+    fine_tune_epochs: int = 1
+    fine_tune_rate: float = 1e-4
+    calibration_quarters: int = 8
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+class _Net(NamedTuple):
+    """What makes a network the network it is: equal ones are trained once, whoever asks for them."""
+
+    candles: int
+    pool: tuple[int, ...]
+    cutoff: datetime
+    seed: int
+    number: int
+    pooled: bool
+
+
+class Lstm:
+    """An ensemble of LSTM(32) networks with one Student-t distribution a step, around the last close.
+
+    A network reads the 90 candles before the origin as 21 features and says, for steps 1 to 7, how wide and how
+    heavy-tailed the log return is in units of the analytic volatility forecast. The members' quantiles are averaged
+    (Lichtendahl, Grushka-Cockayne and Winkler, 2013, "Is it better to average probabilities or quantiles?",
+    Management Science 59), which keeps the bands as sharp as the members' own. With a pool, half the networks learn
+    from the other series too.
+
+    Calibration is filtered historical simulation per step (Barone-Adesi, Giannopoulos and Vosper, 1999): ensembles are
+    also trained up to the start of each of the last quarters, each forecasts its quarter, and the quantiles of what
+    came over the forecast scale replace half of the Student-t's shape. All of it had been realised by the cutoff, and
+    none of it was learnt from by the networks it is a residual of.
+    """
+
+    name = "lstm"
+    horizon = 7
+    min_candles = family("lstm").min_candles
+
+    def __init__(self, config: LstmConfig | None = None) -> None:
+        self.config = config or LstmConfig()
+
+    def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
+        """Return one trained ensemble a request, all networks of all requests trained as one fleet.
+
+        Raises NotEnoughCandles below `min_candles` before a cutoff, TrainingFailed when a network ends without
+        finite weights, BadWeights when a request wants to go on from weights of another network.
+        """
+        if not requests:
+            return []
+        began = time.perf_counter()
+        fleet = _Fleet(self.config, self.horizon)
+        for request in requests:
+            if (seen := _closed_rows(request.candles, request.cutoff)) < self.min_candles:
+                raise NotEnoughCandles(
+                    f"{self.name} needs {self.min_candles} closed candles to learn from, "
+                    f"there are {seen} by {request.cutoff.isoformat()}"
+                )
+            fleet.add(request, request.cutoff)
+            for quarter in self._calibration_quarters(request):
+                fleet.add(request, quarter)
+        fleet.train(progress)
+        calibrations = [self._calibration(request, fleet) for request in requests]
+        seconds = (time.perf_counter() - began) / len(requests)
+        return [
+            TrainedModel(
+                model=self.name,
+                config=self._record(request, fleet),
+                cutoff=request.cutoff,
+                seed=request.seed,
+                data_fingerprint=_fingerprint(request),
+                weights=fleet.ensemble(request, request.cutoff) | calibration,
+                device=device(),
+                seconds=seconds,
+            )
+            for request, calibration in zip(requests, calibrations, strict=True)
+        ]
+
+    def forecast(
+        self, trained: TrainedModel, candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7
+    ) -> list[Forecast]:
+        """Return one forecast an origin; bit for bit the same whichever other origins are asked for (on a CPU).
+
+        Raises NotEnoughCandles, naming the origin, below `min_candles`; BadWeights for weights of another network;
+        ValueError for more steps than the network was trained for.
+        """
+        if not origins:
+            return []
+        rows = origin_rows(candles, origins, self.min_candles)
+        made = make_features(candles, horizon=self.horizon)
+        return forecasts_from_log_returns(candles, origins, self.quantiles(trained, made, rows, horizon))
+
+    def quantiles(
+        self, trained: TrainedModel, made: Features, rows: NDArray[np.int64], horizon: int
+    ) -> NDArray[np.float64]:
+        """Return quantiles of log returns, (n_rows, horizon, 23), seen from each row; raises as `forecast` does."""
+        network = NetworkConfig(**trained.config["network"])
+        if horizon > network.horizon:
+            raise ValueError(f"expected at most the {network.horizon} steps {self.name} was trained for, got {horizon}")
+        weights = _networks(trained.weights)
+        check_weights(network, weights)
+        lookback = TrainingConfig(**trained.config["training"]).chunk
+        scaled = _ensemble_quantiles(made, rows, weights, lookback)
+        if CALIBRATION in trained.weights:
+            calibrated = trained.weights[CALIBRATION].astype(np.float64) * _scale(scaled)[..., None]
+            scaled = CALIBRATED_SHARE * calibrated + (1 - CALIBRATED_SHARE) * scaled
+        return scaled[:, :horizon] * made.sigma[rows, :horizon, None]
+
+    def _calibration_quarters(self, request: TrainRequest) -> list[datetime]:
+        if request.init_from is not None:
+            return []
+        return [
+            quarter
+            for quarter in quarters_before(request.cutoff, self.config.calibration_quarters)
+            if _closed_rows(request.candles, quarter) >= self.min_candles
+        ]
+
+    def _calibration(self, request: TrainRequest, fleet: "_Fleet") -> dict[str, NDArray[np.float32]]:
+        """Return the quantiles of realised returns over the forecast scale, (H, 23), if there are enough of them."""
+        if request.init_from is not None:
+            # A fine-tuned ensemble is calibrated as the one it comes from, whose residuals are older than its cutoff.
+            found = request.init_from.weights.get(CALIBRATION)
+            return {} if found is None else {CALIBRATION: np.asarray(found)}
+        quarters = self._calibration_quarters(request)
+        if not quarters:
+            return {}
+        parts = [fleet.residuals(request, first, end) for first, end in pairwise([*quarters, request.cutoff])]
+        rows, residuals = (np.concatenate(values) for values in zip(*parts, strict=True))
+        known = _closed_rows(request.candles, request.cutoff)
+        table = np.empty((self.horizon, len(LEVELS)))
+        for step in range(1, self.horizon + 1):
+            column = residuals[rows + step < known, step - 1]
+            column = column[np.isfinite(column)]
+            if len(column) < LEAST_RESIDUALS:
+                return {}
+            table[step - 1] = np.quantile(column, LEVELS)
+        return {CALIBRATION: centred(table).astype(np.float32)}
+
+    def _record(self, request: TrainRequest, fleet: "_Fleet") -> dict[str, Any]:
+        """Return what a forecast and a reader need to know of the training, as plain JSON values."""
+        plan = fleet.plan(request, request.cutoff)
+        return {
+            "network": asdict(fleet.network),
+            "training": asdict(self.config.training),
+            "members": sum(not net.pooled for net in plan),
+            "pooled_members": sum(net.pooled for net in plan),
+            "epochs": [fleet.members[net].epochs for net in plan],
+            "learning_rate": fleet.members[plan[0]].learning_rate,
+            "mode": "scratch" if request.init_from is None else "fine-tune",
+            "pool": sorted(request.pool),
+            "calibration_quarters": len(self._calibration_quarters(request)),
+        }
+
+
+class _Fleet:
+    """Every network that a call of `train` needs, each once, over one table of features."""
+
+    def __init__(self, config: LstmConfig, horizon: int) -> None:
+        self.config = config
+        self.members: dict[_Net, Member] = {}
+        self._table = _Table(horizon)
+        self._weights: dict[_Net, Weights] = {}
+        self._residuals: dict[tuple[object, ...], tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
+
+    @property
+    def network(self) -> NetworkConfig:
+        return NetworkConfig(self._table.n_features, self.config.hidden, self._table.horizon, self.config.dropout)
+
+    def plan(self, request: TrainRequest, cutoff: datetime) -> list[_Net]:
+        """Return the networks of the ensemble of `request` at `cutoff`, those of the series alone first."""
+        pool = tuple(id(frame) for _, frame in sorted(request.pool.items()))
+        if request.init_from is None:
+            single, pooled = self.config.members, self.config.members if pool else 0
+        else:
+            single, pooled = (request.init_from.config[name] for name in ("members", "pooled_members"))
+        return [
+            _Net(id(request.candles), pool if number >= single else (), cutoff, request.seed, number, number >= single)
+            for number in range(single + pooled)
+        ]
+
+    def add(self, request: TrainRequest, cutoff: datetime) -> None:
+        config, starts = self.config, None
+        if request.init_from is not None:
+            starts = list(_unstacked(request.init_from))
+        own = [self._table.span(request.candles, cutoff)]
+        others = [self._table.span(frame, cutoff) for _, frame in sorted(request.pool.items())]
+        for net in self.plan(request, cutoff):
+            parts = tuple(span for span in (own + others if net.pooled else own) if span is not None)
+            if starts is None:
+                epochs, rate, start = config.pooled_epochs if net.pooled else config.epochs, config.learning_rate, None
+            else:
+                epochs, rate, start = config.fine_tune_epochs, config.fine_tune_rate, starts[net.number]
+            self.members[net] = Member(parts, (net.seed, net.number), epochs, rate, start)
+
+    def train(self, progress: Progress) -> None:
+        fitted = train_fleet(
+            *self._table.arrays(),
+            list(self.members.values()),
+            network=self.network,
+            training=self.config.training,
+            progress=progress,
+        )
+        self._weights = {net: member.weights for net, member in zip(self.members, fitted, strict=True)}
+
+    def ensemble(self, request: TrainRequest, cutoff: datetime) -> Weights:
+        return stacked([self._weights[net] for net in self.plan(request, cutoff)])
+
+    def residuals(
+        self, request: TrainRequest, first: datetime, end: datetime
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return rows that closed in first..end and their targets over the scale the ensemble of `first` forecast."""
+        plan = self.plan(request, first)
+        key = (*plan, end)
+        if key not in self._residuals:
+            made = self._table.features(request.candles)
+            closed = request.candles["close_time"]
+            rows = np.flatnonzero(((closed >= first) & (closed < end)).to_numpy())
+            lookback = self.config.training.chunk
+            scaled = _ensemble_quantiles(made, rows, self.ensemble(request, first), lookback)
+            self._residuals[key] = rows, made.targets[rows] / _scale(scaled)
+        return self._residuals[key]
+
+
+class _Table:
+    """Features and targets of several series, one below the other; each frame is worked out once."""
+
+    def __init__(self, horizon: int) -> None:
+        self.horizon = horizon
+        self._frames: dict[int, tuple[CandleFrame, int, Features]] = {}
+        self._rows = 0
+
+    @property
+    def n_features(self) -> int:
+        return next(int(made.features.shape[1]) for _, _, made in self._frames.values())
+
+    def span(self, candles: CandleFrame, cutoff: datetime) -> tuple[int, int] | None:
+        """Return the rows of `candles` that had closed by `cutoff` and have features; None where there are none."""
+        if id(candles) not in self._frames:
+            # The frame is kept so that its id stays its own.
+            self._frames[id(candles)] = candles, self._rows, make_features(candles, horizon=self.horizon)
+            self._rows += len(candles)
+        _, first, _ = self._frames[id(candles)]
+        stop = first + _closed_rows(candles, cutoff)
+        return (first, stop) if stop > first else None
+
+    def features(self, candles: CandleFrame) -> Features:
+        return self._frames[id(candles)][2]
+
+    def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        made = [found for _, _, found in self._frames.values()]
+        return np.concatenate([one.features for one in made]), np.concatenate([one.targets for one in made])
+
+
+def _closed_rows(candles: CandleFrame, instant: datetime) -> int:
+    return int((candles["close_time"] <= instant).sum())
+
+
+def _ensemble_quantiles(
+    made: Features, rows: NDArray[np.int64], weights: Weights, lookback: int
+) -> NDArray[np.float64]:
+    """Return the members' mean quantiles, (n_rows, H, 23), in units of sigma."""
+    log_scale, freedom = predict(made.features, rows, weights, lookback=lookback)
+    return np.asarray(student_t_quantiles(log_scale, freedom).mean(axis=0))
+
+
+def _scale(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((quantiles[..., _HIGH] - quantiles[..., _LOW]) / _NORMAL_BAND)
+
+
+def student_t_quantiles(log_scale: NDArray[np.float32], freedom: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the quantiles, (..., 23), of Student-t distributions around 0; symmetric to the last bit."""
+    levels = LEVELS[: len(LEVELS) // 2]
+    below = stdtrit(freedom.astype(np.float64)[..., None], levels) * np.exp(log_scale.astype(np.float64))[..., None]
+    return np.concatenate([below, np.zeros((*below.shape[:-1], 1)), -below[..., ::-1]], axis=-1)
+
+
+def _networks(weights: Mapping[str, NDArray[Any]]) -> Weights:
+    return {name: values for name, values in weights.items() if name != CALIBRATION}
+
+
+def _unstacked(trained: TrainedModel) -> Iterator[Weights]:
+    weights = _networks(trained.weights)
+    for i in range(check_weights(NetworkConfig(**trained.config["network"]), weights)):
+        yield {name: np.asarray(weights[name][i]) for name in WEIGHT_NAMES}
+
+
+def _fingerprint(request: TrainRequest) -> str:
+    """Return the sha256 that names the candles learnt from; without a pool it is that of the series' own."""
+    own = fingerprint(closed_by(request.candles, request.cutoff))
+    if not request.pool:
+        return own
+    parts = [own] + [
+        f"{name} {fingerprint(closed_by(frame, request.cutoff))}" for name, frame in sorted(request.pool.items())
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

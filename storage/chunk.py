@@ -1,0 +1,48 @@
+"""Candles as columns: what the reader of a file hands to the store, and all that the two share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Chunk:
+    """Candles as columns, one element a candle, in file order; `open_time` in unix seconds, NaN where unknown.
+
+    `provisional` marks the newest candle of the file when nothing shows that it had closed.
+    """
+
+    open_time: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume_base: Floats
+    volume_quote: Floats
+    trades: Floats
+    line_number: Ints
+    provisional: NDArray[np.bool_]
+    raw: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+    def take(self, rows: "Ints | NDArray[np.bool_]") -> "Chunk":
+        """Return the chunk of the chosen rows."""
+        return Chunk(**{name: getattr(self, name)[rows] for name in _ARRAYS})
+
+
+_ARRAYS = (
+    "open_time", "open", "high", "low", "close", "volume_base", "volume_quote", "trades", "line_number", "provisional",
+    "raw",
+)  # fmt: skip
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Return several chunks as one."""
+    return Chunk(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _ARRAYS})

@@ -1,0 +1,107 @@
+"""Many rows at once, as columns: what SQLAlchemy's row by row would take most of an ingest's time for."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Integer, Table
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from storage.database.times import UtcDateTime
+from storage.errors import DatabaseUnusable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class unix_us(FunctionElement[int]):
+    """An instant's column as whole microseconds since 1970, so that no date is parsed in Python."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column)
+
+
+@compiles(unix_us, "sqlite")
+def _in_sqlite(element: unix_us, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    text = compiler.process(column, **more)
+    # substr is empty, and so 0, for instants that are stored to the second.
+    return f"(CAST(strftime('%s', {text}) AS INTEGER) * 1000000 + CAST(substr({text}, 21, 6) AS INTEGER))"
+
+
+@compiles(unix_us, "postgresql")
+def _in_postgresql(element: unix_us, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    return f"CAST(EXTRACT(EPOCH FROM {compiler.process(column, **more)}) * 1000000 AS BIGINT)"
+
+
+def insert_columns(
+    conn: Connection, table: Table, columns: Mapping[str, "np.ndarray | Sequence[Any] | object"]
+) -> None:
+    """Insert rows given as columns by name: arrays or lists of one length, or one value for all rows.
+
+    Instants are unix seconds in arrays, or one aware datetime for all; NaN is stored as NULL. Raises as any INSERT does
+    when a key exists: nothing is skipped.
+    """
+    import numpy as np
+
+    lists: dict[str, list[Any]] = {}
+    for name, values in columns.items():
+        if isinstance(values, np.ndarray):
+            lists[name] = _listed(values, table.c[name])
+    rows = len(next(iter(lists.values())))
+    if not rows:
+        return
+    for name, value in columns.items():
+        if name not in lists:
+            column = table.c[name]
+            if isinstance(value, datetime) and isinstance(column.type, UtcDateTime):
+                value = _written(value, precise=column.type.precise)
+            lists[name] = [value] * rows
+    names = list(columns)
+    records = list(zip(*(lists[name] for name in names), strict=True))
+    quoted = ", ".join(conn.dialect.identifier_preparer.quote(name) for name in names)
+    if conn.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(names))
+        conn.exec_driver_sql(f"INSERT INTO {table.name} ({quoted}) VALUES ({marks})", records)  # noqa: S608 - our names
+        return
+    import psycopg
+
+    driver = conn.connection.driver_connection
+    assert driver is not None
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({quoted}) FROM STDIN") as copy:
+            for record in records:
+                copy.write_row(record)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnusable(f"the database did not take the rows of {table.name}: {error}") from error
+
+
+def _listed(values: "np.ndarray", column: Column[Any]) -> list[Any]:
+    if isinstance(column.type, UtcDateTime):
+        return _instants(values)
+    plain: list[Any] = values.tolist()
+    if values.dtype.kind != "f":
+        return plain
+    if isinstance(column.type, Integer):
+        return [None if value != value else int(value) for value in plain]
+    return [None if value != value else value for value in plain] if (values != values).any() else plain
+
+
+def _instants(seconds: "np.ndarray") -> list[str]:
+    import numpy as np
+
+    text = np.datetime_as_string(seconds.astype("datetime64[s]"), unit="s").tolist()
+    # One replacement in all of them is three times as fast as one in each.
+    return "\n".join(text).replace("T", " ").split("\n") if text else []
+
+
+def _written(moment: datetime, *, precise: bool) -> str:
+    # PostgreSQL reads it in the session's time zone, which is UTC (storage.database.engine).
+    moment = moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if precise else f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,173 @@
+"""Connections: how SQLite and PostgreSQL are set up so that they behave the same, and open errors people can act on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+
+from storage.database.version import head_version, schema_version, wrong_version
+from storage.errors import DatabaseUnusable
+from storage.redaction import shown
+
+BUSY_TIMEOUT_S = 30
+
+
+def make_engine(url: str, *, read_only: bool = False) -> Engine:
+    """Return an engine for `url`, set up but not connected; raises DatabaseUnusable for an URL of no use.
+
+    Whatever is wrong with the database itself (locked, full, damaged, gone) is raised as DatabaseUnusable by every
+    statement; only mistakes in statements and broken constraints stay SQLAlchemy's own errors.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.host and "@" in parsed.host + (parsed.database or ""):
+            # What stands before it would be taken for host or database, and shown.
+            raise DatabaseUnusable("the database URL has an @ in its user or password: write it as %40")
+        if parsed.get_backend_name() == "sqlite":
+            return _with_typed_errors(_sqlite(parsed, read_only=read_only))
+        if parsed.get_backend_name() == "postgresql":
+            return _with_typed_errors(_postgresql(parsed, read_only=read_only))
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise DatabaseUnusable(f"the database URL cannot be read: {error}") from None
+    except (ValueError, TypeError):
+        # Their messages quote the URL's parts, which may be secret.
+        raise DatabaseUnusable(
+            "the database URL cannot be read: its port or an option is not of the right kind"
+        ) from None
+    raise DatabaseUnusable(
+        f"expected sqlite:///file.db or postgresql+psycopg://..., got a URL of {parsed.get_backend_name()!r}"
+    )
+
+
+def _postgresql(url: URL, *, read_only: bool) -> Engine:
+    # Our questions are many look-ups by key, which the server takes for work worth compiling: it is not (a year of one
+    # series takes twice as long with it, benchmarks/query.py).
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        connect_args={"options": "-c timezone=UTC -c jit=off", "connect_timeout": 10, "application_name": "candlecast"},
+        execution_options={"postgresql_readonly": True} if read_only else {},
+    )
+
+
+def _sqlite(url: URL, *, read_only: bool) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
+        # The driver's own transactions start too late to protect a read that a write depends on.
+        connection.isolation_level = None
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(conn: Connection) -> None:
+        # IMMEDIATE takes the write lock at once and waits for it: a transaction that read first and then finds
+        # that another has written cannot be retried by waiting.
+        wants_to_write = not read_only and not conn.get_execution_options().get("reads_only")
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if wants_to_write else "BEGIN")
+
+    return engine
+
+
+def _with_typed_errors(engine: Engine) -> Engine:
+    @event.listens_for(engine, "handle_error")
+    def explain(context: ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        # A failed ping is not an error yet: the pool connects again.
+        # Whatever happens before there is a connection is no mistake in a statement.
+        if (
+            isinstance(error, DatabaseError)
+            and not context.is_pre_ping
+            and (context.connection is None or _concerns_the_database(error))
+        ):
+            raise explained(error, engine) from context.original_exception
+
+    return engine
+
+
+def _concerns_the_database(error: DatabaseError) -> bool:
+    # SQLite's driver has no class of its own for damaged files; PostgreSQL's calls missing rights a mistake in SQL.
+    missing_rights = getattr(error.orig, "sqlstate", None) == "42501"
+    return isinstance(error, OperationalError) or type(error) is DatabaseError or missing_rights
+
+
+def open_database(url: str) -> Engine:
+    """Return an engine for `url` with the schema brought up to date; creates an SQLite file where there is none.
+
+    Raises DatabaseUnusable, with the reason and what to do, when the database cannot be used.
+    """
+    from storage.database.migrate import migrate
+
+    engine = make_engine(url)
+    path = database_file(engine)
+    if path is not None and not path.parent.is_dir():
+        raise DatabaseUnusable(f"the folder {path.parent} of the database {path} does not exist; create it first")
+    # SQLite opens such a file and fails at the first row, after the work of a download or a training.
+    if path is not None and path.is_file() and not os.access(path, os.W_OK):
+        raise DatabaseUnusable(f"the database {path} is read-only; make it and its folder writable for this user")
+    with _disposed_on_error(engine):
+        migrate(engine)
+    return engine
+
+
+def open_for_reading(url: str) -> Engine:
+    """Return an engine that can only read an existing, up-to-date database; never creates or changes anything.
+
+    Raises DatabaseUnusable, with the reason and what to do.
+    """
+    engine = make_engine(url, read_only=True)
+    path = database_file(engine)
+    if path is not None and not path.is_file():
+        raise DatabaseUnusable(f"there is no database at {path} yet; run: candlecast daily")
+    with _disposed_on_error(engine):
+        found = schema_version(engine)
+        if found is None:
+            raise DatabaseUnusable(f"{shown(engine)} holds no candlecast tables yet; run: candlecast daily")
+        if found != head_version():
+            raise wrong_version(engine, found)
+    return engine
+
+
+@contextmanager
+def _disposed_on_error(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
+    """Return the driver's error as one that says what to do."""
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    remedies = {
+        "readonly": "make the file and its folder writable for this user",
+        "unable to open": "check that the folder exists and this user may write in it",
+        "not a database": "the file is something else: name another file in CANDLECAST_DATABASE_URL",
+        "malformed": "the file is damaged: restore it from a backup (candlecast restore FILE)",
+        "locked": "another process has kept it locked: see which, then try again",
+        # What SQLite says when not even the files beside the database can be written.
+        "disk i/o error": "the disk is full or failing: free some space, or see the system's log, then run it again",
+        "disk is full": "free some space, then run the same command again",
+        "permission denied": "let this user create and change tables in the schema",
+        "connection": "is the server running, and are host, port, user and password right?",
+    }
+    remedy = next((text for word, text in remedies.items() if word in reason.lower()), "see the message")
+    return DatabaseUnusable(f"the database {shown(engine)} cannot be used: {reason}; {remedy}")
+
+
+def database_file(engine: Engine) -> Path | None:
+    """Return the file of an SQLite database, None for one in memory or on a server."""
+    if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
+        return None
+    return Path(engine.url.database)

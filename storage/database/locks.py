@@ -1,0 +1,61 @@
+"""Locks between processes that share a database: one of them does a piece of work, the others wait for it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock
+from sqlalchemy import Engine, text
+
+from storage.database.engine import database_file
+
+_POLL_S = 0.5
+
+
+@contextmanager
+def exclusively(engine: Engine, name: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold lock `name` of this database; `waiting` is called once if another process holds it first.
+
+    The lock goes with its holder: the operating system or the PostgreSQL server frees it when the process dies, so
+    there is no lease to expire and nothing to clean up after kill -9. SQLite's is a file beside the database, which
+    like the database must be on a local disk.
+    """
+    path = database_file(engine)
+    if engine.dialect.name == "postgresql":
+        with _advisory(engine, name, waiting):
+            yield
+    elif path is None:
+        yield
+    else:
+        lock = FileLock(path.with_name(f"{path.name}-{name}.lock"))
+        if not _taken(lock):
+            waiting()
+            lock.acquire(poll_interval=_POLL_S)
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _taken(lock: FileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except TimeoutError:
+        return False
+    return True
+
+
+@contextmanager
+def _advisory(engine: Engine, name: str, waiting: Callable[[], None]) -> Iterator[None]:
+    # A session's lock: the connection is kept for as long as the lock, outside any transaction.
+    key = {"name": f"candlecast {name}"}
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        take = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+        if not conn.execute(take, key).scalar():
+            waiting()
+            while not conn.execute(take, key).scalar():
+                time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            conn.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)

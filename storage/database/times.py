@@ -1,0 +1,47 @@
+"""Instants as stored: aware UTC in Python, sortable text in SQLite, timestamptz in PostgreSQL."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC instant: to the second, or with `precise` to the microsecond.
+
+    SQLite keeps `2025-01-31 00:00:00` (precise: `...00.000000`), so text comparison is time comparison within a
+    column, and people can read and filter it. Naive values are refused: which zone they meant cannot be known.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def __init__(self, *, precise: bool = False) -> None:
+        super().__init__()
+        self.precise = precise
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type the database itself uses."""
+        if dialect.name == "sqlite":
+            from sqlalchemy.dialects.sqlite import DATETIME
+
+            return dialect.type_descriptor(DATETIME(truncate_microseconds=not self.precise))  # type: ignore[no-untyped-call]
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the value as the database wants it; raises ValueError for a naive one."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"expected an aware instant, got the naive {value!r}")
+        value = value.astimezone(UTC)
+        if not self.precise:
+            value = value.replace(microsecond=0)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the stored instant, aware."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -1,0 +1,50 @@
+"""Which schema version a database has, which this code works with, and what to say when they differ."""
+
+import re
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect
+
+from storage.errors import DatabaseUnusable
+from storage.redaction import shown
+
+VERSION_TABLE = "alembic_version"
+
+
+def known_versions() -> list[str]:
+    """Return every schema version that this code knows, oldest first: the files among the migrations."""
+    return sorted(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+
+
+def head_version() -> str:
+    """Return the schema version that this code works with."""
+    return known_versions()[-1]
+
+
+def schema_version(engine: Engine) -> str | None:
+    """Return the schema version of the database, None for one without candlecast's tables."""
+    with engine.connect().execution_options(reads_only=True) as conn:
+        return version_in(conn)
+
+
+def version_in(conn: Connection) -> str | None:
+    """Return the schema version that `conn` sees, None where candlecast's tables are not recorded."""
+    found = inspect(conn)
+    if not found.has_table(VERSION_TABLE):
+        return None
+    if "version_num" not in {column["name"] for column in found.get_columns(VERSION_TABLE)}:
+        return "of another kind"
+    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own table
+    return version
+
+
+def wrong_version(engine: Engine, found: str) -> DatabaseUnusable:
+    """Return the error for a database of another schema version."""
+    head = head_version()
+    if found in known_versions():
+        remedy = "run candlecast daily or candlecast ingest, which upgrade it"
+    elif re.fullmatch(r"\d{4}", found) and found > head:
+        remedy = "upgrade candlecast"
+    else:
+        remedy = "that is another program's: name a database of its own in CANDLECAST_DATABASE_URL"
+    return DatabaseUnusable(f"{shown(engine)} has schema {found}, this candlecast works with {head}; {remedy}")

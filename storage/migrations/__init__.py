@@ -1,1 +1,0 @@
-"""Ordered changes of the schema, applied by Alembic from inside the package; see `storage.migrate`."""

@@ -1,0 +1,36 @@
+"""What of a URL or a message may be shown, stored or logged."""
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+
+
+def public(url: str) -> str:
+    """Return `url` without user, password, query and fragment, control characters escaped; it never fails."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "(a URL that cannot be read)"
+    host = f"[{host}]" if ":" in host else host
+    return printable(urlunsplit((parts.scheme, f"{host}:{port}" if port else host, parts.path, "", "")))
+
+
+def without_credentials(text: str) -> str:
+    """Return `text` with `user:password@` cut out of every URL in it."""
+    return _CREDENTIALS.sub("//", text)
+
+
+def printable(text: str) -> str:
+    """Return `text` with what could steer a terminal made visible: \\x1b for an escape."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def shown(engine: "Engine") -> str:
+    """Return the database's URL as it may be shown: without password, and without options, which can hold one."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)

@@ -1,0 +1,1 @@
+"""CryptoDataDownload: its client, listing and files; bytes in, candles out. Nothing here knows a database."""

@@ -1,0 +1,123 @@
+"""What series CDD says it has: its listing, https://api.cryptodatadownload.com/v1/data/ohlc/<exchange>/available.
+
+The shape of the answer is nobody's promise, so it is searched: anything that names a pair and an interval counts,
+wherever it stands.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import requests
+import urllib3
+
+from models.candles import Interval, SeriesName, UnknownSeries
+from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
+from storage.redaction import public
+from storage.source.client import StraightSession
+
+TIMEOUT_S = 20.0
+MAX_BYTES = 20_000_000
+
+_INTERVALS = {
+    "d": Interval.DAY, "1d": Interval.DAY, "day": Interval.DAY, "daily": Interval.DAY,
+    "h": Interval.HOUR, "1h": Interval.HOUR, "hour": Interval.HOUR, "hourly": Interval.HOUR, "1hr": Interval.HOUR,
+    "m": Interval.MINUTE, "1m": Interval.MINUTE, "1min": Interval.MINUTE, "minute": Interval.MINUTE,
+}  # fmt: skip
+_PAIR_KEYS = ("symbol", "pair", "ticker", "market", "name")
+_INTERVAL_KEYS = ("timeframe", "interval", "period", "frequency", "granularity", "resolution")
+
+
+def available_series(
+    exchange: str, *, api: str, token: str | None = None, ca_bundle: Path | None = None
+) -> list[SeriesName]:
+    """Return the series that CDD's listing names for `exchange`, sorted by name.
+
+    Raises CddNotFound for an exchange it does not know, CddUnavailable (try later), CddRefused when it wants a (valid)
+    token, CddFormatChanged when no series can be made out in its answer.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9.-]{1,40}", exchange):
+        raise UnknownSeries(f"expected the name of an exchange such as Bitstamp, got {exchange[:40]!r}")
+    at = urljoin(api if api.endswith("/") else f"{api}/", f"data/ohlc/{quote(exchange.casefold())}/available")
+    url = public(at)
+    headers = {"Accept": "application/json"} | ({"Authorization": f"Token {token}"} if token else {})
+    try:
+        with (
+            StraightSession() as session,
+            session.get(
+                at,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                stream=True,
+                # The token is for this server alone.
+                allow_redirects=False,
+                verify=None if ca_bundle is None else str(ca_bundle),
+            ) as answer,
+        ):
+            status = answer.status_code
+            body = answer.raw.read(MAX_BYTES + 1, decode_content=True)
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise CddUnavailable(f"{url} did not answer: {type(error).__name__}") from None
+    if status in (401, 403):
+        raise CddRefused(
+            f"{url} answered HTTP {status}: "
+            + ("the token in CANDLECAST_CDD_TOKEN is not accepted" if token else "set CANDLECAST_CDD_TOKEN to a token")
+        )
+    if status == 404:
+        raise CddNotFound(f"{url}: CDD knows no exchange {exchange}")
+    if 300 <= status < 400:
+        raise CddRefused(f"{url} redirects, which is not followed; set CANDLECAST_CDD_API to where it leads")
+    if status != 200:
+        raise CddUnavailable(f"{url} answered HTTP {status}")
+    if len(body) > MAX_BYTES:
+        raise CddRefused(f"{url}: larger than {MAX_BYTES:,} bytes")
+    try:
+        found = set(_named(json.loads(body), exchange, None))
+    except (ValueError, RecursionError):
+        raise CddFormatChanged(f"{url}: expected JSON, got {body[:60]!r}") from None
+    if not found:
+        raise CddFormatChanged(f"{url}: no pair with an interval can be made out in {body[:120]!r}")
+    return sorted(found, key=str)
+
+
+def _named(node: Any, exchange: str, interval: Interval | None) -> Iterator[SeriesName]:  # noqa: ANN401 - any JSON
+    if isinstance(node, list):
+        for item in node:
+            yield from _named(item, exchange, interval)
+    elif isinstance(node, str):
+        yield from _from_text(node, exchange, interval)
+    elif isinstance(node, dict):
+        fields = {str(key).casefold(): value for key, value in node.items()}
+        own = next((fields[key] for key in _INTERVAL_KEYS if key in fields), None)
+        pair = next((fields[key] for key in _PAIR_KEYS if isinstance(fields.get(key), str)), None)
+        texts = [str(value).casefold() for value in (own if isinstance(own, list) else [own])]
+        intervals: list[Interval | None] = [_INTERVALS[text] for text in texts if text in _INTERVALS]
+        if pair is not None:
+            for each in intervals or [interval]:
+                yield from _from_text(pair, exchange, each)
+        for key, value in node.items():
+            if isinstance(value, dict | list) and str(key).casefold() not in _INTERVAL_KEYS:
+                # {"d": [...], "1h": [...]} names the interval by the key, {"BTC/USD": [...]} the pair.
+                inner = _INTERVALS.get(str(key).casefold(), interval)
+                if isinstance(value, list) and value and all(str(item).casefold() in _INTERVALS for item in value):
+                    for item in value:
+                        yield from _from_text(str(key), exchange, _INTERVALS[str(item).casefold()])
+                else:
+                    yield from _named(value, exchange, inner)
+
+
+def _from_text(text: str, exchange: str, interval: Interval | None) -> Iterator[SeriesName]:
+    name = text.rsplit("/", 1)[-1].removesuffix(".csv") if text.endswith(".csv") else text
+    try:
+        whole = SeriesName.parse(name)
+        if whole.exchange.casefold() == exchange.casefold():
+            yield whole
+        return
+    except UnknownSeries:
+        pass
+    pair = re.sub(r"[/_:-]", "", name).upper()
+    if interval is not None and re.fullmatch(r"[A-Z0-9]{4,30}", pair):
+        yield SeriesName(exchange, pair, interval)

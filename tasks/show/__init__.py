@@ -1,0 +1,1 @@
+"""What people look at: charts, reports, and artifacts and events in Prefect."""

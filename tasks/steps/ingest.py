@@ -1,0 +1,217 @@
+"""Ingesting: fetch a file, parse it, check it, store it whole or not at all."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from models.candles import Finding, SeriesName, Severity
+from models.times import from_unix
+from storage import downloads
+from storage.candles import StoreCounts, closed_count, newest_fetch, store_candles
+from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
+from storage.findings import record_findings
+from storage.health import check_age, check_candles
+from storage.series import ensure_series, series_names
+from storage.source.client import CddClient, Fetched
+from storage.source.file import CddFile
+from tasks.steps.freshness import note_age
+
+# A file is held for a person when it lacks, or moves by more than 1 %, more than this share of the stored candles.
+HELD_SHARE = 0.02
+# ... and at least this many, so that a short series is not held for one candle.
+HELD_CANDLES = 5
+
+_OUTCOMES: dict[type[StorageError], str] = {
+    CddNotFound: "not_found",
+    CddUnavailable: "unavailable",
+    CddRefused: "refused",
+    CddFormatChanged: "format_changed",
+}
+
+
+class Held(StorageError):
+    """A file that would rewrite too much of what is stored: a person should look before it is taken."""
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one ingest did; rows_in = rows_new + rows_equal + rows_revised + rows_quarantined."""
+
+    series: str
+    outcome: str
+    rows_in: int = 0
+    rows_new: int = 0
+    rows_equal: int = 0
+    rows_revised: int = 0
+    rows_quarantined: int = 0
+    largest_revision: float = 0.0
+    findings: int = 0
+
+    def __str__(self) -> str:
+        if self.outcome == "unchanged":
+            return "the source's file is unchanged"
+        size = f" (largest {self.largest_revision:.2%})" if self.rows_revised else ""
+        return (
+            f"{self.rows_in} rows: {self.rows_new} new, {self.rows_equal} equal, {self.rows_revised} revised{size}, "
+            f"{self.rows_quarantined} quarantined; {self.findings} findings"
+        )
+
+
+def ingest_series(
+    engine: Engine, *, series: str, client: CddClient, now: datetime, accept: bool = False
+) -> IngestReport:
+    """Fetch, parse, check and store one series in one transaction; `now` is when its candles become known.
+
+    An unchanged file writes nothing. Raises Held for a file that lacks or moves too much of what is stored (`accept`
+    takes it all the same), and the source's errors as they are; both are recorded for a series that is stored.
+    """
+    name = SeriesName.parse(series)
+    with engine.connect() as conn:
+        known = series in series_names(conn)
+        last = downloads.last_download(conn, series=series) if known else None
+    fetched: Fetched | None = None
+    try:
+        # A file that is held, or taken against the rules, is looked at again even when it has not changed.
+        taken = last if last is not None and last.outcome == "stored" and not accept else None
+        fetched = client.fetch(
+            name, etag=taken.etag if taken else None, last_modified=taken.last_modified if taken else None
+        )
+        if fetched.body is None or (taken is not None and fetched.sha256 == taken.sha256):
+            note_age(engine, series=series, now=now)
+            return IngestReport(series, "unchanged")
+        with engine.begin() as conn:
+            return _store(conn, name, fetched, now, accept=accept)
+    except (Held, CddNotFound, CddUnavailable, CddRefused, CddFormatChanged) as error:
+        if known:
+            _record_failure(engine, series, client, fetched, now, error)
+        raise
+    finally:
+        if fetched is not None:
+            fetched.close()
+
+
+def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, *, accept: bool) -> IngestReport:
+    series = str(name)
+    assert fetched.body is not None
+    ensure_series(conn, name=name, now=now)
+    newest = newest_fetch(conn, series=series)
+    if newest is not None and now <= newest:
+        # The clock went back: revisions stay in the order in which they came.
+        now = newest + timedelta(microseconds=1)
+    file = CddFile(fetched.body, name, fetched.file_time)
+    download = downloads.insert_download(
+        conn,
+        series=series,
+        url=fetched.url,
+        fetched_at=now,
+        etag=fetched.etag,
+        last_modified=fetched.last_modified,
+        sha256=fetched.sha256,
+        bytes=fetched.size,
+        http_status=fetched.http_status,
+        outcome="stored",
+    )
+    counts = StoreCounts(stored_before=closed_count(conn, series=series))
+    for chunk in file.chunks():
+        store_candles(conn, series=series, chunk=chunk, fetched_at=now, download=download, counts=counts)
+    if file.rows_in == len(file.set_aside):
+        first = file.set_aside[0]
+        raise CddFormatChanged(
+            f"{series}: not one of the file's {file.rows_in} rows is a candle; line {first.line_number}: {first.reason}"
+        )
+    if not accept:
+        _hold_if_too_much_changed(series, counts)
+    aside = [(row.line_number, row.raw_text, row.reason) for row in file.set_aside] + counts.refused
+    downloads.insert_quarantine(conn, series=series, download=download, rows=aside, created_at=now)
+    rows = {
+        "rows_in": file.rows_in,
+        "rows_new": counts.new,
+        "rows_equal": counts.equal,
+        "rows_revised": counts.revised,
+        "rows_quarantined": len(aside),
+    }
+    downloads.complete_download(conn, download=download, file_time=file.file_time, rows=rows)
+    seen = [
+        *_file_findings(file, counts),
+        *check_candles(conn, series=series, interval=name.interval),
+        *check_age(conn, series=series, interval=name.interval, now=now),
+    ]
+    record_findings(conn, series=series, seen=seen, now=now, download=download)
+    return IngestReport(series, "stored", largest_revision=counts.largest_move, findings=len(seen), **rows)
+
+
+def _hold_if_too_much_changed(series: str, counts: StoreCounts) -> None:
+    limit = max(HELD_CANDLES, HELD_SHARE * counts.stored_before)
+    missing = counts.stored_before - counts.matched
+    remedy = f"look at the file; to take it as it is: candlecast ingest {series} --accept"
+    if missing > limit:
+        raise Held(
+            f"{series}: the file lacks {missing} of the {counts.stored_before} stored candles "
+            f"(more than {HELD_SHARE:.0%}); nothing was stored. {remedy}"
+        )
+    if counts.moved_far > limit:
+        raise Held(
+            f"{series}: the file moves {counts.moved_far} of the {counts.stored_before} stored candles by more than "
+            f"1 % (more than {HELD_SHARE:.0%} of them); nothing was stored. {remedy}"
+        )
+
+
+def _file_findings(file: CddFile, counts: StoreCounts) -> list[Finding]:
+    findings = []
+    reasons = Counter(row.reason.split(":")[0] for row in file.set_aside)
+    for reason, count in sorted(reasons.items()):
+        findings.append(
+            Finding(
+                "duplicate" if "duplicate" in reason else "zero-rows" if "placeholder" in reason else "quarantine",
+                Severity.INFO if "placeholder" in reason else Severity.WARNING,
+                f"{count} rows of the file were set aside: {reason}",
+                "their text and reason are in the table quarantine",
+                count,
+            )
+        )
+    if file.swapped:
+        first, last = (from_unix(instant) for instant in file.swapped_span)
+        findings.append(
+            Finding(
+                "swapped",
+                Severity.INFO,
+                f"the base and quote volumes of {file.swapped} candles were exchanged in the file and are put right",
+                "nothing to do: quote volume over base volume must be a price within low..high",
+                file.swapped,
+                first,
+                last,
+            )
+        )
+    if counts.revised:
+        first, last = (from_unix(instant) for instant in counts.revised_span)
+        findings.append(
+            Finding(
+                "revision",
+                Severity.INFO if counts.moved_far == 0 else Severity.WARNING,
+                f"the source changed {counts.revised} closed candles, by {counts.largest_move:.2%} at most",
+                "both revisions are kept; candles --as-of shows the earlier one",
+                counts.revised,
+                first,
+                last,
+            )
+        )
+    return findings
+
+
+def _record_failure(
+    engine: Engine, series: str, client: CddClient, fetched: Fetched | None, now: datetime, error: StorageError
+) -> None:
+    values: dict[str, Any] = {"url": client.source, "outcome": _OUTCOMES.get(type(error), "held")}
+    if fetched is not None:
+        values |= {
+            "url": fetched.url,
+            "sha256": fetched.sha256,
+            "bytes": fetched.size,
+            "http_status": fetched.http_status,
+            "file_time": fetched.file_time,
+        }
+    with engine.begin() as conn:
+        downloads.insert_download(conn, series=series, fetched_at=now, reason=str(error), **values)

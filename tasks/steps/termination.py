@@ -1,0 +1,57 @@
+"""SIGTERM under Prefect: an order to stop that must not be lost, nor count as one more failure.
+
+Prefect's handler raises TerminationSignal wherever the process happens to be. This module knows that exception by its
+name, so that the steps run without Prefect.
+"""
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+TERMINATION = "TerminationSignal"
+_RESEND_AFTER_S = 0.1
+
+_hook_before = sys.__unraisablehook__
+
+
+def resend_lost_sigterm() -> None:
+    """From now on, send SIGTERM again when Python dropped the exception it raised. Call it as a flow begins.
+
+    In a destructor or a callback of the garbage collector, which importing TensorFlow keeps busy, the exception was
+    printed and forgotten, and the day went on.
+    """
+    global _hook_before
+    if sys.unraisablehook is not _hook:
+        _hook_before, sys.unraisablehook = sys.unraisablehook, _hook
+
+
+def _hook(dropped: "UnraisableHookArgs") -> None:
+    if dropped.exc_type.__name__ != TERMINATION:
+        _hook_before(dropped)
+        return
+    # A little later, from another thread: raised here it would be dropped once more.
+    timer = threading.Timer(_RESEND_AFTER_S, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+
+
+def reraise_termination(error: BaseException) -> None:
+    """Re-raise TerminationSignal if a library turned SIGTERM into `error`. Call it in every handler that carries on.
+
+    TerminationSignal is no Exception, but code in Rust or C++ may turn it into one that only mentions it: pydantic's
+    SchemaError, while a model is first built.
+    """
+    at: BaseException | None = error
+    while at is not None:
+        if type(at).__name__ == TERMINATION:
+            raise at
+        if TERMINATION in str(at):
+            # The exception itself is lost: its handler raises it anew.
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        at = at.__cause__ or at.__context__

@@ -1,0 +1,181 @@
+"""Training: read candles, fit what is missing as one fleet, register it, judge the challenger."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from models.catalog import family, forecaster
+from models.code_version import code_version
+from models.errors import BadWeights
+from models.forecasts import BASELINE
+from models.interface import Progress, TrainedModel, TrainRequest, silent
+from models.schedule import Mode, Schedule, due_mode
+from storage import artifacts, registry
+from storage.candles import latest_close_time, read_history
+from storage.database.integrity import is_intact
+from tasks.steps.drift import is_drifting
+
+
+@dataclass(frozen=True)
+class Due:
+    """A training that is due: how, up to when, and from which version's weights (None: from scratch)."""
+
+    mode: Mode
+    cutoff: datetime
+    init_from: int | None
+
+
+def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule) -> Due | None:
+    """Return the training that is due for `series`, or None; `mode` other than auto forces one.
+
+    A fine-tuning without sound scratch weights to start from becomes a scratch training. A model that learns nothing
+    is registered once, and the baseline is no challenger: it serves until one passes the gate.
+    """
+    model = schedule.model
+    if model == BASELINE:
+        return None
+    with engine.connect() as conn:
+        latest = latest_close_time(conn, series=series)
+        if latest is None:
+            return None
+        scratch = registry.newest_version(conn, series=series, model=model, scratch_only=True)
+        newest = registry.newest_version(conn, series=series, model=model)
+        unjudged = newest is not None and not registry.is_decided(conn, version=newest.id)
+    if not family(model).learns:
+        due = newest is None or unjudged or mode is not Mode.AUTO
+        return Due(Mode.SCRATCH, latest, None) if due else None
+    chosen = mode
+    if mode is Mode.AUTO:
+        found = due_mode(
+            latest_close=latest,
+            scratch_cutoff=scratch.cutoff if scratch else None,
+            newest_cutoff=newest.cutoff if newest else None,
+            scratch_days=schedule.scratch_days,
+            fine_tune_days=schedule.fine_tune_days,
+            drifted=is_drifting(engine, series=series, since=scratch.created_at if scratch else None),
+        )
+        if found is None and newest is not None and newest.cutoff is not None and unjudged:
+            # It was registered by a training that was killed before the gate had decided: that is still to be done.
+            how = Mode.SCRATCH if newest.init_from is None else Mode.FINE_TUNE
+            return Due(how, newest.cutoff, newest.init_from)
+        if found is None:
+            return None
+        chosen = found
+    fine_tunes = chosen is Mode.FINE_TUNE and scratch is not None
+    if fine_tunes and scratch is not None:
+        # Damaged weights would fail every fine-tuning until a training from scratch is due, months later.
+        with engine.connect() as conn:
+            fine_tunes = is_intact(conn, version=scratch.id)
+    return Due(
+        Mode.FINE_TUNE if fine_tunes else Mode.SCRATCH,
+        latest,
+        scratch.id if fine_tunes and scratch is not None else None,
+    )
+
+
+def trained_models(
+    engine: Engine,
+    *,
+    series: str,
+    model: str,
+    cutoffs: Sequence[datetime],
+    purpose: str,
+    seed: int,
+    now: datetime,
+    pool: Sequence[str] = (),
+    init_from: int | None = None,
+    progress: Progress = silent,
+) -> dict[datetime, tuple[int, TrainedModel]]:
+    """Return version id and weights for each cutoff, training as one fleet whatever is not registered yet.
+
+    `pool` names other series to learn from; those that are not stored are left out.
+
+    What another process registers meanwhile is used instead of our own, so two trainings of one cutoff leave
+    one version. Raises NotEnoughCandles or TrainingFailed from the model.
+    """
+    learns = family(model).learns
+    wanted: list[datetime | None] = list(cutoffs) if learns else [None]
+    with engine.connect() as conn:
+        ids = {
+            cutoff: registry.find_version(
+                conn, series=series, model=model, purpose=purpose, cutoff=cutoff, seed=seed, init_from=init_from
+            )
+            for cutoff in wanted
+        }
+        start = load_trained(conn, version=init_from) if init_from is not None else None
+        missing = [cutoff for cutoff, version in ids.items() if version is None]
+        # Candles are read only when something is trained.
+        histories = (
+            {name: read_history(conn, series=name) for name in ((series, *pool) if learns else (series,))}
+            if missing
+            else {}
+        )
+    # A model that replays the past learns from candles as they were known then.
+    requests = []
+    for cutoff in missing:
+        known_at = cutoff if purpose == "backfill" else None
+        known = {name: history.known_at(known_at) for name, history in histories.items()}
+        requests.append(
+            TrainRequest(
+                known[series],
+                cutoff or now,
+                seed=seed,
+                pool={name: frame for name, frame in known.items() if name != series and len(frame)},
+                init_from=start,
+            )
+        )
+    fitted = forecaster(model).train(requests, progress) if requests else []
+    packed = [artifacts.pack(trained.weights) if trained.weights else None for trained in fitted]
+    # A fleet is registered whole or not at all: what a killed training left behind would be trained anew in another
+    # company, and differ in the last bit from what an undisturbed one gives.
+    if fitted:
+        with engine.begin() as conn:
+            for cutoff, trained, weights in zip(missing, fitted, packed, strict=True):
+                ids[cutoff] = registry.register(
+                    conn,
+                    series=series,
+                    model=trained.model,
+                    config=trained.config,
+                    seed=trained.seed,
+                    cutoff=trained.cutoff,
+                    data_fingerprint=trained.data_fingerprint,
+                    device=trained.device,
+                    seconds=trained.seconds,
+                    purpose=purpose,
+                    code_version=code_version(),
+                    created_at=now,
+                    weights=weights,
+                    init_from=init_from,
+                )
+    found: dict[datetime | None, tuple[int, TrainedModel]] = {}
+    with engine.connect() as conn:
+        for cutoff, version in ids.items():
+            assert version is not None
+            found[cutoff] = version, load_trained(conn, version=version)
+    return {cutoff: found[cutoff if learns else None] for cutoff in cutoffs}
+
+
+def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) -> int:
+    """Return the live version of a model that learns nothing, registering it the first time."""
+    return trained_models(engine, series=series, model=model, cutoffs=[now], purpose="live", seed=0, now=now)[now][0]
+
+
+def load_trained(conn: Connection, *, version: int) -> TrainedModel:
+    """Return a registered model with its weights, checked against their hash (BadWeights when they differ)."""
+    stored = registry.load_version(conn, version=version)
+    try:
+        weights = artifacts.unpack(stored.weights, stored.weights_sha256) if stored.weights else {}
+    except BadWeights as error:
+        raise BadWeights(f"version {version} ({stored.model} of {stored.series}): {error}") from None
+    return TrainedModel(
+        model=stored.model,
+        config=stored.config,
+        cutoff=stored.cutoff,
+        seed=stored.seed,
+        data_fingerprint=stored.data_fingerprint,
+        weights=weights,
+        device=stored.device,
+        seconds=stored.seconds,
+    )

@@ -1,0 +1,373 @@
+"""The commands: what they print, how they end, and what they refuse."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+FIXTURES = ROOT / "tests" / "fixtures" / "cdd"
+SERIES = "Coinbase_BTCUSD_d"
+
+
+def test_daily_prints_forecast_skill_plot_and_what_to_type_next(daily_done):
+    text = (daily_done.folder / "stdout.txt").read_text()
+    assert f"{SERIES}: close forecast by range-ewma from 2019-10-17 00:00 UTC" in text
+    assert len([line for line in text.splitlines() if line[:2].strip().isdigit() and "2019-10-" in line]) == 7
+    assert "Skill of range-ewma against naive" in text
+    plot = next(line for line in text.splitlines() if line.startswith("Plot: ")).removeprefix("Plot: ")
+    assert (daily_done.folder / plot).read_bytes().startswith(b"\x89PNG")
+    assert "What to type next" in text
+    assert "candlecast serve" in text
+
+
+def test_forecasts_are_the_champions_latest(daily_done):
+    rows = json.loads(daily_done.run("forecasts", "--json").stdout)
+    assert [row["step"] for row in rows] == list(range(1, 8))
+    assert {row["model"] for row in rows} == {"range-ewma"}
+    assert {row["origin"] for row in rows} == {"2019-10-17T00:00:00Z"}
+    assert all(row["q025"] < row["q25"] < row["q50"] < row["q75"] < row["q975"] for row in rows)
+    with sqlite3.connect(daily_done.database) as conn:
+        by_sql = conn.execute("SELECT q50 FROM latest_forecasts ORDER BY step").fetchall()
+    assert [row["q50"] for row in rows] == [value for (value,) in by_sql]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--model", "naive", "--kind", "live"), 7),
+        (("--model", "naive", "--kind", "backfill", "--origin", "2019-10-01"), 7),
+        (("--start", "2019-10-01", "--end", "2019-10-03", "--model", "range-ewma"), 21),
+        (("--origin", "2001-01-01"), 0),
+    ],
+)
+def test_forecasts_can_be_narrowed(daily_done, arguments, expected):
+    assert len(json.loads(daily_done.run("forecasts", SERIES, "--json", *arguments).stdout)) == expected
+
+
+def test_candles_come_with_the_day_asked_for_and_as_known(daily_done):
+    done = daily_done.run("candles", SERIES, "--start", "2019-10-15", "--end", "2019-10-16", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["open_time"] for row in rows] == ["2019-10-15T00:00:00Z", "2019-10-16T00:00:00Z"]
+    assert rows[1]["close"] == "7993.54"
+    assert json.loads(daily_done.run("candles", SERIES, "--as-of", "2001-01-01", "--json").stdout) == []
+
+
+def test_skill_stands_beside_naive_with_a_p_value(daily_done):
+    rows = json.loads(daily_done.run("skill", SERIES, "--json").stdout)
+    ours = [row for row in rows if row["model"] == "range-ewma" and row["kind"] == "backfill"]
+    assert [row["step"] for row in ours] == list(range(1, 8))
+    for row in ours:
+        assert row["skill"] == pytest.approx(1 - row["crps"] / row["naive_crps"])
+        assert 0 <= row["p_value"] <= 1
+    assert {row["p_value"] for row in rows if row["model"] == "naive"} == {None}
+
+
+def test_models_show_who_is_champion(daily_done):
+    rows = json.loads(daily_done.run("models", SERIES, "--json").stdout)
+    assert [row["model"] for row in rows if row["champion"]] == ["range-ewma"]
+
+
+def test_rows_leave_as_files_too(daily_done, tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "out.parquet"
+    done = daily_done.run("forecasts", "--format", "parquet", "-o", str(path))
+    assert done.returncode == 0
+    assert done.stdout == ""
+    frame = pd.read_parquet(path)
+    assert len(frame) == 7
+    assert str(frame["origin"].dt.tz) == "UTC"
+    text = tmp_path / "out.csv"
+    assert daily_done.run("forecasts", "--format", "csv", "-o", str(text)).returncode == 0
+    assert len(text.read_text().splitlines()) == 8
+
+
+def test_forecasts_leave_in_the_hubs_layout(daily_done):
+    done = daily_done.run("forecasts", "--format", "hub")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len(rows) == 7 * 23
+    assert list(rows[0]) == [
+        "origin_date", "location", "target", "horizon", "target_end_date", "output_type", "output_type_id", "value",
+    ]  # fmt: skip
+    medians = {row["horizon"]: float(row["value"]) for row in rows if row["output_type_id"] == "0.5"}
+    stored = json.loads(daily_done.run("forecasts", "--json").stdout)
+    assert medians == {str(row["step"]): row["q50"] for row in stored}
+    assert (rows[0]["origin_date"], rows[-1]["target_end_date"]) == ("2019-10-17", "2019-10-23")
+    assert {row["output_type"] for row in rows} == {"quantile"}
+    refused = daily_done.run("skill", "--format", "hub")
+    assert refused.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("forecasts", "--start", "yesterday"), 2, "expected a day like 2025-01-31"),
+        (("forecasts", "--start", "2020-02-01", "--end", "2020-01-01"), 2, "is before"),
+        (("forecasts", "Kraken_BTCUSD_d"), 1, "no series Kraken_BTCUSD_d is stored; stored are: Coinbase_BTCUSD_d"),
+        (("forecasts", "../../etc/passwd"), 2, "expected a series like"),
+        (("forecasts", "--format", "parquet"), 2, "name a file"),
+        (("forecasts", "--format", "csv", "-o", "/nowhere/at/all.csv"), 1, "cannot write"),
+        (("candles",), 2, "Missing argument"),
+        (("backfill", SERIES, "--start", "2019-01-01", "--end", "2019-01-02", "--model", "oracle"), 2, "unknown model"),
+        (("promote", "999"), 1, "999"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+)
+def test_wrong_use_and_failure_say_so_and_end_with_their_code(daily_done, arguments, code, message):
+    done = daily_done.run(*arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert message in done.stderr.replace("\n", " ")
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_before_the_first_run_reading_says_what_to_run(empty):
+    for command in (("forecasts",), ("skill",), ("models",), ("candles", SERIES)):
+        done = empty.run(*command)
+        assert done.returncode == 1
+        assert "run: candlecast daily" in done.stderr
+    assert not empty.database.exists()
+
+
+@pytest.mark.parametrize(
+    ("fixture", "message"),
+    [
+        ("html.csv", "HTML"),
+        ("empty.csv", "empty"),
+        ("wrong_columns.csv", "expected a header"),
+        ("header_only.csv", "not a single row"),
+        (None, "no file"),
+    ],
+)
+def test_a_bad_file_is_refused_with_nothing_half_written(empty, fixture, message):
+    source = empty.folder / "source"
+    source.mkdir()
+    if fixture is not None:
+        shutil.copy(FIXTURES / fixture, source / f"{SERIES}.csv")
+    done = empty.run("ingest", CANDLECAST_SOURCE=str(source))
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    with sqlite3.connect(empty.database) as conn:
+        assert [conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("candles", "downloads")] == [
+            0,
+            0,
+        ]
+
+
+def test_one_candle_only_cannot_be_forecast_and_daily_says_why(empty):
+    source = empty.folder / "source"
+    source.mkdir()
+    shutil.copy(FIXTURES / "one_candle.csv", source / f"{SERIES}.csv")
+    done = empty.run("daily", CANDLECAST_SOURCE=str(source))
+    assert done.returncode == 1
+    assert "no forecast" in done.stderr
+    assert "closed candle" in done.stderr
+    assert "Traceback" not in done.stdout
+    with sqlite3.connect(empty.database) as conn:
+        assert conn.execute("SELECT count(*) FROM forecasts").fetchone() == (0,)
+
+
+def test_a_database_that_cannot_be_written_is_an_error_that_helps(empty):
+    done = empty.run("ingest", CANDLECAST_DATABASE_URL="sqlite:////nowhere/candlecast.db")
+    assert done.returncode == 1
+    assert "/nowhere" in done.stderr
+    assert "create it first" in done.stderr
+    done = empty.run("ingest", CANDLECAST_DATABASE_URL="oracle://x/y")
+    assert done.returncode == 1
+    assert "expected sqlite" in done.stderr or "cannot be read" in done.stderr
+
+
+def test_a_wrong_setting_is_named_with_its_variable(empty):
+    done = empty.run("forecasts", CANDLECAST_HORIZON="many", CANDLECAST_SERIES="not a series")
+    assert done.returncode == 2
+    assert "CANDLECAST_HORIZON" in done.stderr
+    assert "CANDLECAST_SERIES" in done.stderr
+
+
+def test_ingest_says_what_it_found_and_is_quiet_about_it_the_second_time(empty):
+    first = json.loads(empty.run("ingest", "--json").stdout)
+    assert first[0]["rows_new"] == 1770
+    assert first[0]["findings"] == 3
+    again = json.loads(empty.run("ingest", "--json").stdout)
+    assert again[0]["outcome"] == "unchanged"
+
+
+def test_rollback_and_promote_change_the_champion_and_keep_the_history(daily_done, tmp_path):
+    database = tmp_path / "copy.db"
+    shutil.copy(daily_done.database, database)
+    url = f"sqlite:///{database}"
+
+    def champion() -> str:
+        rows = json.loads(daily_done.run("models", "--json", CANDLECAST_DATABASE_URL=url).stdout)
+        return next(row["model"] for row in rows if row["champion"])
+
+    versions = json.loads(daily_done.run("models", "--json", CANDLECAST_DATABASE_URL=url).stdout)
+    naive = next(row["id"] for row in versions if row["model"] == "naive" and row["purpose"] == "live")
+    assert champion() == "range-ewma"
+    assert daily_done.run("promote", str(naive), CANDLECAST_DATABASE_URL=url).returncode == 0
+    assert champion() == "naive"
+    assert daily_done.run("rollback", SERIES, CANDLECAST_DATABASE_URL=url).returncode == 0
+    assert champion() == "range-ewma"
+
+
+def test_a_stored_forecast_replays(daily_done):
+    number = json.loads(daily_done.run("forecasts", "--json").stdout)[0]["forecast_id"]
+    done = daily_done.run("replay", str(number))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"forecast {number} replays: bit for bit\n"
+    assert daily_done.run("replay", "999999").returncode == 1
+
+
+def test_a_pipe_that_is_closed_early_is_no_error(daily_done):
+    command = [str(Path(sys.executable).parent / "candlecast"), "candles", SERIES]
+    done = subprocess.run(
+        ["bash", "-c", f"{' '.join(command)} | head -1; exit ${{PIPESTATUS[0]}}"],
+        cwd=daily_done.folder, env=daily_done.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert "open_time" in done.stdout
+    # As cat and ls do it: not a failure of its own, but the signal of a closed pipe.
+    assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_findings_have_severity_and_remedy(daily_done):
+    rows = json.loads(daily_done.run("findings", "--json").stdout)
+    found = {row["code"]: row for row in rows}
+    assert set(found) == {"gap", "zero-volume", "stale"}
+    assert found["gap"]["count"] == 12
+    assert all(row["severity"] in ("info", "warning", "error") and row["remedy"] for row in rows)
+
+
+def test_what_a_source_has_can_be_listed(daily_done):
+    from cdd_server import CddServer, Reply
+
+    with CddServer() as server:
+        server.faults = [Reply(200, b'[{"symbol": "BTC/USD", "timeframe": "d"}]')]
+        done = daily_done.run(
+            "series", "--available", "Bitstamp", "--json", CANDLECAST_CDD_API=f"http://127.0.0.1:{server.port}/v1/"
+        )
+    assert [row["name"] for row in json.loads(done.stdout)] == ["Bitstamp_BTCUSD_d"]
+
+
+@pytest.mark.parametrize(
+    "command", [("forecasts",), ("candles", SERIES), ("skill",), ("models",), ("series",), ("findings",)]
+)
+def test_reading_imports_nothing_heavy(daily_done, command):
+    program = (
+        "import sys; sys.argv = ['candlecast', *sys.argv[1:]]\n"
+        "from candlecast.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'prefect', 'tensorflow', 'keras', 'sklearn', 'pandas', 'scipy', 'matplotlib', 'alembic', 'fastapi'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        cwd=daily_done.folder, env=daily_done.environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_doctor_names_trouble_with_a_remedy(daily_done, empty):
+    done = daily_done.run("doctor", "--json")
+    checks = {row["check"]: row for row in json.loads(done.stdout)}
+    assert checks["source"]["ok"]
+    assert checks["database"]["ok"]
+    assert checks["device"]["ok"]
+    # The sample ends in 2019.
+    assert not checks[f"data of {SERIES}"]["ok"]
+    assert checks[f"data of {SERIES}"]["remedy"]
+    assert done.returncode == 1
+    nothing = empty.run("doctor", "--json", CANDLECAST_SOURCE=str(empty.folder / "nowhere"))
+    checks = {row["check"]: row for row in json.loads(nothing.stdout)}
+    assert not checks["source"]["ok"]
+    assert "candlecast daily" in checks["database"]["remedy"] + checks["database"]["found"]
+    assert not empty.database.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_an_error_that_helps(empty):
+    empty.folder.chmod(0o555)
+    try:
+        done = empty.run("ingest")
+    finally:
+        empty.folder.chmod(0o755)
+    assert done.returncode == 1
+    assert "writ" in done.stderr
+
+
+def test_the_study_runs_quickly_and_prints_its_table_as_json(empty):
+    done = empty.run("study", "--quick", "--hidden-layers", "4", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads(done.stdout)
+    assert [row["model"] for row in rows if row["rows"] == "done right"][:2] == ["naive", "blend"]
+    assert {row["days"] for row in rows} == {248}
+    assert "reports/study" in done.stderr
+    assert (empty.folder / "reports" / "study" / "study.md").exists()
+
+
+def test_the_tutorials_cost_is_said_before_it_is_paid(daily_done, tmp_path):
+    shutil.copy(daily_done.database, tmp_path / "candlecast.db")
+    done = daily_done.run(
+        "backfill", "Coinbase_BTCUSD_d", "--start", "1990-01-01", "--end", "1990-01-02", "--model", "tutorial",
+        CANDLECAST_DATABASE_URL=f"sqlite:///{tmp_path / 'candlecast.db'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "candlecast: tutorial is slow: " in done.stderr
+
+
+def test_a_dry_run_shows_what_is_missing_and_stores_nothing(daily_done, tmp_path):
+    shutil.copy(daily_done.database, tmp_path / "candlecast.db")
+    url = f"sqlite:///{tmp_path / 'candlecast.db'}"
+    span = ("Coinbase_BTCUSD_d", "--start", "2017-01-01", "--end", "2017-06-30", "--model", "naive")
+    for _ in range(2):
+        done = daily_done.run("backfill", *span, "--dry-run", "--json", CANDLECAST_DATABASE_URL=url)
+        assert done.returncode == 0, done.stderr[-3000:]
+        rows = json.loads(done.stdout)
+        assert [(row["quarter"], row["missing"]) for row in rows] == [("2017-Q1", 90), ("2017-Q2", 91)]
+        assert done.stderr.startswith("181 forecasts in 2 partitions, about 0:00:")
+
+
+def test_setup_without_a_server_and_a_webhook_that_is_none_are_wrong_use(empty):
+    done = empty.run("setup")
+    assert done.returncode == 2
+    assert "PREFECT_API_URL names no server" in done.stderr
+    done = empty.run("serve", "--notify", "chat.example")
+    assert done.returncode == 2
+    assert "expected an http(s) URL" in done.stderr
+
+
+def test_a_forecast_is_drawn_in_the_terminal_and_plain_in_a_pipe(daily_done):
+    drawn = daily_done.run("forecasts", "--plot", COLUMNS="90").stdout
+    assert f"{SERIES}: range-ewma, live, from 2019-10-17 00:00 UTC" in drawn
+    assert "\x1b" not in drawn
+    assert all(mark in drawn for mark in "░▒▓●")
+    assert "◆" not in drawn
+    assert max(map(len, drawn.splitlines())) <= 90
+    past = daily_done.run("forecasts", "--plot", "--model", "naive", "--origin", "2019-10-01", COLUMNS="90").stdout
+    assert past.splitlines()[-1].endswith("◆ what came")
+    # The fan's widest band reaches as far up as its highest 97.5 % quantile, which the axis' top label names.
+    rows = json.loads(daily_done.run("forecasts", "--json").stdout)
+    candles = json.loads(daily_done.run("candles", SERIES, "--start", "2019-08-20", "--json").stdout)
+    top = max(row["q975"] for row in rows)
+    assert max(top, *(row["close"] for row in candles[-45:])) == pytest.approx(
+        float(drawn.splitlines()[2].split("┤")[0]), rel=0.05
+    )
+
+
+def test_what_cannot_be_drawn_is_refused(daily_done):
+    many = daily_done.run("forecasts", "--plot", "--model", "naive")
+    assert many.returncode == 2
+    assert "too many to draw" in many.stderr
+    assert daily_done.run("forecasts", "--plot", "--json").returncode == 2

@@ -1,0 +1,165 @@
+"""What doctor finds in a database, and of a Prefect server, and what it says to do about it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cdd_server import CddServer, Reply
+from markets import ingest
+from prefect_parts import free_port
+from sqlalchemy import text
+from synthetic import random_walk
+
+from candlecast.commands.doctor import Check, examine
+from flows.settings import Settings
+from storage.database.engine import open_database
+from storage.registry import promote, register
+
+SERIES = "Bitstamp_BTCUSD_d"
+OTHER = "Bitstamp_ETHUSD_d"
+CANDLES = 40
+
+
+class House:
+    """A database whose newest candle ended last midnight, and the source beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        self.source = folder / "source"
+        self.settings = Settings(
+            _env_file=None,
+            database_url=f"sqlite:///{folder / 'candlecast.db'}",
+            source=str(self.source),
+            series=(SERIES, OTHER),
+        )
+        self.engine = open_database(self.settings.database_url)
+        self.ingest(SERIES, ended=self.midnight)
+
+    def ingest(self, series: str, *, ended: datetime) -> None:
+        candles = random_walk(CANDLES, start=ended - timedelta(days=CANDLES))
+        ingest(self.engine, self.source, series, candles, now=ended + timedelta(minutes=20))
+
+    def champion(self, *, cutoff: datetime) -> int:
+        with self.engine.begin() as conn:
+            version = register(
+                conn,
+                series=SERIES,
+                model="lstm",
+                config={},
+                seed=0,
+                cutoff=cutoff,
+                data_fingerprint="f" * 64,
+                device="cpu",
+                seconds=1.0,
+                purpose="live",
+                code_version="0.1.0",
+                created_at=cutoff,
+                weights=None,
+            )
+            promote(conn, version=version, reason="test", decided_at=cutoff)
+        return version
+
+    def found(self) -> dict[str, Check]:
+        return {check.check: check for check in examine(self.settings)}
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    made = House(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+def test_what_is_in_order_needs_no_remedy(house: House) -> None:
+    house.ingest(OTHER, ended=house.midnight)
+    version = house.champion(cutoff=house.midnight)
+    found = house.found()
+    assert list(found) == [
+        "source",
+        "database",
+        "file",
+        f"data of {SERIES}",
+        f"champion of {SERIES}",
+        f"data of {OTHER}",
+        f"champion of {OTHER}",
+        "prefect",
+        "device",
+    ]
+    assert [check.check for check in found.values() if not check.ok] == [f"champion of {OTHER}"]
+    assert {check.remedy for check in found.values() if check.ok} == {""}
+    assert found[f"champion of {SERIES}"].found == (
+        f"version {version} (lstm) since {house.midnight:%Y-%m-%d}, trained up to {house.midnight:%Y-%m-%d}"
+    )
+
+
+def test_each_series_says_what_it_lacks(house: House) -> None:
+    found = house.found()
+    assert found[f"data of {SERIES}"].ok
+    assert found[f"champion of {SERIES}"] == Check(
+        f"champion of {SERIES}", False, "none", f"run: candlecast daily {SERIES}"
+    )
+    assert found[f"data of {OTHER}"] == Check(
+        f"data of {OTHER}", False, "no candles stored", f"run: candlecast ingest {OTHER}"
+    )
+    assert f"champion of {OTHER}" not in found
+
+
+def test_candles_are_late_after_two_intervals_and_half_a_day(house: House) -> None:
+    house.ingest(OTHER, ended=house.midnight - timedelta(days=3))
+    found = house.found()
+    assert found[f"data of {SERIES}"].ok
+    late = found[f"data of {OTHER}"]
+    assert not late.ok
+    assert f"ended {house.midnight - timedelta(days=3):%Y-%m-%d %H:%M} UTC, " in late.found
+    assert "schedule" in late.remedy
+
+
+@pytest.mark.parametrize(("days", "ok"), [(98, True), (99, False)])
+def test_a_champion_is_stale_once_a_training_from_scratch_and_a_fine_tuning_are_overdue(
+    house: House, days: int, ok: bool
+) -> None:
+    house.champion(cutoff=house.midnight - timedelta(days=days))
+    check = house.found()[f"champion of {SERIES}"]
+    assert (check.ok, check.remedy) == (ok, "" if ok else f"run: candlecast train {SERIES}")
+
+
+def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(house: House) -> None:
+    with house.engine.begin() as conn:
+        conn.execute(text("DROP VIEW IF EXISTS latest_forecasts"))
+        conn.execute(text("ALTER TABLE promotions RENAME TO elsewhere"))
+    found = house.found()
+    assert not found[f"data of {SERIES}"].ok
+    assert "promotions" in found[f"data of {SERIES}"].found
+    assert found[f"data of {SERIES}"].remedy
+    assert found["device"].ok
+
+
+@pytest.fixture(params=[200, 503])
+def prefect(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    """A server that answers, to who asks for its health where Prefect's is asked, with this status."""
+    status: int = request.param
+    with CddServer() as server:
+        server.answer = lambda asked: Reply(status if asked.path == "/api/health" else 404)
+        yield f"127.0.0.1:{server.port}/api", status
+
+
+def test_prefects_server_is_asked_and_its_password_kept(
+    house: House, prefect: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, status = prefect
+    monkeypatch.setenv("PREFECT_API_URL", f"http://me:secret@{address}/")
+    check = house.found()["prefect"]
+    assert check.ok == (status == 200)
+    assert (check.remedy == "") == check.ok
+    assert address in check.found
+    assert "secret" not in check.found
+
+
+def test_a_server_that_does_not_answer_is_to_be_started(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"http://127.0.0.1:{free_port()}/api"
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    assert house.found()["prefect"] == Check(
+        "prefect", False, f"{address}: ConnectionError", "start it: candlecast serve"
+    )

@@ -1,0 +1,181 @@
+"""The HTTP API as clients meet it: a process of its own, asked over a real socket."""
+
+import contextlib
+import csv
+import io
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+import requests
+from web_server import Web
+
+from candlecast.http.cursors import to_cursor
+
+SERIES = "Coinbase_BTCUSD_d"
+
+
+@pytest.fixture(scope="module")
+def web(daily_done) -> Iterator[Web]:
+    with Web(daily_done) as running:
+        yield running
+
+
+def test_the_latest_forecast_is_that_of_the_command_line(web, daily_done):
+    rows = web.get("/api/v1/forecasts/latest").json()["rows"]
+    assert rows == json.loads(daily_done.run("forecasts", "--json").stdout)
+    assert [row["step"] for row in rows] == list(range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [
+        ("series", "series"),
+        ("forecasts --model naive --kind backfill --start 2019-10-01 --end 2019-10-05",
+         "forecasts?model=naive&kind=backfill&start=2019-10-01&end=2019-10-05"),
+        (f"forecasts {SERIES} --origin 2019-10-01", f"forecasts?series={SERIES}&origin=2019-10-01"),
+        (f"candles {SERIES} --start 2019-01-01 --end 2019-01-05",
+         f"candles?series={SERIES}&start=2019-01-01&end=2019-01-05"),
+        (f"skill {SERIES} --start 2019-06-01 --end 2019-09-30",
+         f"skill?series={SERIES}&start=2019-06-01&end=2019-09-30"),
+        (f"models {SERIES}", f"models?series={SERIES}"),
+        (f"findings {SERIES}", f"findings?series={SERIES}"),
+    ],
+)  # fmt: skip
+def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done, words, question):
+    rows = web.get(f"/api/v1/{question}").json()["rows"]
+    said = json.loads(daily_done.run(*words.split(), "--json").stdout)
+    assert said
+    # The API has more columns for some, such as the numbers that its pages are cut by.
+    assert [{name: row[name] for name in said[0]} for row in rows] == said
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "series",
+        "models",
+        "decisions",
+        "findings",
+        "skill",
+        "calibration",
+        "forecasts?model=naive",
+        "origins",
+        f"candles?series={SERIES}",
+    ],
+)
+def test_every_collection_answers_as_json_and_csv(web, what):
+    found = web.get(f"/api/v1/{what}").json()["rows"]
+    assert found
+    joint = "&" if "?" in what else "?"
+    answer = web.get(f"/api/v1/{what}{joint}format=csv")
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    assert list(next(csv.DictReader(io.StringIO(answer.text)))) == list(found[0])
+
+
+def test_pages_follow_each_other_without_loss(web):
+    whole = web.get(f"/api/v1/candles?series={SERIES}&limit=10000").json()
+    assert whole["next"] is None
+    pieces, query = [], f"/api/v1/candles?series={SERIES}&limit=700"
+    page = web.get(query).json()
+    while page["next"] is not None:
+        pieces += page["rows"]
+        page = web.get(f"{query}&cursor={page['next']}").json()
+    pieces += page["rows"]
+    assert pieces == whole["rows"]
+    assert len(pieces) == 1769
+
+
+def test_what_a_client_has_already_is_not_sent_again_and_answers_are_packed(web):
+    first = web.get("/api/v1/forecasts?model=naive")
+    assert first.headers["Content-Encoding"] == "gzip"
+    again = web.get("/api/v1/forecasts?model=naive", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    assert again.content == b""
+    several = {"If-None-Match": f'"other", W/{first.headers["ETag"]}'}
+    assert web.get("/api/v1/forecasts?model=naive", headers=several).status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/api/v1/forecasts?model=naive", "/healthz", "/metrics", "/", "/api/v1/nothing"])
+def test_a_head_is_answered_as_its_get_without_the_body(web, path):
+    whole, head = web.get(path), requests.head(web.url + path, timeout=20)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    growing = ("date", "content-length") if path in ("/healthz", "/metrics") else ("date",)
+    for name in whole.headers:
+        assert name in growing or head.headers[name] == whole.headers[name]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("/api/v1/forecasts?series=Kraken_BTCUSD_d", 404, "stored are"),
+        ("/api/v1/candles?series=../../etc/passwd", 400, "expected a series"),
+        ("/api/v1/candles?series=x' OR 1=1 --", 400, "expected a series"),
+        ("/api/v1/candles", 400, "series"),
+        ("/api/v1/forecasts?start=2020-02-01&end=2020-01-01", 400, "before the start"),
+        ("/api/v1/forecasts?start=yesterday", 400, "expected a day"),
+        ("/api/v1/forecasts?kind=dead", 400, "kind"),
+        ("/api/v1/forecasts?limit=-1", 400, "limit"),
+        ("/api/v1/forecasts?cursor=1000", 400, "cursor"),
+        ("/api/v1/candles?series=Coinbase_BTCUSD_d&cursor=WzFd", 400, "cursor"),
+        (f"/api/v1/models?cursor={to_cursor([2**63])}", 400, "cursor"),
+        (f"/api/v1/series?cursor={to_cursor(['NUL' + chr(0)])}", 400, "cursor"),
+        ("/api/v1/forecasts?model=naive'--", 400, "model"),
+        ("/api/v1/forecasts?start=0001-01-01T00:00%2B12:00", 400, "years 1 to 9999"),
+        ("/api/v1/nothing", 404, "Not Found"),
+        ("/api/v1/series?format=xml", 400, "format"),
+    ],
+)
+def test_bad_questions_get_a_reason_and_no_traceback(web, path, status, reason):
+    answer = web.get(path)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert reason in answer.json()["detail"]
+
+
+def test_ten_megabytes_of_url_are_refused_and_the_server_lives(web):
+    with socket.create_connection(("127.0.0.1", int(web.url.rsplit(":", 1)[1])), timeout=20) as raw:
+        with contextlib.suppress(OSError):  # the server may hang up before it has read everything
+            raw.sendall(b"GET /api/v1/series?series=" + b"x" * 10_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(OSError):
+            assert raw.recv(100).startswith(b"HTTP/1.1 4")
+    assert web.get("/api/v1/series?series=" + "x" * 60_000).status_code in (400, 200)
+    assert web.get("/api/v1/series").status_code == 200
+
+
+def test_nothing_can_be_written_and_headers_are_strict(web):
+    refused = requests.post(f"{web.url}/api/v1/series", timeout=5)
+    assert refused.status_code == 405
+    assert refused.headers["Allow"] == "GET, HEAD"
+    headers = web.get("/api/v1/series").headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_health_and_metrics_tell_the_age_of_the_data(web):
+    health = web.get("/healthz").json()
+    assert health["data_age_s"][SERIES] > 1e8
+    text = web.get("/metrics").text
+    assert f'candlecast_data_age_seconds{{series="{SERIES}"}}' in text
+    assert f'candlecast_champion_drifting{{series="{SERIES}"}} 0.0' in text
+    assert 'candlecast_open_findings{code="gap",series="Coinbase_BTCUSD_d",severity="warning"} 1.0' in text
+
+
+def test_a_token_is_asked_for_and_loopback_is_left_only_with_one(daily_done):
+    with Web(daily_done, CANDLECAST_API_TOKEN="hunter2") as guarded:
+        assert guarded.get("/api/v1/series").status_code == 401
+        assert guarded.get("/openapi.json").json()["security"] == [{"token": []}]
+        assert guarded.get("/metrics", headers={"Authorization": "Bearer hunter3"}).status_code == 401
+        assert guarded.get("/api/v1/series", headers={"Authorization": "Bearer hunter2"}).status_code == 200
+    done = daily_done.run("web", "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "CANDLECAST_API_TOKEN" in done.stderr
+
+
+def test_before_the_first_run_the_server_says_what_to_do(empty):
+    with Web(empty) as early:
+        answer = early.get("/healthz")
+    assert answer.status_code == 503
+    assert "candlecast daily" in answer.json()["detail"]

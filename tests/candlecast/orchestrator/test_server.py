@@ -1,0 +1,64 @@
+"""A command starts a Prefect server of its own only where none is named, in any of the places that Prefect looks."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from candlecast.orchestrator.server import _may_be_configured
+
+URL = "http://127.0.0.1:4299/api"
+FILES = {
+    "home/profiles.toml": f'active = "there"\n[profiles.there]\nPREFECT_API_URL = "{URL}"\n',
+    ".env": f"prefect_api_url={URL}\n",
+    "prefect.toml": f'[api]\nurl = "{URL}"\n',
+    "pyproject.toml": f'[tool.prefect.api]\nurl = "{URL}"\n',
+}
+
+
+def url_that_prefect_finds() -> str | None:
+    from prefect.settings.models.root import Settings
+
+    return Settings().api.url
+
+
+def may_be_configured(monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Ask as a command does that has just begun, before anything has imported Prefect."""
+    with monkeypatch.context() as begun:
+        begun.delitem(sys.modules, "prefect", raising=False)
+        return _may_be_configured()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_where_no_server_is_named_prefect_need_not_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["prefect>=3.8.8"]\n')
+    (tmp_path / ".env").write_text("CANDLECAST_SERIES=Bitstamp_BTCUSD_d\n")
+    assert url_that_prefect_finds() is None
+    assert not may_be_configured(monkeypatch)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_server_named_in_a_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    (tmp_path / file).write_text(FILES[file])
+    assert url_that_prefect_finds() == URL
+    assert may_be_configured(monkeypatch)
+
+
+def test_a_server_named_in_the_environment_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", URL)
+    assert url_that_prefect_finds() == URL
+    assert may_be_configured(monkeypatch)
+
+
+def test_where_prefect_is_imported_already_it_is_asked() -> None:
+    import prefect  # noqa: F401 - what is tested is that it is there
+
+    assert _may_be_configured()

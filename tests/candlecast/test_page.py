@@ -1,0 +1,284 @@
+"""The page as people meet it: a real server, a real browser, a year's end of forecasts to look back at."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser import Opened, chromium
+from installation import Installation
+from playwright.sync_api import Browser, Page, expect
+from web_server import Web
+
+SERIES, OTHER = "Coinbase_BTCUSD_d", "Bitstamp_ETHUSD_d"
+# A moment after the sample's newest candle closed.
+THEN = "2019-10-17T09:00:00Z"
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def looked_back(tmp_path_factory, prefect_home) -> Installation:
+    """Two series: one with a live day and the year that its gate looked back at, one with candles only."""
+    from markets import write_csv
+    from synthetic import random_walk
+
+    made = Installation(tmp_path_factory.mktemp("looked-back"), prefect_home)
+    done = made.run("daily")
+    assert done.returncode == 0, done.stderr
+    write_csv(made.folder / "files", OTHER, random_walk(30, seed=3))
+    done = made.run("ingest", OTHER, CANDLECAST_SOURCE=str(made.folder / "files"))
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.fixture(scope="module")
+def web(looked_back) -> Iterator[Web]:
+    with Web(looked_back) as running:
+        yield running
+
+
+@pytest.fixture
+def opened(browser) -> Iterator[Opened]:
+    with Opened(browser, at=THEN, viewport=WIDE) as window:
+        yield window
+
+
+def serious(page: Page) -> list[str]:
+    """What axe-core calls serious or critical, with where it is."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:4]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def test_the_page_shows_the_forecast_that_the_api_tells(opened, web):
+    page = opened.open(web.url)
+    told = web.get(f"/api/v1/forecasts/latest?series={SERIES}").json()["rows"]
+    assert page.locator("#series").input_value() == SERIES
+    assert page.title() == f"{SERIES} · candlecast"
+    assert page.locator("#fan").get_attribute("data-origin") == told[0]["origin"]
+    rows = page.locator("#bands tbody tr")
+    expect(rows).to_have_count(7)
+    assert rows.nth(0).locator("td").nth(1).inner_text() == f"{told[0]['q50']:,.0f}"
+    assert "closes between" in page.locator("#outlook").inner_text()
+    # Drawn, not only asked for: the bands and the candles are there as shapes with a size.
+    drawn = page.locator("#fan .scatterlayer .fills path, #fan .boxlayer path")
+    assert drawn.count() > 60
+    box = page.locator("#fan svg.main-svg").first.bounding_box()
+    assert box is not None
+    assert box["width"] > 600
+    assert box["height"] > 300
+    assert opened.troubles == []
+    # Nothing is asked of anybody but this server.
+    assert opened.hosts == {web.url.removeprefix("http://")}
+
+
+def test_live_and_backfill_are_shown_apart_each_with_its_own_scores(opened, web):
+    page = opened.open(web.url)
+    assert page.locator("input[value=live]").is_checked()
+    assert page.locator("#n-live").inner_text() == "(1)"
+    assert page.locator("#n-backfill").inner_text() == "(354)"
+    assert "No live forecast is scored yet" in page.locator("#trust-live").inner_text()
+    page.locator("input[value=backfill]").check()
+    expect(page.locator("#origin")).to_have_attribute("max", "353")
+    told = [
+        row
+        for row in web.get(f"/api/v1/skill?series={SERIES}").json()["rows"]
+        if row["model"] == "range-ewma" and row["kind"] == "backfill"
+    ]
+    assert (told[0]["step"], told[0]["n"]) == (1, 352)
+    assert f"In {told[0]['n']} backfilled forecasts" in page.locator("#trust-backfill").inner_text()
+    page.locator("summary", has_text="Skill and coverage").click()
+    first = page.locator("#skill-table tbody tr").nth(0)
+    assert first.locator("td").nth(1).inner_text() == f"{100 * told[0]['skill']:+.2f} %"
+    assert page.locator("#skill .scatterlayer .point").count() == 7
+    assert page.locator("#pit .barlayer .point").count() == 10
+    assert opened.troubles == []
+
+
+def test_the_slider_goes_back_through_past_origins_and_shows_what_came(opened, web):
+    page = opened.open(web.url)
+    page.locator("input[value=backfill]").check()
+    expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-17T00:00:00Z")
+    slider = page.locator("#origin")
+    slider.focus()
+    for _ in range(16):
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-01T00:00:00Z")
+    assert page.locator("#origin-shown").inner_text() == "2019-10-01 UTC"
+    assert slider.get_attribute("aria-valuetext") == "2019-10-01 UTC, 338 of 354"
+    candles = web.get(f"/api/v1/candles?series={SERIES}&start=2019-10-01&end=2019-10-07").json()["rows"]
+    shown = page.locator("#bands tbody tr td:last-child").all_inner_texts()
+    assert [text.split(" ")[0] for text in shown] == [f"{row['close']:,.0f}" for row in candles]
+    assert page.locator("#fan .legend").get_by_text("what came").count() == 1
+    page.locator("#earlier").click()
+    expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-09-30T00:00:00Z")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#fan")).to_have_attribute("data-origin", "2018-10-17T00:00:00Z")
+    assert page.locator("#earlier").is_disabled()
+    assert opened.troubles == []
+
+
+def test_dragging_the_slider_quickly_ends_at_the_last_place(opened, web):
+    page = opened.open(web.url)
+    page.locator("input[value=backfill]").check()
+    expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-17T00:00:00Z")
+    moved = "(node, at) => { node.value = at; node.dispatchEvent(new Event('input')); }"
+    for place in (300, 3, 200, 11, 348):
+        page.locator("#origin").evaluate(moved, place)
+    expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-12T00:00:00Z")
+    assert page.locator("#bands-caption").inner_text() == "range-ewma, backfill, from 2019-10-12 UTC"
+
+
+def test_old_data_is_said_to_be_old_and_fresh_data_is_not(browser, opened, web):
+    page = opened.open(web.url)
+    assert page.locator("#notice").is_hidden()
+    with Opened(browser, at="2019-10-22T09:00:00Z", viewport=WIDE) as later:
+        page = later.open(web.url)
+        assert "closed 5 days ago" in page.locator("#notice").inner_text()
+        assert "candlecast doctor" in page.locator("#notice").inner_text()
+        assert serious(page) == []
+
+
+def test_a_series_without_a_forecast_says_what_to_type(opened, web):
+    page = opened.open(web.url)
+    page.locator("#series").select_option(OTHER)
+    expect(page.locator("#empty")).to_be_visible()
+    assert page.locator("#empty-why").inner_text() == f"{OTHER} has 30 candles and no forecast yet."
+    assert page.locator("#content").is_hidden()
+    assert serious(page) == []
+    page.locator("#series").select_option(SERIES)
+    expect(page.locator("#content")).to_be_visible()
+    assert opened.troubles == []
+
+
+def test_before_the_first_run_the_page_says_what_to_type(opened, empty):
+    with Web(empty) as early:
+        page = opened.open(early.url)
+        assert "candlecast daily" in page.locator("#empty").inner_text()
+        assert serious(page) == []
+    # The browser itself notes the 503 of the API; nothing else may be amiss.
+    assert all("503" in trouble for trouble in opened.troubles)
+
+
+def test_a_server_that_went_away_is_said_so(opened, looked_back):
+    with Web(looked_back) as short:
+        page = opened.open(short.url)
+    page.locator("#model").select_option("naive")
+    expect(page.locator("#notice")).to_contain_text("is candlecast web still running?")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing_serious(browser, web, scheme, size):
+    with Opened(browser, at=THEN, viewport=size, color_scheme=scheme) as window:
+        page = window.open(web.url)
+        page.locator("input[value=backfill]").check()
+        page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
+        assert serious(page) == []
+        assert window.troubles == []
+
+
+def test_axe_sees_what_is_wrong(opened, web):
+    page = opened.open(web.url)
+    page.evaluate("document.querySelector('label:has(#series)').replaceWith(document.getElementById('series'))")
+    assert any(found.startswith("select-name") for found in serious(page))
+
+
+def test_dark_mode_is_dark_and_follows_the_system_while_it_is_open(opened, web):
+    page = opened.open(web.url)
+    paper = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+    ink = "document.querySelector('#fan .xtick text').style.fill.match(/\\d+/g).slice(0, 3).map(Number)"
+    assert min(page.evaluate(paper)) > 200
+    assert max(page.evaluate(ink)) < 100
+    page.emulate_media(color_scheme="dark")
+    for _ in range(100):
+        if min(page.evaluate(ink)) > 200:
+            break
+        page.wait_for_timeout(50)
+    else:
+        pytest.fail("the charts stayed dark on dark")
+    assert max(page.evaluate(paper)) < 60
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(browser, web):
+    with Opened(browser, at=THEN, viewport=PHONE, has_touch=True, is_mobile=True) as window:
+        page = window.open(web.url)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        page.locator("input[value=backfill]").check()
+        for chart in ("fan", "skill", "coverage", "pit"):
+            box = page.locator(f"#{chart} svg.main-svg").first.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= PHONE["width"]
+        for target in ("#series", "#earlier", "#later", "#model"):
+            box = page.locator(target).bounding_box()
+            assert box is not None
+            assert box["height"] >= 24
+            assert box["width"] >= 24
+
+
+def test_everything_is_reached_by_keyboard_in_the_order_of_the_page(opened, web):
+    page = opened.open(web.url)
+    reached = []
+    for _ in range(16):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("document.activeElement.id || document.activeElement.textContent.trim().slice(0, 20)")
+        )
+        if len(reached) == 1:
+            assert page.locator(".skip").is_visible()
+            shown = page.locator(".skip").bounding_box()
+            assert shown is not None
+            assert shown["x"] >= 0
+    named = [one for one in reached if one in ("series", "model", "earlier", "origin", "later", "pit-step")]
+    assert reached[0].startswith("Skip")
+    # One live origin: nothing is earlier or later, so the slider rests.
+    assert named[:2] == ["series", "model"]
+    page.locator("input[value=live]").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("input[value=backfill]").is_checked()
+    expect(page.locator("#origin")).to_be_enabled()
+    page.keyboard.press("Tab")
+    order = []
+    for _ in range(3):
+        order.append(page.evaluate("document.activeElement.id"))
+        page.keyboard.press("Tab")
+    assert order[:2] == ["earlier", "origin"]
+
+
+def test_a_token_is_asked_for_kept_in_the_tab_and_refused_when_wrong(opened, looked_back):
+    with Web(looked_back, CANDLECAST_API_TOKEN="hunter2") as guarded:
+        page = opened.open(guarded.url)
+        assert serious(page) == []
+        page.locator("#token").fill("hunter3")
+        page.keyboard.press("Enter")
+        expect(page.locator("#token-form")).to_be_visible()
+        page.locator("#token").fill("hunter2")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#fan[data-origin]")
+        assert page.locator("#token-form").is_hidden()
+        page.reload()
+        page.wait_for_selector("#fan[data-origin]")
+        assert "hunter2" not in page.url
+        assert page.evaluate("JSON.stringify(localStorage)") == "{}"
+    assert all("401" in trouble for trouble in opened.troubles)
+
+
+def test_the_page_of_the_api_is_complete_without_the_internet(opened, web):
+    page = opened.page
+    page.goto(f"{web.url}/docs")
+    page.wait_for_selector(".opblock")
+    described = json.loads(web.get("/openapi.json").text)["paths"]
+    assert page.locator(".opblock").count() == len(described)
+    assert opened.troubles == []
+    # Nothing is asked of anybody but this server.
+    assert opened.hosts == {web.url.removeprefix("http://")}

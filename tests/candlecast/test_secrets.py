@@ -1,0 +1,269 @@
+"""Secrets: put into every place that takes one, then looked for in everything that was written anywhere."""
+
+import base64
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from cdd_server import CddServer, Reply
+from installation import Installation
+from prefect_parts import PrefectServer
+from web_server import Web
+
+SERIES = "Coinbase_BTCUSD_d"
+# Each in a place of its own, so that a leak names its way. The database's has what must be escaped in a URL.
+DATABASE = "Db@Pa/ss:w0rd%1"
+CDD_TOKEN, API_TOKEN, SOURCE, WEBHOOK = "CddT0ken111", "Ap1Token222", "S0urcePass333", "Webh00kPath444"
+SECRETS = (DATABASE, CDD_TOKEN, API_TOKEN, SOURCE, WEBHOOK)
+# As they are written into a URL, a header for basic authentication, JSON.
+FORMS = {
+    form: secret
+    for secret in SECRETS
+    for form in (secret, quote(secret, safe=""), quote(secret), base64.b64encode(secret.encode()).decode().rstrip("="))
+}
+
+
+def leaks(text: bytes) -> list[str]:
+    return [f"{secret} as {form}" for form, secret in FORMS.items() if form.encode() in text]
+
+
+def written(*folders: Path) -> list[str]:
+    """Every leak in every file under `folders`."""
+    found = []
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                found += [f"{path}: {leak}" for leak in leaks(path.read_bytes())]
+    return found
+
+
+def unreachable(password: str = DATABASE) -> str:
+    return f"postgresql+psycopg://me:{quote(password, safe='')}@127.0.0.1:1/x"
+
+
+COMMANDS = [
+    ("ingest",),
+    ("daily",),
+    ("train", SERIES),
+    ("backfill", SERIES, "--start", "2019-01-01", "--end", "2019-01-02"),
+    ("forecasts", "--json"),
+    ("candles", SERIES, "--json"),
+    ("skill", "--json"),
+    ("models", "--json"),
+    ("series", "--json"),
+    ("findings", "--json"),
+    ("promote", "1"),
+    ("rollback", SERIES),
+    ("replay", "1"),
+    ("backup", "copy.db"),
+    ("restore", "copy.db"),
+    # Asks TensorFlow for its devices.
+    pytest.param(("doctor", "--json"), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_command_that_fails_shows_no_secret(empty, command):
+    done = empty.run(
+        *command,
+        CANDLECAST_DATABASE_URL=unreachable(),
+        CANDLECAST_SOURCE=f"http://me:{SOURCE}@127.0.0.1:1/cdd/?key={SOURCE}",
+        CANDLECAST_CDD_TOKEN=CDD_TOKEN,
+        CANDLECAST_API_TOKEN=API_TOKEN,
+        PREFECT_API_URL=f"http://me:{SOURCE}@127.0.0.1:1/api",
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert leaks((done.stdout + done.stderr).encode()) == []
+    assert "Traceback" not in done.stderr
+    assert written(empty.folder) == []
+
+
+URLS = [
+    f"postgresql+psycopg://me:{DATABASE}@127.0.0.1:1/x",  # not escaped
+    f"postgresql://me:{quote(DATABASE, safe='')}@127.0.0.1:port/x",
+    f"postgresql://me:{quote(DATABASE, safe='')}@nowhere.invalid/x",
+    f"postgresql://127.0.0.1:1/x?user=me&password={quote(DATABASE, safe='')}",
+    f"postgresql://me:{quote(DATABASE, safe='')}@127.0.0.1:1/x?nonsense=1",
+    f"postgresql://me:{quote(DATABASE, safe='')}@127.0.0.1:1/x?connect_timeout={quote(DATABASE, safe='')}",
+    f"postgresql://me:{quote(DATABASE, safe='')}@[::1/x",
+    f"postgres://me:{quote(DATABASE, safe='')}@127.0.0.1/x",
+    f"mysql://me:{quote(DATABASE, safe='')}@127.0.0.1/x",
+    f"me:{quote(DATABASE, safe='')}@127.0.0.1/x",
+    f"sqlite:///none.db?key={quote(DATABASE, safe='')}",
+    f"sqlite:///none.db?timeout={quote(DATABASE, safe='')}",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize(
+    "command", ["series", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ingest", "backup"))]
+)
+def test_a_database_url_that_is_wrong_in_any_way_is_not_repeated(empty, url, command):
+    words = (command, "copy.db") if command == "backup" else (command,)
+    done = empty.run(*words, CANDLECAST_DATABASE_URL=url)
+    if "sqlite" in url and "timeout" not in url and command == "ingest":
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+    said = done.stdout + done.stderr
+    assert leaks(said.encode()) == []
+    # Not even a piece of it.
+    assert not [piece for piece in ("Pa/ss", "w0rd", "Db@") if piece in said]
+    assert written(empty.folder) == []
+
+
+def test_a_webhook_is_not_repeated_when_it_is_refused(empty):
+    for url in (f"hooks.example/{WEBHOOK}", f"ftp://hooks.example/{WEBHOOK}", f"https://[::1/{WEBHOOK}"):
+        done = empty.run("setup", "--notify", url, PREFECT_API_URL="http://127.0.0.1:1/api")
+        assert done.returncode == 2
+        assert leaks((done.stdout + done.stderr).encode()) == []
+
+
+def test_a_prefect_server_that_refuses_the_setup_is_shown_without_its_password(empty):
+    with CddServer() as server:
+        server.answer = lambda _: Reply(401, b'{"detail": "who are you?"}', {"Content-Type": "application/json"})
+        address = f"http://me:{SOURCE}@127.0.0.1:{server.port}/api"
+        done = empty.run("setup", "--notify", f"https://hooks.example/{WEBHOOK}", PREFECT_API_URL=address)
+    assert done.returncode == 1, done.stderr
+    assert "did not take the setup" in done.stderr
+    assert leaks((done.stdout + done.stderr).encode()) == []
+
+
+def test_the_listing_shows_neither_token_nor_password(empty):
+    with CddServer() as server:
+        for status in (302, 401, 403, 404, 500):
+            server.faults = [Reply(status, headers={"Location": f"http://127.0.0.1:{server.port}/?t={CDD_TOKEN}"})]
+            done = empty.run(
+                "series", "--available", "Bitstamp", "--json",
+                CANDLECAST_CDD_API=f"http://me:{SOURCE}@127.0.0.1:{server.port}/v1/?key={SOURCE}",
+                CANDLECAST_CDD_TOKEN=CDD_TOKEN,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert leaks((done.stdout + done.stderr).encode()) == []
+
+
+def test_the_web_server_tells_no_secret_when_its_database_is_away(empty):
+    with Web(empty, CANDLECAST_DATABASE_URL=unreachable(), CANDLECAST_API_TOKEN=API_TOKEN) as web:
+        for path in ("/healthz", "/api/v1/series", "/metrics", "/openapi.json", "/", "/docs", "/page/page.js"):
+            for token in ("wrong", API_TOKEN):
+                answer = web.get(path, headers={"Authorization": f"Bearer {token}"})
+                assert leaks(answer.content + str(answer.headers).encode()) == [], path
+
+
+def with_everything(postgresql_url: str, source: CddServer) -> dict[str, str]:
+    """Settings that hold every secret and work: the test's PostgreSQL trusts loopback whatever the password."""
+    return {
+        "CANDLECAST_DATABASE_URL": postgresql_url.replace("candlecast@", f"candlecast:{quote(DATABASE, safe='')}@"),
+        "CANDLECAST_SOURCE": f"http://me:{SOURCE}@127.0.0.1:{source.port}/cdd/",
+        "CANDLECAST_CDD_TOKEN": CDD_TOKEN,
+        "CANDLECAST_API_TOKEN": API_TOKEN,
+        "PREFECT_LOGGING_LEVEL": "DEBUG",
+        "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "sqlalchemy,urllib3,alembic,storage,tasks,flows",
+    }
+
+
+@pytest.mark.slow
+def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
+    tmp_path, postgresql, postgresql_url, sample_csv
+):
+    """A whole day, then two that fail in different places, all at the most talkative level."""
+    made = Installation(tmp_path / "installation", tmp_path / "prefect")
+    made.folder.mkdir()
+    said = b""
+    with CddServer() as source:
+        source.put(SERIES, sample_csv.read_bytes())
+        settings = with_everything(postgresql_url, source)
+        done = made.run("daily", **settings)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert (
+            source.requests[0].headers["Authorization"] == "Basic " + base64.b64encode(f"me:{SOURCE}".encode()).decode()
+        )
+        said += (done.stdout + done.stderr).encode()
+        source.faults = [Reply(302, headers={"Location": f"http://elsewhere.invalid/{SERIES}.csv"})]
+        failed = made.run("daily", **settings)
+        assert failed.returncode == 1
+        said += (failed.stdout + failed.stderr).encode()
+    # Within the flow, where the command line's own check does not stand before it.
+    code = "from flows.daily import daily; daily()"
+    environment = made.environment(**settings | {"CANDLECAST_DATABASE_URL": unreachable()})
+    crashed = subprocess.run(
+        [sys.executable, "-c", code], cwd=made.folder, env=environment, capture_output=True, check=False
+    )
+    assert crashed.returncode == 1
+    said += crashed.stdout + crashed.stderr
+    assert b"DatabaseUnusable" in said
+    assert leaks(said) == []
+    assert written(made.folder, tmp_path / "prefect") == []
+    # Those were all the places: Prefect's database is among them, with logs, artifacts and what the runs were given.
+    with sqlite3.connect(tmp_path / "prefect" / "prefect.db") as conn:
+        counts = {
+            table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("flow_run", "task_run", "flow_run_state", "log", "artifact")
+        }
+    conn.close()
+    assert counts["flow_run"] >= 3
+    assert min(counts.values()) > 0, counts
+    dumped = subprocess.run(
+        [shutil.which("pg_dump") or str(sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_dump"))[-1]),
+         "--data-only", "--inserts", postgresql_url.replace("+psycopg", "")],
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    assert SERIES.encode() in dumped
+    assert leaks(dumped) == []
+
+
+@pytest.mark.slow
+def test_a_webhook_is_kept_encrypted_and_shown_nowhere(tmp_path):
+    home = tmp_path / "prefect"
+    made = Installation(tmp_path / "installation", home)
+    made.folder.mkdir()
+    with PrefectServer(home) as server:
+        done = made.run("setup", "--notify", f"https://hooks.example/{WEBHOOK}", "--json", PREFECT_API_URL=server.url)
+        assert done.returncode == 0, done.stderr[-3000:]
+        said = done.stdout + done.stderr
+        said += server.prefect("block", "inspect", "webhook/candlecast-notify")
+        said += server.prefect("automation", "ls")
+        said += server.prefect("automation", "inspect", "candlecast: tell of failed runs")
+    assert leaks(said.encode()) == []
+    assert written(made.folder, home) == []
+
+
+@pytest.mark.slow
+def test_serve_with_every_secret_tells_none(tmp_path, sample_csv):
+    home = tmp_path / "prefect"
+    made = Installation(tmp_path / "installation", home)
+    made.folder.mkdir()
+    from prefect_parts import free_port
+
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "candlecast"), "serve", "--port", str(port),
+               "--notify", f"https://hooks.example/{WEBHOOK}"]  # fmt: skip
+    environment = made.environment(
+        CANDLECAST_DATABASE_URL=unreachable(), CANDLECAST_API_TOKEN=API_TOKEN, PREFECT_LOGGING_LEVEL="DEBUG"
+    )
+    log = tmp_path / "serve.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=made.folder, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 150
+        while b"Prefect's pages are at" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.5)
+        time.sleep(5)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+    assert written(made.folder, home) == []
+    assert leaks(log.read_bytes()) == []

@@ -1,0 +1,27 @@
+"""The same numerics on other backends: the networks' own tests, in an interpreter where Keras runs on another one."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from missing import missing
+
+HERE = Path(__file__).parent
+SUITES = ("test_network.py", "test_fleet.py", "test_forecaster.py", "../test_blend.py")
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_networks_pass_their_tests_on(backend: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        if backend == "jax":
+            missing("jax is not installed")
+        pytest.skip(f"{backend} is not installed; it is no dependency")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(HERE / name) for name in SUITES)],
+        cwd=HERE.parents[2], env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout

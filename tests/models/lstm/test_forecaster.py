@@ -1,0 +1,221 @@
+"""The lstm forecaster on candles: what it sees, what it refuses, and that its numbers can be repeated."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from scipy import stats
+from synthetic import random_walk
+
+from models.catalog import forecaster
+from models.errors import BadWeights, NotEnoughCandles
+from models.forecasts import QUANTILE_LEVELS
+from models.frames import closed_by, fingerprint
+from models.interface import TrainRequest
+from models.lstm.forecaster import Lstm, LstmConfig, student_t_quantiles
+
+QUICK = LstmConfig(members=2, epochs=2, pooled_epochs=1, calibration_quarters=0)
+
+
+def _closes(candles):
+    return list(candles["close_time"].dt.to_pydatetime())
+
+
+def _after(candles, instant, *, factor=1.7):
+    """The same candles with everything that closes after `instant` changed."""
+    changed = candles.copy()
+    later = (candles["close_time"] > instant).to_numpy()
+    for column in ("open", "high", "low", "close", "volume_base", "volume_quote"):
+        changed.loc[later, column] *= factor
+    return changed
+
+
+@pytest.fixture(scope="module")
+def candles():
+    return random_walk(620, seed=4)
+
+
+@pytest.fixture(scope="module")
+def trained(candles):
+    return Lstm(QUICK).train([TrainRequest(candles, _closes(candles)[560], seed=3)])[0]
+
+
+def _same_weights(a, b):
+    return all(np.array_equal(a.weights[name], b.weights[name]) for name in a.weights)
+
+
+def test_the_catalog_knows_it():
+    assert isinstance(forecaster("lstm"), Lstm)
+
+
+def test_a_training_leaves_plain_json_arrays_and_its_lineage(candles, trained):
+    cutoff = _closes(candles)[560]
+    assert json.loads(json.dumps(trained.config)) == trained.config
+    assert trained.model == "lstm"
+    assert trained.cutoff == cutoff
+    assert trained.seed == 3
+    assert trained.data_fingerprint == fingerprint(closed_by(candles, cutoff))
+    assert {values.dtype for values in trained.weights.values()} == {np.dtype(np.float32)}
+    assert {len(values) for values in trained.weights.values()} == {2}
+    assert trained.device.endswith(("cpu", "gpu")) or " on " in trained.device
+    assert trained.seconds > 0
+
+
+def test_forecasts_are_ordered_positive_and_centred_on_the_last_close(candles, trained):
+    origins = _closes(candles)[560:]
+    forecasts = Lstm().forecast(trained, candles, origins)
+    assert [forecast.origin for forecast in forecasts] == list(origins)
+    values = np.array([forecast.values for forecast in forecasts])
+    assert values.shape == (60, 7, 23)
+    assert (values > 0).all()
+    assert (np.diff(values, axis=-1) > 0).all()
+    np.testing.assert_allclose(values[:, :, 11], candles["close"].to_numpy()[560:, None].repeat(7, 1), rtol=1e-12)
+    width = np.log(values[..., 19] / values[..., 3])
+    assert (width[:, 6] > width[:, 0]).all()
+
+
+def test_nothing_after_the_cutoff_changes_a_training(candles, trained):
+    changed = _after(candles, trained.cutoff)
+    again = Lstm(QUICK).train([TrainRequest(changed, trained.cutoff, seed=3)])[0]
+    assert _same_weights(again, trained)
+    assert again.data_fingerprint == trained.data_fingerprint
+    cut = Lstm(QUICK).train([TrainRequest(closed_by(candles, trained.cutoff), trained.cutoff, seed=3)])[0]
+    assert _same_weights(cut, trained)
+
+
+def test_nothing_after_the_origin_changes_a_forecast(candles, trained):
+    origin = _closes(candles)[590]
+    (expected,) = Lstm().forecast(trained, candles, [origin])
+    assert Lstm().forecast(trained, _after(candles, origin), [origin]) == [expected]
+    assert Lstm().forecast(trained, closed_by(candles, origin), [origin]) == [expected]
+    before = _after(candles, _closes(candles)[589])
+    assert Lstm().forecast(trained, before, [origin]) != [expected]
+
+
+def test_a_forecast_is_the_same_alone_and_among_others(candles, trained):
+    origins = _closes(candles)[500:]
+    together = Lstm().forecast(trained, candles, origins)
+    for number in (0, 1, 63, 64, 119):
+        assert Lstm().forecast(trained, candles, [origins[number]]) == [together[number]]
+
+
+def test_folds_trained_together_are_the_folds_trained_alone(candles, trained):
+    cutoffs = [_closes(candles)[row] for row in (480, 560)]
+    together = Lstm(QUICK).train([TrainRequest(candles, cutoff, seed=3) for cutoff in cutoffs])
+    assert _same_weights(together[1], trained)
+    assert not _same_weights(together[0], trained)
+
+
+def test_another_seed_is_another_model(candles, trained):
+    other = Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, seed=4)])[0]
+    assert not _same_weights(other, trained)
+
+
+def test_fine_tuning_moves_the_weights_a_little_and_says_so(candles, trained):
+    cutoff = _closes(candles)[-1]
+    tuned = Lstm(QUICK).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
+    moved = max(np.abs(tuned.weights[name] - trained.weights[name]).max() for name in tuned.weights)
+    assert 0 < moved < 1e-3
+    assert tuned.config["mode"] == "fine-tune"
+    assert tuned.config["epochs"] == [1, 1]
+
+
+def test_a_pool_is_learnt_from_up_to_the_same_cutoff(candles, trained):
+    other = random_walk(620, seed=8, sigma=0.05)
+    first, second = (
+        Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, seed=3, pool={"other": pool})])[0]
+        for pool in (other, _after(other, trained.cutoff))
+    )
+    assert [len(values) for values in first.weights.values()] == [4] * 5
+    assert all(np.array_equal(first.weights[name][:2], trained.weights[name]) for name in trained.weights)
+    assert not np.array_equal(first.weights["head"][2], first.weights["head"][0])
+    assert _same_weights(first, second)
+    assert first.config["pool"] == ["other"]
+    assert (first.config["members"], first.config["pooled_members"]) == (2, 2)
+    assert first.data_fingerprint == second.data_fingerprint != trained.data_fingerprint
+
+
+def test_too_few_candles_are_refused_with_the_instant(candles, trained):
+    early = _closes(candles)[Lstm.min_candles - 2]
+    with pytest.raises(NotEnoughCandles, match=early.isoformat().replace("+", r"\+")):
+        Lstm(QUICK).train([TrainRequest(candles, early)])
+    with pytest.raises(NotEnoughCandles, match=early.isoformat().replace("+", r"\+")):
+        Lstm().forecast(trained, candles, [early])
+
+
+def test_weights_of_another_network_are_refused(candles, trained):
+    cut = replace(trained, weights={name: values[:, :-1] for name, values in trained.weights.items()})
+    with pytest.raises(BadWeights):
+        Lstm().forecast(cut, candles, [_closes(candles)[600]])
+    with pytest.raises(BadWeights):
+        Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, init_from=cut)])
+
+
+def test_more_steps_than_trained_for_and_origins_between_candles_are_refused(candles, trained):
+    origin = _closes(candles)[600]
+    with pytest.raises(ValueError, match="7 steps"):
+        Lstm().forecast(trained, candles, [origin], horizon=8)
+    with pytest.raises(ValueError, match="a candle closes"):
+        Lstm().forecast(trained, candles, [origin + timedelta(hours=1)])
+    assert Lstm().forecast(trained, candles, []) == []
+    assert Lstm(QUICK).train([]) == []
+
+
+CALIBRATED = LstmConfig(members=2, epochs=2, calibration_quarters=4)
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """A market long enough to have quarters to calibrate on."""
+    return random_walk(1100, seed=6)
+
+
+def test_calibration_comes_from_quarters_the_networks_had_not_seen(calm):
+    cutoff = _closes(calm)[1000]
+    made = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
+    table = made.weights["calibration"]
+    assert table.shape == (7, 23)
+    assert (np.diff(table, axis=1) > 0).all()
+    assert (table[:, 11] == 0).all()
+    # On a random walk what comes over a good scale is about normal.
+    assert table[0, 19] == pytest.approx(1.28, abs=0.25)
+    assert made.config["calibration_quarters"] == 4
+    for changed in (_after(calm, cutoff), closed_by(calm, cutoff)):
+        again = Lstm(CALIBRATED).train([TrainRequest(changed, cutoff, seed=1)])[0]
+        assert _same_weights(again, made)
+    values = np.array([f.values for f in Lstm().forecast(made, calm, _closes(calm)[1000:1060])])
+    assert (np.diff(values, axis=-1) >= 0).all()
+    plain = replace(made, weights={name: w for name, w in made.weights.items() if name != "calibration"})
+    assert Lstm().forecast(plain, calm, [cutoff]) != Lstm().forecast(made, calm, [cutoff])
+
+
+def test_folds_share_the_networks_that_calibrate_them_and_come_out_as_alone(calm):
+    from models.schedule import quarter_start
+
+    cutoffs = [quarter_start(_closes(calm)[row]) for row in (900, 1000)]
+    together = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1) for cutoff in cutoffs])
+    for cutoff, fold in zip(cutoffs, together, strict=True):
+        alone = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
+        assert _same_weights(alone, fold)
+
+
+def test_a_short_history_is_not_calibrated(candles):
+    made = Lstm(CALIBRATED).train([TrainRequest(candles, _closes(candles)[560], seed=3)])[0]
+    assert "calibration" not in made.weights
+
+
+def test_fine_tuning_keeps_the_calibration_it_comes_with(calm):
+    first = Lstm(CALIBRATED).train([TrainRequest(calm, _closes(calm)[1000], seed=1)])[0]
+    tuned = Lstm(CALIBRATED).train([TrainRequest(calm, _closes(calm)[1020], seed=1, init_from=first)])[0]
+    assert np.array_equal(tuned.weights["calibration"], first.weights["calibration"])
+
+
+def test_student_t_quantiles_are_those_of_scipy_and_symmetric():
+    log_scale, freedom = np.array([0.0, -1.0, 0.5], np.float32), np.array([2.2, 5.0, 400.0], np.float32)
+    ours = student_t_quantiles(log_scale, freedom)
+    for i in range(3):
+        theirs = stats.t.ppf(QUANTILE_LEVELS, freedom[i], scale=np.exp(log_scale[i]))
+        np.testing.assert_allclose(ours[i], theirs, rtol=1e-6, atol=1e-12)
+    assert np.array_equal(ours, -ours[:, ::-1])

@@ -1,0 +1,111 @@
+"""The study's numbers: the same days for everybody, errors as by hand, and no model newer than what it forecasts."""
+
+import numpy as np
+import pytest
+from synthetic import random_walk
+
+from models.forecasts import QUANTILE_LEVELS
+from models.interface import TrainedModel
+from models.naive import Naive
+from models.tutorial.recipe import AS_PUBLISHED, DONE_RIGHT, Recipe
+from models.tutorial.study import beyond_training, judge_published, judge_trials, run_trials, walk_forward
+
+RECIPE = Recipe(hidden_layers=8, epochs=2, learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def candles():
+    return random_walk(700, seed=31)
+
+
+@pytest.fixture(scope="module")
+def trials(candles):
+    return run_trials(candles["close"].to_numpy(), RECIPE, window_sizes=(7, 3), seeds=2)
+
+
+def test_every_setup_window_and_seed_is_a_trial_with_its_losses(trials):
+    assert len(trials) == 8
+    assert len({(trial.label, trial.seed) for trial in trials}) == 8
+    assert all(trial.losses.shape == (2,) for trial in trials)
+    assert all(trial.losses[1] < trial.losses[0] for trial in trials)
+
+
+def test_losses_are_reported_by_epoch_as_the_mean_over_seeds(candles):
+    seen = []
+    made = run_trials(
+        candles["close"].to_numpy(), RECIPE, window_sizes=(7,), seeds=2, report=lambda *line: seen.append(line)
+    )
+    assert [(done, epochs) for done, epochs, _ in seen] == [(1, 2), (2, 2)]
+    of_label = [trial.losses[1] for trial in made if trial.label == "done right, window 7"]
+    assert seen[1][2]["done right, window 7"] == pytest.approx(np.mean(of_label))
+
+
+def test_the_table_is_what_a_loop_over_days_gives(candles, trials):
+    lines = {(line.rows, line.model): line for line in judge_trials(trials)}
+    assert len(lines) == 6
+    closes = candles["close"].to_numpy()
+    first = len(closes) - lines["done right", "the row before"].days
+    assert first == int(0.8 * 700) + 7
+    squares = [(closes[row] - closes[row - 1]) ** 2 for row in range(first, 700)]
+    assert lines["done right", "the row before"].rmse == pytest.approx(np.sqrt(np.mean(squares)))
+    one, two = (t for t in trials if t.label == "done right, window 3")
+    errors = [
+        np.sqrt(np.mean([(s - c) ** 2 for s, c in zip(t.said_in_test, closes[first:], strict=True)]))
+        for t in (one, two)
+    ]
+    line = lines["done right", "recipe, window 3"]
+    assert (line.rmse_low, line.rmse_high) == (pytest.approx(min(errors)), pytest.approx(max(errors)))
+    assert line.rmse == pytest.approx(np.mean(errors))
+    assert line.rmse_to_naive == pytest.approx(line.rmse / lines["done right", "the row before"].rmse)
+    # As published the last rows are the oldest days, and the row before is the day after.
+    squares = [(closes[day] - closes[day + 1]) ** 2 for day in range(700 - first)]
+    assert lines["as published", "the row before"].rmse == pytest.approx(np.sqrt(np.mean(squares)))
+
+
+def test_naive_and_blend_stand_beside_it_on_the_same_days(candles, trials):
+    naive, blend = judge_published(candles, window_size=7, quick=True)
+    before = next(line for line in judge_trials(trials) if line.rows == DONE_RIGHT.name)
+    assert (naive.model, blend.model) == ("naive", "blend")
+    assert naive.days == blend.days == before.days
+    # Both say the last close; what differs is how far around it.
+    assert naive.rmse == pytest.approx(before.rmse)
+    assert blend.rmse == pytest.approx(before.rmse)
+    assert naive.crps < before.crps
+    assert 0.6 < naive.coverage80 < 0.95
+
+
+def test_a_series_too_short_for_blend_is_judged_without_it():
+    assert [line.model for line in judge_published(random_walk(300), window_size=7, quick=True)] == ["naive"]
+
+
+class _Spy(Naive):
+    """Naive, but it learns, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def train(self, requests, progress=None):
+        return [TrainedModel("spy", {"window": 365}, request.cutoff, 0, "") for request in requests]
+
+    def forecast(self, trained, candles, origins, horizon=7):
+        self.asked += [(trained.cutoff, origin) for origin in origins]
+        return super().forecast(trained, candles, origins, horizon)
+
+
+def test_no_model_is_newer_than_the_day_it_forecasts_from(candles):
+    spy = _Spy()
+    quantiles = walk_forward(spy, candles, 500)
+    assert quantiles.shape == (200, len(QUANTILE_LEVELS))
+    assert [origin for _, origin in spy.asked] == list(candles["close_time"].dt.to_pydatetime())[499:-1]
+    assert all(cutoff <= origin for cutoff, origin in spy.asked)
+    assert len({cutoff for cutoff, _ in spy.asked}) == 3
+
+
+def test_how_many_test_days_lie_above_everything_learnt(trials):
+    (rising,) = run_trials(np.linspace(100, 200, 200), Recipe(hidden_layers=8, epochs=1), window_sizes=(7,), seeds=1)[
+        1:
+    ]
+    assert rising.setup == DONE_RIGHT
+    assert beyond_training(rising) == 1
+    backwards = next(trial for trial in trials if trial.setup == AS_PUBLISHED)
+    assert 0 <= beyond_training(backwards) <= 1

@@ -1,0 +1,144 @@
+"""Windows, splits and scaling: the tutorial's function exactly, and nothing across the cutoff."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import BadWeights
+from models.tutorial.scaling import Scaling, fit_scaling
+from models.tutorial.windows import make_windows, split_windows
+
+
+def tutorial(data, window_size):
+    """The tutorial's own loop, kept as the slow obvious version."""
+    X, y, i = [], [], 0
+    while (i + window_size) <= len(data) - 1:
+        X.append(data[i : i + window_size])
+        y.append(data[i + window_size])
+        i += 1
+    return np.array(X), np.array(y)
+
+
+@given(n=st.integers(2, 40), window_size=st.integers(1, 12))
+def test_one_horizon_and_one_feature_are_the_tutorials_windows(n, window_size):
+    data = np.arange(n, dtype=float)[:, None] * 1.5
+    if n <= window_size:
+        with pytest.raises(ValueError, match="rows for a window"):
+            make_windows(data, window_size)
+        return
+    X, y = tutorial(data, window_size)
+    made = make_windows(data, window_size)
+    assert np.array_equal(made.X, X)
+    assert np.array_equal(made.y, y)
+    assert made.X.shape == (n - window_size, window_size, 1)
+
+
+def test_a_window_of_one_row_pairs_each_row_with_the_next():
+    made = make_windows([1.0, 2.0, 3.0], 1)
+    assert made.X.shape == (2, 1, 1)
+    assert made.X.ravel().tolist() == [1, 2]
+    assert made.y.ravel().tolist() == [2, 3]
+
+
+def test_many_features_and_horizons():
+    data = np.stack([np.arange(10.0), np.arange(10.0) * 100], axis=1)
+    made = make_windows(data, 3, horizons=(1, 4), target=1)
+    assert made.X.shape == (4, 3, 2)
+    assert made.X[0].tolist() == [[0, 0], [1, 100], [2, 200]]
+    assert made.y[0].tolist() == [300, 600]
+    assert made.y[-1].tolist() == [600, 900]
+    assert made.last_row.tolist() == [2, 3, 4, 5]
+
+
+def test_windows_that_touch_a_gap_are_left_out():
+    times = np.array([0, 1, 2, 3, 7, 8, 9, 10])
+    made = make_windows(np.arange(8.0), 2, times=times)
+    assert made.last_row.tolist() == [1, 2, 5, 6]
+
+
+def test_what_is_left_keeps_its_inputs_targets_places_and_horizons():
+    made = make_windows(np.arange(6) * 10, 2, horizons=(1, 2), times=np.array([0, 1, 2, 3, 4, 9]))
+    assert made.last_row.tolist() == [1, 2]
+    assert made.X[:, :, 0].tolist() == [[0, 10], [10, 20]]
+    assert made.y.tolist() == [[20, 30], [30, 40]]
+    assert made.horizons == (1, 2)
+
+
+def test_whole_numbers_come_out_as_floats():
+    made = make_windows([1, 2, 3], 1)
+    assert (made.X.dtype, made.y.dtype) == (np.float64, np.float64)
+
+
+@pytest.mark.parametrize("times", [[3, 2, 1, 0], [0, 1, 1, 2]])
+def test_times_out_of_order_or_twice_are_refused(times):
+    days = np.array(times) * np.timedelta64(1, "D") + np.datetime64("2020-01-01")
+    for clock in (np.array(times), days):
+        with pytest.raises(ValueError, match="^expected times that ascend, oldest row first; sort the rows$"):
+            make_windows(np.arange(4.0), 1, times=clock)
+
+
+@pytest.mark.parametrize(
+    ("data", "window_size", "horizons", "got"),
+    [
+        (np.zeros((4, 2, 2)), 1, (1,), r"\(4, 2, 2\), 1 and \(1,\)"),
+        (np.zeros(4), 0, (1,), r"\(4, 1\), 0 and \(1,\)"),
+        (np.zeros(4), 1, (), r"\(4, 1\), 1 and \(\)"),
+        (np.zeros(4), 1, (1, 0), r"\(4, 1\), 1 and \(1, 0\)"),
+    ],
+)
+def test_what_makes_no_windows_is_refused_with_what_came(data, window_size, horizons, got):
+    with pytest.raises(ValueError, match=f"a window of at least 1 row and horizons from 1, got {got}$"):
+        make_windows(data, window_size, horizons=horizons)
+
+
+def test_too_few_rows_are_refused_with_how_many_it_takes():
+    assert len(make_windows(np.zeros(5), 3, horizons=(1, 2)).X) == 1
+    with pytest.raises(ValueError, match="at least 5 rows for a window of 3 and horizon 2, got 4"):
+        make_windows(np.zeros(4), 3, horizons=(1, 2))
+
+
+def test_what_is_learnt_ends_at_the_cutoff_and_what_is_judged_begins_there():
+    # Last rows 0..5 with targets one and two rows on; row 4 is the last that is known.
+    learnt, judged = split_windows(make_windows(np.arange(8.0), 1, horizons=(1, 2)), 4)
+    assert learnt.last_row.tolist() == [0, 1, 2]
+    assert learnt.y.tolist() == [[1, 2], [2, 3], [3, 4]]
+    assert judged.last_row.tolist() == [4, 5]
+    assert judged.X.ravel().tolist() == [4, 5]
+
+
+@given(n=st.integers(12, 60), window_size=st.integers(1, 5), horizon=st.integers(1, 4), cutoff=st.integers(0, 59))
+def test_nothing_after_the_cutoff_reaches_what_is_learnt(n, window_size, horizon, cutoff):
+    data = np.random.default_rng(n).random((n, 2))
+    changed = data.copy()
+    changed[cutoff + 1 :] += 5
+    (learnt, judged), (again, _) = (
+        split_windows(make_windows(rows, window_size, horizons=range(1, horizon + 1)), cutoff)
+        for rows in (data, changed)
+    )
+    assert np.array_equal(learnt.X, again.X)
+    assert np.array_equal(learnt.y, again.y)
+    assert (judged.last_row >= cutoff).all()
+    for kind in ("standard", "minmax"):
+        ours, theirs = (fit_scaling(rows, cutoff_row=cutoff, kind=kind) for rows in (data, changed))
+        assert np.array_equal(ours.shift, theirs.shift)
+        assert np.array_equal(ours.scale, theirs.scale)
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax"])
+def test_scaling_inverts_and_survives_storage(kind):
+    rows = np.random.default_rng(1).normal(50, 9, (30, 3))
+    fitted = fit_scaling(rows, cutoff_row=19, kind=kind)
+    stored = Scaling.from_weights(fitted.as_weights())
+    np.testing.assert_allclose(stored.invert(stored.apply(rows)), rows)
+    seen = stored.apply(rows[:20])
+    if kind == "standard":
+        np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(seen.std(axis=0), 1)
+    else:
+        np.testing.assert_allclose([seen.min(), seen.max()], [0, 1], atol=1e-12)
+
+
+def test_a_model_without_its_scaling_is_refused():
+    with pytest.raises(BadWeights, match="scaling_shift"):
+        Scaling.from_weights({"kernel": np.zeros(2)})

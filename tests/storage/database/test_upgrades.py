@@ -1,0 +1,417 @@
+"""Schemas meet code: the old is migrated with its data, the newer and the foreign refused, the half done undone."""
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, inspect, text
+
+from storage.database.engine import make_engine, open_database, open_for_reading
+from storage.database.migrations.versions import __name__ as versions_package
+from storage.database.version import known_versions, schema_version
+from storage.errors import DatabaseUnusable
+from storage.tables import VIEWS, metadata, views
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("candlecast", "flows", "tasks", "models", "storage")
+DAY = timedelta(days=1)
+
+# What a release to come might bring: a column with values, a table, an index, a view's table changed under it.
+NEXT = '''
+"""The next schema."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{version}"
+down_revision = "{before}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Change something of each kind."""
+    op.add_column("candles", sa.Column("vwap", sa.Float(), nullable=True, comment="mean price"))
+    op.execute("UPDATE candles SET vwap = close")
+    op.create_table("extra", sa.Column("id", sa.Integer(), primary_key=True))
+    op.create_index("ix_findings_code", "findings", ["code"])
+'''
+RELEASED = known_versions()
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a candlecast that knows one schema more."""
+    folder = tmp_path_factory.mktemp("newer")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    version = f"{int(RELEASED[-1]) + 1:04}"
+    path = folder / "storage" / "database" / "migrations" / "versions" / f"{version}_next.py"
+    path.write_text(NEXT.format(version=version, before=RELEASED[-1]))
+    return folder
+
+
+OPEN = "import sys; from storage.database.engine import open_database; open_database(sys.argv[1]).dispose()"
+READ = """
+import sys
+from storage.database.engine import open_for_reading
+from storage.database.version import schema_version
+engine = open_for_reading(sys.argv[1])
+with engine.connect() as conn:
+    print(schema_version(engine), conn.exec_driver_sql("SELECT count(*) FROM current_candles").scalar())
+engine.dispose()
+"""
+# Dies at the statement that begins like its second argument, or just before what was done is committed.
+DIE = """
+import os, signal, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from storage.database.engine import open_database
+
+@event.listens_for(Engine, "before_cursor_execute")
+def at_statement(conn, cursor, statement, *more):
+    if " ".join(statement.split()).startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@event.listens_for(Engine, "commit")
+def at_commit(conn):
+    if sys.argv[2] == "COMMIT":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+open_database(sys.argv[1])
+"""
+
+
+def run(folder: Path, code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": str(folder)}, cwd=folder, capture_output=True, text=True, check=False,
+        timeout=120,
+    )  # fmt: skip
+
+
+def fill(store: Any) -> None:
+    """A little of everything."""
+    store.add_candle(store.origin, 1.0)
+    store.add_candle(store.origin, 2.0, fetched_at=store.now + DAY)
+    store.add_candle(store.origin + DAY, 3.0, provisional=True)
+    version = store.add_version("lstm", cutoff=store.origin, weights=b"weights", seed=7)
+    store.promote(version)
+    store.add_forecasts(version, [store.origin + n * DAY for n in range(3)], model="lstm")
+    store.add_score(1, 1, 0.5)
+
+
+def contents(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table, the columns in the order that the tables page declares."""
+    with engine.connect() as conn:
+        return {
+            name: sorted(
+                (tuple(row) for row in conn.exec_driver_sql(f"SELECT {', '.join(table.c.keys())} FROM {name}")),
+                key=repr,
+            )
+            for name, table in metadata.tables.items()
+        }
+
+
+def objects(engine: Engine) -> list[tuple[str, ...]]:
+    """The name and definition of everything in the database."""
+    queries = {
+        "sqlite": "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'",
+        "postgresql": (
+            "SELECT 'column', table_name || '.' || column_name, concat_ws(' ', data_type, is_nullable, column_default) "
+            "FROM information_schema.columns WHERE table_schema = 'public' "
+            "UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' "
+            "UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE connamespace = 'public'::regnamespace "
+            "UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal "
+            "UNION ALL SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public' "
+            "UNION ALL SELECT 'comment', c.relname || '.' || d.objsubid, d.description FROM pg_description d "
+            "JOIN pg_class c ON c.oid = d.objoid WHERE c.relnamespace = 'public'::regnamespace"
+        ),
+    }
+    with engine.connect() as conn:
+        return sorted(tuple(map(str, row)) for row in conn.exec_driver_sql(queries[engine.dialect.name]))
+
+
+# --- older ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("released", RELEASED)
+def test_a_database_of_every_released_schema_is_migrated_with_its_data(
+    database_url: str, newer: Path, store_in: Any, released: str
+) -> None:
+    """The newest code that is told of one schema more stands for the next release."""
+    from alembic import command
+    from alembic.config import Config
+
+    engine = open_database(database_url) if released == RELEASED[-1] else make_engine(database_url)
+    if released != RELEASED[-1]:
+        config = Config()
+        config.set_main_option("script_location", "storage:migrations")
+        config.set_main_option("path_separator", "os")
+        with engine.begin() as conn:
+            config.attributes["connection"] = conn
+            command.upgrade(config, released)
+    fill(store_in(engine))
+    before = contents(engine)
+    assert all(before[name] for name in ("candles", "forecasts", "forecast_values", "scores", "promotions"))
+    said = run(newer, READ, database_url)
+    assert "candlecast daily or candlecast ingest, which upgrade it" in said.stderr
+    done = run(newer, OPEN, database_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert contents(engine) == before
+    with engine.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM candles WHERE vwap = close")).scalar() == 3
+    # The triggers still hold, and so do the views.
+    with pytest.raises(Exception, match="append-only"), engine.begin() as conn:
+        conn.execute(text("DELETE FROM scores"))
+    assert run(newer, READ, database_url).stdout == f"{int(RELEASED[-1]) + 1:04} 1\n"
+    # What the older code says of it now.
+    for opened in (open_database, open_for_reading):
+        with pytest.raises(DatabaseUnusable, match="upgrade candlecast"):
+            opened(database_url)
+    assert contents(engine) == before
+    engine.dispose()
+
+
+POINTS = ["ALTER TABLE candles", "UPDATE candles", "CREATE TABLE extra", "CREATE INDEX ix_findings_code",
+          "UPDATE alembic_version", "CREATE VIEW current_candles", "CREATE VIEW model_skill", "COMMIT"]  # fmt: skip
+
+
+def test_a_migration_that_is_killed_anywhere_leaves_the_old_schema_and_can_be_run_again(
+    database_url: str, newer: Path, store_in: Any
+) -> None:
+    engine = open_database(database_url)
+    fill(store_in(engine))
+    before, schema = contents(engine), objects(engine)
+    engine.dispose()
+    for point in POINTS:
+        died = run(newer, DIE, database_url, point)
+        assert died.returncode == -signal.SIGKILL, (point, died.stderr)
+        engine = open_for_reading(database_url)
+        assert contents(engine) == before, point
+        assert objects(engine) == schema, point
+        engine.dispose()
+    assert run(newer, OPEN, database_url).stderr == ""
+    assert run(newer, READ, database_url).stdout.endswith(" 1\n")
+
+
+@pytest.mark.parametrize(
+    "point", ["CREATE TABLE series", "CREATE TABLE scores", "CREATE TRIGGER", "INSERT INTO alembic_version",
+              "CREATE VIEW", "COMMIT"]
+)  # fmt: skip
+def test_a_first_start_that_is_killed_leaves_an_empty_database_and_can_be_run_again(
+    database_url: str, point: str
+) -> None:
+    assert run(ROOT, DIE, database_url, point).returncode == -signal.SIGKILL
+    engine = make_engine(database_url)
+    assert schema_version(engine) is None
+    assert objects(engine) == []
+    engine.dispose()
+    open_database(database_url).dispose()
+    open_for_reading(database_url).dispose()
+
+
+# --- newer, and others' --------------------------------------------------------------------------------------------
+
+
+def stamp(engine: Engine, version: str | None) -> None:
+    with engine.begin() as conn:
+        conn.execute(text("DELETE FROM alembic_version"))
+        if version is not None:
+            conn.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+
+
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [
+        ("0099", "has schema 0099.*; upgrade candlecast"),
+        ("9999", "has schema 9999.*; upgrade candlecast"),
+        ("ae1027a6acf2", "another program's: name a database of its own"),
+        ("0000", "another program's: name a database of its own"),
+        ("", "another program's: name a database of its own"),
+        ("' OR 1=1 --", "another program's: name a database of its own"),
+        (None, "has no candlecast schema, but holds candles, champions, .*name another database"),
+    ],
+)
+def test_a_version_this_code_does_not_know_is_refused_and_left_alone(
+    engine: Engine, database_url: str, store_in: Any, version: str | None, remedy: str
+) -> None:
+    fill(store_in(engine))
+    stamp(engine, version)
+    before, schema = contents(engine), objects(engine)
+    with pytest.raises(DatabaseUnusable, match=remedy):
+        open_database(database_url)
+    with pytest.raises(DatabaseUnusable, match=remedy if version is not None else "no candlecast tables yet"):
+        open_for_reading(database_url)
+    assert (contents(engine), objects(engine)) == (before, schema)
+
+
+OTHERS: dict[str, tuple[str, str]] = {
+    "a table of our name": ("CREATE TABLE series (id INTEGER, title TEXT)", "holds series, which another program made"),
+    "a view of our name": ("CREATE VIEW champions AS SELECT 1 AS won", "holds champions, which another program made"),
+    "another alembic_version": ("CREATE TABLE alembic_version (when_ TEXT)", "another program's"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_what_another_program_made_is_refused_and_left_alone(database_url: str, what: str) -> None:
+    statement, message = OTHERS[what]
+    engine = make_engine(database_url)
+    with engine.begin() as conn:
+        conn.exec_driver_sql(statement)
+    schema = objects(engine)
+    with pytest.raises(DatabaseUnusable, match=message):
+        open_database(database_url)
+    with pytest.raises(DatabaseUnusable, match="no candlecast tables yet|another program's"):
+        open_for_reading(database_url)
+    assert objects(engine) == schema
+    engine.dispose()
+
+
+def test_another_programs_tables_of_other_names_are_no_trouble(database_url: str) -> None:
+    engine = make_engine(database_url)
+    with engine.begin() as conn:
+        conn.exec_driver_sql("CREATE TABLE invoices (id INTEGER)")
+        conn.exec_driver_sql("INSERT INTO invoices VALUES (7)")
+    open_database(database_url).dispose()
+    open_for_reading(database_url).dispose()
+    with engine.connect() as conn:
+        assert conn.exec_driver_sql("SELECT id FROM invoices").scalar() == 7
+    engine.dispose()
+
+
+def a_header_only(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\0" + b"\0" * 84)
+
+
+def half_of_one(path: Path) -> None:
+    engine = open_database(f"sqlite:///{path}")
+    engine.dispose()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "text": (lambda path: path.write_text("these are my notes, " * 200), "the file is something else"),
+    "a zip": (lambda path: path.write_bytes(b"PK\3\4" + bytes(4096)), "the file is something else"),
+    "a header only": (a_header_only, "no candlecast tables|something else|damaged|see the message"),
+    "half a database": (half_of_one, "damaged: restore it from a backup"),
+    "a folder": (lambda path: path.mkdir(), "no database at|check that the folder exists"),
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_that_is_no_sound_database_is_explained_and_left_alone(tmp_path: Path, what: str) -> None:
+    make, message = FILES[what]
+    path = tmp_path / "x.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    for opened in (open_for_reading, open_database):
+        with pytest.raises(DatabaseUnusable, match=message):
+            opened(f"sqlite:///{path}")
+    assert (path.read_bytes() if path.is_file() else None) == before
+
+
+def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    path.touch()
+    with pytest.raises(DatabaseUnusable, match="no candlecast tables yet; run: candlecast daily"):
+        open_for_reading(f"sqlite:///{path}")
+    open_database(f"sqlite:///{path}").dispose()
+    open_for_reading(f"sqlite:///{path}").dispose()
+
+
+def test_a_backup_of_a_schema_this_code_does_not_know_is_not_put_back(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    from storage.database.backup import backup, restore
+    from storage.errors import BackupRefused
+
+    url = f"sqlite:///{tmp_path / 'candlecast.db'}"
+    open_database(url).dispose()
+    for version in ("9999", "ae1027a6acf2", "0000"):
+        copy = tmp_path / f"{version}.db"
+        backup(url, to=copy)
+        with closing(sqlite3.connect(copy)) as conn:
+            conn.execute("UPDATE alembic_version SET version_num = ?", (version,))
+            conn.commit()
+        with pytest.raises(BackupRefused, match="upgrade candlecast first"):
+            restore(copy, url=url, now=datetime(2026, 1, 2, tzinfo=UTC))
+    open_for_reading(url).dispose()
+
+
+# --- the page of tables and the migrations say the same -----------------------------------------------------------
+
+
+def declared(conn: Connection) -> None:
+    """Build the schema from the page of tables; triggers are the migrations' own."""
+    from importlib import import_module
+
+    metadata.create_all(conn)
+    first = import_module(f"{versions_package}.0001_first_schema")
+    for statement in first.append_only_triggers(conn.dialect.name):
+        conn.exec_driver_sql(statement.replace("%", "%%") if conn.dialect.name == "postgresql" else statement)
+    for name, query in views(conn.dialect.name).items():
+        conn.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
+
+
+def pieces(definition: str) -> list[str]:
+    """A CREATE TABLE's columns and constraints without their order, which says nothing."""
+    # A check beside its column is the same as one in a line of its own.
+    lines = re.sub(r" (CONSTRAINT ck_\w+ CHECK )", r"\n\1", definition).splitlines()
+    return sorted(" ".join(line.split()).rstrip(",") for line in lines)
+
+
+def test_the_migrations_build_what_the_page_of_tables_declares(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Tables, columns, types, defaults, comments, keys, checks, indexes, triggers, views: on both databases."""
+    for url, other in (
+        (f"sqlite:///{tmp_path / 'migrated.db'}", f"sqlite:///{tmp_path / 'declared.db'}"),
+        (request.getfixturevalue("postgresql_url"), None),
+    ):
+        engine = open_database(url)
+        migrated = {row[:2]: pieces(row[2]) for row in objects(engine) if "alembic_version" not in row[1] + row[2]}
+        if other is None:
+            with engine.begin() as conn:
+                conn.exec_driver_sql("DROP SCHEMA public CASCADE")
+                conn.exec_driver_sql("CREATE SCHEMA public")
+        else:
+            engine.dispose()
+            engine = make_engine(other)
+        with engine.begin() as conn:
+            declared(conn)
+        made = {row[:2]: pieces(row[2]) for row in objects(engine)}
+        engine.dispose()
+        assert migrated.keys() == made.keys()
+        for name, found in migrated.items():
+            assert found == made[name], name
+        assert len(migrated) > 30
+
+
+def test_alembic_finds_nothing_to_change(postgresql_url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    engine = open_database(postgresql_url)
+    with engine.connect() as conn:
+        opts = {
+            "compare_type": True,
+            "compare_server_default": True,
+            # An index on expressions, which PostgreSQL spells its own way; the test above compares it.
+            "include_object": lambda _object, name, *_: name != "uq_model_versions_training",
+        }
+        context = MigrationContext.configure(conn, opts=opts)
+        found = compare_metadata(context, metadata)
+        assert set(inspect(conn).get_view_names()) == set(VIEWS)
+    engine.dispose()
+    assert found == []

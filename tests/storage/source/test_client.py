@@ -1,0 +1,257 @@
+"""The client against a server that plays CDD: what is retried, what is refused, what is asked politely."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cdd_server import CddServer, Reply
+from missing import missing
+
+from models.candles import SeriesName
+from storage.errors import CddNotFound, CddRefused, CddUnavailable
+from storage.source.client import CddClient
+
+SERIES = SeriesName.parse("Bitstamp_BTCUSD_d")
+CSV = b"unix,date,open,high,low,close\n1577923200,2020-01-02,7200,7210,6900,6950\n"
+
+
+def size(client: CddClient, **conditions: str | None) -> int:
+    """Fetch the series, let the file go and return how large it was."""
+    with closing(client.fetch(SERIES, **conditions)) as fetched:
+        return fetched.size
+
+
+@pytest.fixture
+def server() -> Iterator[CddServer]:
+    with CddServer() as server:
+        server.put(str(SERIES), CSV)
+        yield server
+
+
+@pytest.fixture
+def naps() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def client(server: CddServer, naps: list[float]) -> CddClient:
+    return CddClient(server.url, timeout_s=5, sleep=naps.append)
+
+
+def test_a_file_comes_whole_with_its_hash_and_validators(server: CddServer, client: CddClient) -> None:
+    server.last_modified = "Thu, 02 Jan 2020 23:59:59 GMT"
+    fetched = client.fetch(SERIES)
+    assert fetched.body is not None
+    assert fetched.body.read() == CSV
+    assert fetched.size == len(CSV)
+    assert fetched.http_status == 200
+    assert fetched.file_time == datetime(2020, 1, 2, 23, 59, 59, tzinfo=UTC)
+    assert len(fetched.sha256 or "") == 64
+    assert server.requests[0].path == "/cdd/Bitstamp_BTCUSD_d.csv"
+    assert server.requests[0].headers["User-Agent"].startswith("candlecast/")
+    fetched.close()
+
+
+def test_an_unchanged_file_is_not_sent_again(server: CddServer, client: CddClient) -> None:
+    first = client.fetch(SERIES)
+    first.close()
+    again = client.fetch(SERIES, etag=first.etag)
+    assert again.body is None
+    assert again.http_status == 304
+    server.etags, server.last_modified = False, "Thu, 02 Jan 2020 23:59:59 GMT"
+    assert client.fetch(SERIES, last_modified=server.last_modified).body is None
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_what_can_heal_is_retried(server: CddServer, client: CddClient, naps: list[float], status: int) -> None:
+    server.faults = [Reply(status, b"busy"), Reply(status, b"busy")]
+    assert size(client) == len(CSV)
+    assert len(server.requests) == 3
+    assert len(naps) == 2
+
+
+def test_a_broken_connection_is_retried(server: CddServer, client: CddClient) -> None:
+    server.faults = [Reply(drop=True), Reply(200, CSV, cut=20)]
+    assert size(client) == len(CSV)
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_says_when_to_come_back_is_asked_then(
+    server: CddServer, client: CddClient, naps: list[float]
+) -> None:
+    server.faults = [Reply(429, headers={"Retry-After": "7"})]
+    assert size(client) == len(CSV)
+    assert 7 <= naps[0] <= 8
+
+
+def test_a_wait_longer_than_anybody_would_is_not_slept(server: CddServer, client: CddClient, naps: list[float]) -> None:
+    server.faults = [Reply(429, headers={"Retry-After": "86400"})]
+    with pytest.raises(CddUnavailable) as caught:
+        client.fetch(SERIES)
+    assert caught.value.retry_after_s == 86400
+    assert naps == []
+
+
+def test_a_server_that_stays_down_is_given_up_after_five_tries(server: CddServer, client: CddClient) -> None:
+    server.faults = [Reply(503)] * 20
+    with pytest.raises(CddUnavailable, match="503"):
+        client.fetch(SERIES)
+    assert len(server.requests) == 5
+
+
+def test_a_series_that_is_not_there_is_asked_for_once(server: CddServer, client: CddClient) -> None:
+    with pytest.raises(CddNotFound, match="Nowhere_BTCUSD_d"):
+        client.fetch(SeriesName.parse("Nowhere_BTCUSD_d"))
+    assert len(server.requests) == 1
+
+
+def test_a_body_that_is_always_cut_is_never_taken(server: CddServer, client: CddClient) -> None:
+    server.faults = [Reply(200, CSV, cut=30)] * 5
+    with pytest.raises(CddUnavailable):
+        client.fetch(SERIES)
+
+
+def test_a_file_over_the_cap_is_refused_even_when_it_lies_about_its_size(server: CddServer) -> None:
+    server.put(str(SERIES), CSV + b"x" * 5000)
+    with pytest.raises(CddRefused, match="larger than 1,000 bytes"):
+        CddClient(server.url, max_bytes=1000).fetch(SERIES)
+
+
+def test_a_compressed_bomb_is_refused_by_what_it_unpacks_to(server: CddServer) -> None:
+    import gzip
+
+    bomb = gzip.compress(b"0" * 3_000_000)
+    server.faults = [Reply(200, bomb, {"Content-Encoding": "gzip"})]
+    with pytest.raises(CddRefused, match="uncompressed"):
+        CddClient(server.url, max_bytes=1_000_000).fetch(SERIES)
+
+
+def test_a_trickle_ends_at_the_deadline(server: CddServer) -> None:
+    server.faults = [Reply(200, CSV * 2000, bytes_per_s=200)] * 2
+    with pytest.raises(CddUnavailable):
+        CddClient(server.url, timeout_s=0.5, tries=1, sleep=lambda _: None).fetch(SERIES)
+
+
+def test_headers_that_trickle_end_at_the_deadline_too(server: CddServer) -> None:
+    # Each byte comes well within the driver's timeout, which counts from the byte before.
+    server.faults = [Reply(200, CSV, {"X-Long": "x" * 100}, slow_head=True, bytes_per_s=10)]
+    began = time.monotonic()
+    with pytest.raises(CddUnavailable, match="did not answer within 0.5 s"):
+        CddClient(server.url, timeout_s=0.5, tries=1).fetch(SERIES)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://localhost:{port}/cdd/Bitstamp_BTCUSD_d.csv",
+        "http://169.254.169.254/latest/meta-data/",
+        "//localhost:{port}/cdd/Bitstamp_BTCUSD_d.csv",
+        "file:///etc/passwd",
+        "file://127.0.0.1/etc/passwd",
+        "ftp://127.0.0.1/cdd/Bitstamp_BTCUSD_d.csv",
+    ],
+)
+def test_a_redirect_to_another_host_or_scheme_is_refused(server: CddServer, client: CddClient, location: str) -> None:
+    server.faults = [Reply(302, headers={"Location": location.format(port=server.port)})]
+    with pytest.raises(CddRefused, match="another host, port or scheme"):
+        client.fetch(SERIES)
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_in_a_circle_ends(server: CddServer, client: CddClient) -> None:
+    server.faults = [Reply(302, headers={"Location": "/cdd/Bitstamp_BTCUSD_d.csv"})] * 9
+    with pytest.raises(CddRefused, match="redirects more than 3 times"):
+        client.fetch(SERIES)
+    assert len(server.requests) == 4
+
+
+def test_a_redirect_on_the_same_host_is_followed(server: CddServer, client: CddClient) -> None:
+    server.faults = [Reply(301, headers={"Location": "/cdd/Bitstamp_BTCUSD_d.csv"})]
+    assert size(client) == len(CSV)
+
+
+def self_signed(folder: Path, *, days: int) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 that vouches for itself for `days`, and its key; with 0 it has just expired."""
+    key, request, certificate, names = (folder / name for name in ("key.pem", "request.pem", "cert.pem", "names"))
+    names.write_text("subjectAltName=IP:127.0.0.1\n")
+    commands: list[list[str | Path]] = [
+        ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=archive"],
+        ["openssl", "x509", "-req", "-in", request, "-signkey", key, "-days", str(days), "-extfile", names,
+         "-out", certificate],
+    ]  # fmt: skip
+    if shutil.which("openssl") is None:
+        missing("openssl is not installed")
+    for command in commands:
+        subprocess.run(command, capture_output=True, check=True)
+    return certificate, key
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(server: CddServer, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, days=2)
+    url = server.use_tls(certificate, key)
+    with pytest.raises(CddRefused, match="certificate is not trusted.*self-signed"):
+        CddClient(url).fetch(SERIES)
+    assert size(CddClient(url, ca_bundle=certificate)) == len(CSV)
+
+
+def test_an_expired_certificate_is_refused_though_it_is_trusted(server: CddServer, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, days=0)
+    url = server.use_tls(certificate, key)
+    time.sleep(1.1)
+    client = CddClient(url, ca_bundle=certificate)
+    with pytest.raises(CddRefused, match="certificate is not trusted.*expired"):
+        client.fetch(SERIES)
+    assert server.requests == []
+
+
+def test_secrets_in_an_url_are_in_no_message(server: CddServer) -> None:
+    client = CddClient(server.url.replace("http://", "http://me:hunter2@") + "?token=hunter2", tries=1)
+    server.faults = [Reply(503)]
+    with pytest.raises(CddUnavailable) as caught:
+        client.fetch(SERIES)
+    assert "hunter2" not in str(caught.value) + client.source
+
+
+def test_a_folder_is_a_source_too(tmp_path: Path) -> None:
+    (tmp_path / f"{SERIES}.csv").write_bytes(CSV)
+    fetched = CddClient(str(tmp_path)).fetch(SERIES)
+    assert fetched.body is not None
+    assert fetched.body.read() == CSV
+    assert fetched.file_time is None
+    fetched.close()
+    with pytest.raises(CddNotFound, match="no file"):
+        CddClient(str(tmp_path)).fetch(SeriesName.parse("Nowhere_BTCUSD_d"))
+    with pytest.raises(CddNotFound, match="expected a folder"):
+        CddClient(str(tmp_path / "nowhere")).fetch(SERIES)
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(CddUnavailable, match="did not answer"):
+        CddClient("http://127.0.0.1:9/", tries=2, sleep=lambda _: None).fetch(SERIES)
+
+
+def test_a_source_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="http"):
+        CddClient("ftp://somewhere/")
+
+
+def test_a_compressed_file_is_unpacked(server: CddServer, client: CddClient) -> None:
+    import gzip
+
+    server.faults = [Reply(200, gzip.compress(CSV), {"Content-Encoding": "gzip"})]
+    assert size(client) == len(CSV)
+
+
+def test_the_proxy_of_the_environment_is_used(server: CddServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
+    server.files["http://archive.invalid/cdd/Bitstamp_BTCUSD_d.csv"] = CSV
+    assert size(CddClient("http://archive.invalid/cdd/", tries=1)) == len(CSV)
+    assert server.requests[0].path.startswith("http://archive.invalid/")

@@ -1,0 +1,70 @@
+"""Five gigabytes from the source, announced, endless or packed: refused at the cap, in bounded memory."""
+
+import gzip
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from cdd_server import CddServer, Reply
+
+FIVE_GB = 5_000_000_000
+CAP = 200_000_000
+ZEROS = b"0" * 1_000_000
+
+# A process of its own: what it used at most is its own.
+FETCH = """
+import json, resource, sys
+from models.candles import SeriesName
+from storage.source.client import CddClient
+from storage.errors import CddRefused
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+client, before = CddClient(sys.argv[1], max_bytes=int(sys.argv[2])), peak()
+try:
+    client.fetch(SeriesName.parse("Bitstamp_BTCUSD_d"))
+except CddRefused as error:
+    print(json.dumps([str(error), peak() - before]))
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[CddServer]:
+    with CddServer() as server:
+        yield server
+
+
+def refused(server: CddServer) -> tuple[str, int]:
+    """Return why the answer was refused and how many bytes of memory fetching it took."""
+    done = subprocess.run(
+        [sys.executable, "-c", FETCH, server.url, str(CAP)], capture_output=True, text=True, check=True, timeout=120
+    )
+    reason, grown = json.loads(done.stdout)
+    return reason, grown
+
+
+def test_five_announced_gigabytes_are_not_even_begun(server: CddServer) -> None:
+    server.faults = [Reply(headers={"Content-Length": str(FIVE_GB)}, stream=itertools.repeat(ZEROS, 5000))]
+    reason, _ = refused(server)
+    assert "larger than 200,000,000 bytes: it announces 5,000,000,000" in reason
+    # What the sockets hold, and no more.
+    assert server.streamed < 20_000_000
+
+
+def test_a_body_without_end_is_cut_at_the_cap(server: CddServer) -> None:
+    server.faults = [Reply(headers={"Connection": "close"}, stream=itertools.repeat(ZEROS, 5000))]
+    reason, grown = refused(server)
+    assert "larger than 200,000,000 bytes uncompressed" in reason
+    assert CAP <= server.streamed < 1.2 * CAP
+    assert grown < 60_000_000
+
+
+def test_five_gigabytes_packed_into_five_megabytes_are_cut_at_the_cap(server: CddServer) -> None:
+    packed = gzip.compress(ZEROS * 10) * 500
+    assert len(packed) < 10_000_000
+    server.faults = [Reply(body=packed, headers={"Content-Encoding": "gzip"})]
+    reason, grown = refused(server)
+    assert "larger than 200,000,000 bytes uncompressed" in reason
+    assert grown < 60_000_000

@@ -1,0 +1,82 @@
+"""CDD's listing, in whatever shape it comes."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from cdd_server import CddServer, Reply, Request
+
+from models.candles import UnknownSeries
+from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
+from storage.source.listing import available_series
+
+WANTED = ["Bitstamp_BTCUSD_1h", "Bitstamp_BTCUSD_d", "Bitstamp_ETHUSD_d"]
+SHAPES = [
+    ["Bitstamp_BTCUSD_d", "Bitstamp_BTCUSD_1h", "Bitstamp_ETHUSD_d", "Kraken_BTCUSD_d"],
+    {"result": ["https://x/cdd/Bitstamp_BTCUSD_d.csv", "/cdd/Bitstamp_BTCUSD_1h.csv", "Bitstamp_ETHUSD_d.csv"]},
+    [
+        {"symbol": "BTC/USD", "timeframe": "daily"},
+        {"symbol": "BTC/USD", "timeframe": "hourly"},
+        {"symbol": "ETHUSD", "timeframe": "1d", "rows": 12},
+    ],
+    {"count": 2, "data": [{"Pair": "BTC-USD", "Interval": ["d", "1h"]}, {"Pair": "ETH-USD", "Interval": ["d"]}]},
+    {"data": {"d": ["BTCUSD", "ETHUSD"], "1h": [{"symbol": "BTCUSD"}]}},
+    {"BTC/USD": ["1d", "1h"], "ETH/USD": ["1d"]},
+]
+
+
+@pytest.fixture
+def server() -> Iterator[CddServer]:
+    with CddServer() as server:
+        yield server
+
+
+def api(server: CddServer) -> str:
+    return f"http://127.0.0.1:{server.port}/v1/"
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=range(len(SHAPES)))
+def test_pairs_and_intervals_are_found_wherever_they_stand(server: CddServer, shape: object) -> None:
+    server.faults = [Reply(200, json.dumps(shape).encode())]
+    assert [str(series) for series in available_series("Bitstamp", api=api(server))] == WANTED
+    assert server.requests[0].path == "/v1/data/ohlc/bitstamp/available"
+
+
+def test_a_token_is_sent_when_there_is_one(server: CddServer) -> None:
+    def answer(request: Request) -> Reply:
+        given = request.headers.get("Authorization")
+        return Reply(200, json.dumps(SHAPES[0]).encode()) if given == "Token hunter2" else Reply(401)
+
+    server.answer = answer
+    assert len(available_series("Bitstamp", api=api(server), token="hunter2")) == 3
+    with pytest.raises(CddRefused, match="set CANDLECAST_CDD_TOKEN"):
+        available_series("Bitstamp", api=api(server))
+    with pytest.raises(CddRefused, match="is not accepted") as caught:
+        available_series("Bitstamp", api=api(server), token="wrong-one")
+    assert "wrong-one" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply(404), CddNotFound),
+        (Reply(503), CddUnavailable),
+        (Reply(200, b"<html>"), CddFormatChanged),
+        (Reply(200, b'{"detail": "none"}'), CddFormatChanged),
+    ],
+)
+def test_other_answers_are_typed_errors(server: CddServer, reply: Reply, error: type[Exception]) -> None:
+    server.faults = [reply]
+    with pytest.raises(error):
+        available_series("Bitstamp", api=api(server))
+
+
+def test_a_garbled_exchange_is_not_asked_for(server: CddServer) -> None:
+    with pytest.raises(UnknownSeries):
+        available_series("../x", api=api(server))
+    assert server.requests == []
+
+
+def test_nobody_there_is_unavailable() -> None:
+    with pytest.raises(CddUnavailable):
+        available_series("Bitstamp", api="http://127.0.0.1:9/")

@@ -1,0 +1,234 @@
+"""The source as an attacker: where it may send the client, and what its headers may do to it."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cdd_server import CddServer, Reply
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.candles import SeriesName
+from storage.errors import CddFormatChanged, CddRefused, CddUnavailable, StorageError
+from storage.redaction import printable, public, without_credentials
+from storage.source.client import CddClient
+from storage.source.listing import available_series
+from storage.source.urls import same_server
+
+SERIES = SeriesName.parse("Bitstamp_BTCUSD_d")
+CSV = b"unix,date,open,high,low,close\n1577923200,2020-01-02,7200,7210,6900,6950\n"
+
+
+@pytest.fixture
+def server() -> Iterator[CddServer]:
+    with CddServer() as server:
+        server.put(str(SERIES), CSV)
+        yield server
+
+
+@pytest.fixture
+def inside() -> Iterator[CddServer]:
+    """Another service of this host, such as one that trusts whoever comes from loopback."""
+    with CddServer() as inside:
+        inside.put(str(SERIES), CSV)
+        yield inside
+
+
+TARGETS = [
+    "http://127.0.0.1:{inside}/cdd/Bitstamp_BTCUSD_d.csv",
+    "http://127.0.0.1:{inside}/admin",
+    "//127.0.0.1:{inside}/admin",
+    "http://localhost:{own}/cdd/Bitstamp_BTCUSD_d.csv",
+    "http://127.0.0.2:{own}/",
+    "http://[::1]:{own}/",
+    "http://0.0.0.0:{own}/",
+    "http://2130706433:{own}/",
+    "http://127.1:{own}/",
+    "http://0x7f000001:{own}/",
+    "http://127.0.0.1.:{own}/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://[fd00:ec2::254]/latest/meta-data/",
+    "http://metadata.google.internal/",
+    "http://127.0.0.1/",
+    "https://127.0.0.1:{own}/",
+    "http://127.0.0.1:{own}@evil.example/",
+    "http://evil.example\\@127.0.0.1:{own}/",
+    "http://127.0.0.1:{own}#@evil.example:80/../../x",
+    "file:///etc/passwd",
+    "file://127.0.0.1/etc/passwd",
+    "ftp://127.0.0.1:{own}/x",
+    "gopher://127.0.0.1:{inside}/_x",
+    "data:text/csv,unix",
+    "javascript:alert(1)",
+    "http://[::1",
+    "http://127.0.0.1:99999/",
+    "http://127.0.0.1:x/",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_leads_nowhere_but_to_the_same_server(
+    server: CddServer, inside: CddServer, target: str, status: int
+) -> None:
+    location = target.format(own=server.port, inside=inside.port)
+    server.faults = [Reply(status, headers={"Location": location})]
+    client = CddClient(server.url, tries=1, timeout_s=5)
+    if location == f"http://127.0.0.1:{server.port}#@evil.example:80/../../x":
+        # All but the server is a fragment, which is not sent: this one stays.
+        with pytest.raises(StorageError, match="no such series"):
+            client.fetch(SERIES)
+    else:
+        with pytest.raises(CddRefused, match="redirects to"):
+            client.fetch(SERIES)
+        assert len(server.requests) == 1
+    assert inside.requests == []
+
+
+def test_a_chain_of_redirects_is_looked_at_link_by_link_and_ends(server: CddServer, inside: CddServer) -> None:
+    away = f"http://127.0.0.1:{inside.port}/admin"
+    server.faults = [Reply(302, headers={"Location": "/a"}), Reply(302, headers={"Location": away})]
+    with pytest.raises(CddRefused, match="another host, port or scheme"):
+        CddClient(server.url, tries=1).fetch(SERIES)
+    assert inside.requests == []
+    server.faults = [Reply(302, headers={"Location": "/a"})] * 20
+    with pytest.raises(CddRefused, match="more than 3 times"):
+        CddClient(server.url, tries=1).fetch(SERIES)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "allowed"),
+    [
+        ("http://h/a", "https://h/a", True),
+        ("http://h:80/a", "https://h:443/b", True),
+        ("https://h/a", "http://h/a", False),
+        ("http://h:8000/a", "https://h/a", False),
+        ("http://h/a", "https://h:8443/a", False),
+        ("https://h/a", "https://h:22/a", False),
+        ("https://h/a", "https://H/b?c", True),
+        ("https://h/a", "https://h.evil.example/", False),
+        ("https://h/a", "https://user:pass@h/", True),
+    ],
+)
+def test_what_counts_as_the_same_server(first: str, then: str, allowed: bool) -> None:
+    assert same_server(first, then) is allowed
+
+
+def test_what_a_source_names_cannot_steer_the_terminal(server: CddServer) -> None:
+    server.faults = [Reply(302, headers={"Location": "http://evil.example/\x1b]0;owned\x07\x1b[2J"})]
+    with pytest.raises(CddRefused) as caught:
+        CddClient(server.url, tries=1).fetch(SERIES)
+    assert "\x1b" not in str(caught.value)
+
+
+HEADERS = ("Location", "Retry-After", "Last-Modified", "ETag", "Content-Length", "Content-Encoding", "Content-Type",
+           "Transfer-Encoding", "Set-Cookie", "WWW-Authenticate", "Refresh", "Connection")  # fmt: skip
+WORDS = st.one_of(
+    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
+    st.sampled_from(
+        ["²", "-1", "9" * 400, "1e400", "Mon, 01 Jan 0001 00:00:00 +2300", "Fri, 31 Dec 9999 23:59:59 -2300",
+         "Mon, 01 Jan 2020 00:00:00 +9999", "gzip", "gzip, br, deflate", "zstd", "chunked", "http://[::1", "//", "?",
+         "/a", "W/\"x\"", "", "close"]
+    ),
+)  # fmt: skip
+
+
+def test_whatever_the_headers_say_the_answer_is_a_file_or_a_typed_error() -> None:
+    asked = 0
+    with CddServer() as server:
+
+        @settings(max_examples=400, suppress_health_check=list(HealthCheck))
+        @given(
+            st.sampled_from([200, 200, 200, 204, 206, 301, 302, 304, 400, 401, 404, 416, 418, 429, 500, 503, 599]),
+            st.dictionaries(st.sampled_from(HEADERS), WORDS, max_size=4),
+            st.one_of(st.just(CSV), st.binary(max_size=60)),
+        )
+        def ask(status: int, headers: dict[str, str], body: bytes) -> None:
+            nonlocal asked
+            server.faults = [Reply(status, body, {k: v.replace("\x85", "") for k, v in headers.items()}, cut=len(body))]
+            client = CddClient(server.url, tries=2, timeout_s=0.3, max_bytes=10_000, sleep=lambda _: None)
+            try:
+                with closing(client.fetch(SERIES, etag='"x"')) as fetched:
+                    assert fetched.http_status in (200, 304)
+                    assert fetched.size <= 10_000
+            except StorageError:
+                pass
+            asked += 1
+
+        ask()
+    assert asked >= 400
+
+
+# --- CDD's listing, which is sent a token ------------------------------------------------------------------------
+
+
+def test_the_listing_follows_no_redirect_and_shows_the_token_to_nobody(server: CddServer, inside: CddServer) -> None:
+    server.faults = [Reply(302, headers={"Location": f"http://127.0.0.1:{inside.port}/"})]
+    with pytest.raises(CddRefused, match="set CANDLECAST_CDD_API") as caught:
+        available_series("Bitstamp", api=server.url, token="hunter2")
+    assert inside.requests == []
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_listings_url_is_shown_without_its_password(server: CddServer) -> None:
+    api = server.url.replace("http://", "http://me:hunter2@")
+    for status in (302, 403, 404, 500):
+        server.faults = [Reply(status, headers={"Location": "/"})]
+        with pytest.raises(StorageError) as caught:
+            available_series("Bitstamp", api=api, token="hunter3")
+        assert "hunter" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply(200, b"[" * 200_000), CddFormatChanged),
+        (Reply(200, b"1" * 6000), CddFormatChanged),
+        (Reply(200, b"\xff\xfe\x00"), CddFormatChanged),
+        (Reply(200, b"{}", {"Content-Encoding": "gzip"}), CddUnavailable),
+        (Reply(200, b"{}", {"Content-Length": "100"}, cut=2), CddUnavailable),
+    ],
+    ids=["nested", "long number", "no text", "no gzip", "cut"],
+)
+def test_a_listing_that_is_none_is_a_typed_error(server: CddServer, reply: Reply, error: type[Exception]) -> None:
+    server.faults = [reply]
+    with pytest.raises(error):
+        available_series("Bitstamp", api=server.url)
+
+
+# --- what of a URL is shown ----------------------------------------------------------------------------------------
+
+PART = st.text(
+    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="@/:?#[]\\%"), min_size=1, max_size=8
+)
+
+
+@given(PART, PART, st.sampled_from(["host", "127.0.0.1", "[::1]"]))
+def test_neither_user_nor_password_nor_query_is_shown(user: str, password: str, host: str) -> None:
+    secret = f"S3{password}"
+    url = f"https://U5{user}:{secret}@{host}:81/path?token={secret}#{secret}"
+    assert public(url) == f"https://{host}:81/path"
+    assert without_credentials(f"at {url.split('?')[0]} it failed") == f"at https://{host}:81/path it failed"
+
+
+@given(st.text(max_size=60))
+def test_any_text_can_be_shown(text: str) -> None:
+    public(text)
+    assert all(c.isprintable() or c in "\n\t" for c in printable(text))
+
+
+def test_a_folder_is_no_place_to_be_sent_to(tmp_path: Path) -> None:
+    """A source is http(s) or a folder from the start; nothing that is fetched changes which."""
+    for other in ("file:///etc/", "ftp://h/", "gopher://h/"):
+        with pytest.raises(ValueError, match="expected an http"):
+            CddClient(other)
+
+
+def test_a_closed_port_is_reported_and_not_scanned() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(CddUnavailable):
+        CddClient(f"http://127.0.0.1:{port}/", tries=1).fetch(SERIES)

@@ -1,0 +1,70 @@
+"""Markets as files of a local source, ingested the way real ones are."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+from synthetic import random_walk
+
+from models.frames import CandleFrame
+from storage.registry import promote
+from storage.source.client import CddClient
+from tasks.steps.forecast import forecast_live
+from tasks.steps.ingest import IngestReport, ingest_series
+from tasks.steps.score import score_matured
+from tasks.steps.train import baseline_version
+
+NOW = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
+
+
+def write_csv(folder: Path, series: str, candles: CandleFrame) -> Path:
+    """Write candles as CryptoDataDownload would: newest first, one more candle that is not over yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{series}.csv"
+    last = candles.iloc[-1]
+    lines = ["https://www.CryptoDataDownload.com", "unix,date,open,high,low,close,Volume BTC,Volume USD"]
+    lines.append(f"{int(last.close_time.timestamp())},,{last.close},{last.close},{last.close},{last.close},0.1,")
+    lines += [
+        f"{int(row.open_time.timestamp())},,{row.open!r},{row.high!r},{row.low!r},{row.close!r},{row.volume_base!r},"
+        f"{row.volume_quote!r}"
+        for row in reversed(list(candles.itertuples()))
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def ingest_walk(
+    engine: Engine, folder: Path, *, n: int = 700, seed: int = 1, series: str = "Bitstamp_BTCUSD_d", now: datetime = NOW
+) -> CandleFrame:
+    """Store `n` closed candles of a random walk and return them."""
+    candles = random_walk(n, seed=seed)
+    ingest(engine, folder, series, candles, now=now)
+    return candles
+
+
+def ingest(
+    engine: Engine, folder: Path, series: str, candles: CandleFrame, *, now: datetime = NOW, accept: bool = True
+) -> IngestReport:
+    write_csv(folder, series, candles)
+    return ingest_series(engine, series=series, client=CddClient(str(folder)), now=now, accept=accept)
+
+
+def live_through(engine: Engine, folder: Path, *, wild: bool, series: str = "Bitstamp_BTCUSD_d") -> None:
+    """Seventy live days of naive and range-ewma, the champion; with `wild` they saw a market a tenth as restless."""
+    candles = random_walk(480, seed=2)
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    for day in range(400, 471):
+        seen = candles.iloc[:day].reset_index(drop=True)
+        if wild:
+            # What was known looked calm: later files tell what had been.
+            for name in ("open", "high", "low", "close"):
+                seen[name] = 1000 * (seen[name] / 1000) ** 0.1
+        ingest(engine, folder, series, seen, now=closes[day - 1] + timedelta(minutes=20))
+        for model in ("naive", "range-ewma"):
+            version = baseline_version(engine, series=series, model=model, now=NOW)
+            forecast_live(engine, series=series, versions=[version], horizon=1, now=closes[day - 1])
+        if day == 400:
+            with engine.begin() as conn:
+                promote(conn, version=version, reason="test", decided_at=NOW)
+    ingest(engine, folder, series, candles, now=NOW)
+    score_matured(engine, series=series, now=NOW)

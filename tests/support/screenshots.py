@@ -1,0 +1,75 @@
+"""Pictures of the page in every state: python tests/support/screenshots.py (make screenshots)
+
+Runs the daily flow on the bundled sample in a temporary folder, serves the page and writes screenshots/*.png;
+docs/page.png, the README's, is a copy of screenshots/readme.png.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from browser import Opened, chromium  # noqa: E402
+from installation import Installation  # noqa: E402
+from PIL import Image  # noqa: E402
+from playwright.sync_api import Page  # noqa: E402
+from web_server import Web  # noqa: E402
+
+FOLDER = ROOT / "screenshots"
+# A moment after the sample's newest candle closed, and one much later.
+THEN, LATER = "2019-10-17T09:00:00Z", "2019-11-17T09:00:00Z"
+WIDE, PHONE, SMALL = {"width": 1280, "height": 900}, {"width": 390, "height": 844}, {"width": 860, "height": 870}
+
+
+def past(page: Page) -> None:
+    page.locator("input[value=backfill]").check()
+    page.locator("#origin").evaluate("(node) => { node.value -= 20; node.dispatchEvent(new Event('input')); }")
+    page.wait_for_selector("#fan[data-origin='2019-09-27T00:00:00Z']")
+
+
+def nothing(page: Page) -> None:
+    pass
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        made = Installation(Path(name), Path(name) / "prefect")
+        made.run("daily", CANDLECAST_MODEL=os.environ.get("CANDLECAST_MODEL", "blend"))
+        empty = Installation(Path(name) / "empty", Path(name) / "prefect")
+        empty.folder.mkdir()
+        with chromium() as browser, Web(made) as web, Web(empty) as bare:
+
+            def shoot(
+                name: str,
+                *,
+                url: str = web.url,
+                at: str = THEN,
+                then: Callable[[Page], None] = nothing,
+                whole: bool = True,
+                **window: object,
+            ) -> None:
+                with Opened(browser, at=at, **({"viewport": WIDE} | window)) as opened:
+                    page = opened.open(url)
+                    then(page)
+                    page.wait_for_timeout(300)
+                    page.screenshot(path=FOLDER / f"{name}.png", full_page=whole)
+                print(FOLDER / f"{name}.png")
+
+            shoot("page")
+            shoot("page-dark", color_scheme="dark")
+            shoot("page-phone", viewport=PHONE)
+            shoot("past", then=past)
+            shoot("stale", at=LATER, whole=False)
+            shoot("empty", url=bare.url, whole=False)
+            shoot("readme", viewport=SMALL, then=past, whole=False)
+    with Image.open(FOLDER / "readme.png") as taken:
+        taken.convert("RGB").quantize(64).save(FOLDER / "readme.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""Backfilling: every origin once, by models no newer than it, from candles as they were known then."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from markets import NOW, ingest, ingest_walk
+from sqlalchemy import Engine, text
+
+from models.forecasts import Kind
+from models.frames import CandleFrame
+from models.interface import TrainedModel, TrainRequest
+from models.schedule import by_quarter
+from storage.database.engine import open_database
+from storage.forecasts import read_bands
+from tasks.steps import backfill as backfill_module
+from tasks.steps.backfill import Backfilled, backfill, plan_backfill, possible_origins, quarter_name
+from tasks.steps.forecast import forecast_live
+from tasks.steps.train import baseline_version
+
+SERIES = "Bitstamp_BTCUSD_d"
+
+
+def origin(candles: CandleFrame, row: int) -> datetime:
+    moment: datetime = candles["close_time"].iloc[row].to_pydatetime()
+    return moment
+
+
+def run(engine: Engine, model: str, start: datetime, end: datetime, *, now: datetime = NOW) -> Backfilled:
+    origins = possible_origins(engine, series=SERIES, model=model, start=start, end=end)
+    return backfill(engine, series=SERIES, model=model, origins=origins, horizon=7, seed=0, now=now)
+
+
+def stored(engine: Engine) -> list[tuple[object, ...]]:
+    query = text(
+        "SELECT f.model, f.kind, f.origin, v.step, v.quantile, v.value, f.data_fingerprint FROM forecasts f "
+        "JOIN forecast_values v ON v.forecast = f.id ORDER BY 1, 2, 3, 4, 5"
+    )
+    with engine.connect() as conn:
+        return [tuple(row) for row in conn.execute(query)]
+
+
+@pytest.mark.parametrize("model", ["naive", "range-ewma", "lstm"])
+def test_every_origin_gets_one_forecast_however_often_it_is_asked(engine: Engine, tmp_path: Path, model: str) -> None:
+    candles = ingest_walk(engine, tmp_path / "source")
+    start, end = origin(candles, 560), origin(candles, 599)
+    assert run(engine, model, start, end) == Backfilled(SERIES, model, 40, 40)
+    first = stored(engine)
+    assert len(first) == 40 * 7 * 23
+    assert run(engine, model, start, end) == Backfilled(SERIES, model, 40, 0)
+    assert run(engine, model, start - timedelta(days=5), end) == Backfilled(SERIES, model, 45, 5)
+    assert set(first) <= set(stored(engine))
+
+
+def test_no_model_is_newer_than_an_origin_it_serves(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path / "source")
+    run(engine, "lstm", origin(candles, 500), origin(candles, 699))
+    query = text(
+        "SELECT f.origin, m.cutoff, m.purpose FROM forecasts f JOIN model_versions m ON m.id = f.model_version"
+    )
+    with engine.connect() as conn:
+        rows = conn.execute(query).all()
+    assert len(rows) == 200
+    assert all(row.cutoff <= row.origin and row.purpose == "backfill" for row in rows)
+    assert len({row.cutoff for row in rows}) == 3
+
+
+def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candles = ingest_walk(engine, tmp_path / "source")
+    start, end = origin(candles, 480), origin(candles, 699)
+    real, calls = backfill_module.insert_forecasts, []
+
+    def dies_at_the_second_quarter(*args: object, **kwargs: object) -> int:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backfill_module, "insert_forecasts", dies_at_the_second_quarter)
+    with pytest.raises(KeyboardInterrupt):
+        run(engine, "naive", start, end)
+    monkeypatch.undo()
+    half = stored(engine)
+    assert 0 < len(half) < 220 * 161
+    done = run(engine, "naive", start, end)
+    assert done.stored == 220 - len(half) // 161
+    whole = stored(engine)
+    assert set(half) <= set(whole)
+    fresh = open_database(f"sqlite:///{tmp_path / 'fresh.db'}")
+    ingest_walk(fresh, tmp_path / "source")
+    run(fresh, "naive", start, end)
+    assert stored(fresh) == whole
+    fresh.dispose()
+
+
+@pytest.mark.parametrize("model", ["naive", "range-ewma", "lstm"])
+def test_changing_every_candle_after_an_origin_changes_no_forecast_from_it(tmp_path: Path, model: str) -> None:
+    """Promise 1, through ingest, training, forecasting and the database."""
+    results = []
+    for name, factor in (("as-it-was", 1.0), ("changed", 1.9)):
+        engine = open_database(f"sqlite:///{tmp_path / name}.db")
+        candles = ingest_walk(engine, tmp_path / name)
+        last = origin(candles, 640)
+        later = (candles["close_time"] > last).to_numpy()
+        changed = candles.copy()
+        for column in ("open", "high", "low", "close"):
+            changed.loc[later, column] *= factor
+        other = open_database(f"sqlite:///{tmp_path / name}-2.db")
+        ingest(other, tmp_path / f"{name}-2", SERIES, changed)
+        run(other, model, origin(candles, 600), last)
+        results.append(stored(other))
+        engine.dispose()
+        other.dispose()
+    assert len(results[0]) == 41 * 161
+    assert results[0] == results[1]
+
+
+def test_an_origin_sees_candles_as_they_were_known_then(tmp_path: Path) -> None:
+    """A revision that came after an origin does not reach it; one that came before does."""
+
+    def after(revised_on_row: int | None) -> list[tuple[object, ...]]:
+        engine = open_database(f"sqlite:///{tmp_path / f'revised-{revised_on_row}.db'}")
+        folder = tmp_path / f"revised-{revised_on_row}"
+        candles = ingest_walk(engine, folder, n=400, now=datetime.fromisoformat("2015-01-01T00:00+00:00"))
+        if revised_on_row is not None:
+            changed = candles.copy()
+            changed.loc[350, "close"] *= 1.02
+            changed.loc[350, "high"] *= 1.05
+            report = ingest(engine, folder, SERIES, changed, now=origin(candles, revised_on_row))
+            assert report.rows_revised == 1
+        run(engine, "naive", origin(candles, 360), origin(candles, 380))
+        found = stored(engine)
+        engine.dispose()
+        return found
+
+    untouched, late, middle = after(None), after(390), after(370)
+    assert late == untouched
+    per_origin = 161
+    assert middle[: 10 * per_origin] == untouched[: 10 * per_origin]
+    assert all(a != b for a, b in zip(middle[10 * per_origin :], untouched[10 * per_origin :], strict=True))
+
+
+def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> None:
+    from synthetic import random_walk
+
+    candles = random_walk(500, seed=1, drop=slice(450, 455))
+    ingest(engine, tmp_path / "source", SERIES, candles)
+    done = run(engine, "naive", origin(candles, 440), origin(candles, 470))
+    assert done.stored == 31
+    closes = {moment.to_pydatetime() for moment in candles["close_time"]}
+    with engine.connect() as conn:
+        assert {row.origin for row in read_bands(conn, kind=Kind.BACKFILL, series=SERIES)} <= closes
+
+
+def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path / "source", n=400)
+    version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW) == [version]
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW) == []
+    with engine.connect() as conn:
+        rows = read_bands(conn, series=SERIES, kind=Kind.LIVE)
+    assert [row.step for row in rows] == list(range(1, 8))
+    assert {row.origin for row in rows} == {origin(candles, -1)}
+    assert [row.target_time for row in rows] == [origin(candles, -1) + timedelta(days=h) for h in range(7)]
+    assert np.allclose([row.q50 for row in rows], candles["close"].iloc[-1], rtol=1e-12)
+
+
+def test_a_quarter_that_cannot_be_trained_is_named_and_the_others_are_done(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models.errors import TrainingFailed
+    from models.lstm.forecaster import Lstm
+
+    candles = ingest_walk(engine, tmp_path / "source")
+    start, end = origin(candles, 480), origin(candles, 699)
+    bad = sorted(by_quarter([start, end, origin(candles, 600)]))[1]
+    real = Lstm.train
+
+    def fails_for_one(self: Lstm, requests: list[TrainRequest], *rest: object) -> list[TrainedModel]:
+        if any(request.cutoff == bad for request in requests):
+            raise TrainingFailed("no finite weights")
+        return real(self, requests, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Lstm, "train", fails_for_one)
+    done = run(engine, "lstm", start, end)
+    (failure,) = done.failures
+    assert str(failure) == f"{SERIES} lstm {quarter_name(bad)}: TrainingFailed: no finite weights"
+    missing = done.origins - done.stored
+    assert 85 <= missing <= 93
+    left = plan_backfill(engine, series=SERIES, model="lstm", start=start, end=end, seed=0)
+    assert [(partition.quarter, partition.missing, partition.trained) for partition in left] == [(bad, missing, False)]
+    monkeypatch.undo()
+    again = run(engine, "lstm", start, end)
+    assert (again.stored, again.failures) == (missing, ())
+    assert plan_backfill(engine, series=SERIES, model="lstm", start=start, end=end, seed=0) == []
+
+
+def test_a_quarter_that_cannot_be_stored_is_named_and_the_others_are_done(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candles = ingest_walk(engine, tmp_path / "source")
+    real, calls = backfill_module.insert_forecasts, []
+
+    def refuses_the_second(*args: object, **kwargs: object) -> int:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("a quantile that is no number")
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backfill_module, "insert_forecasts", refuses_the_second)
+    done = run(engine, "naive", origin(candles, 480), origin(candles, 699))
+    (failure,) = done.failures
+    assert failure.reason == "ValueError: a quantile that is no number"
+    assert len(calls) >= 3
+    assert 0 < done.stored < done.origins
+
+
+def test_two_backfills_at_once_share_the_work(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'candlecast.db'}"
+    engine = open_database(url)
+    candles = ingest_walk(engine, tmp_path / "source")
+    start, end = origin(candles, 480), origin(candles, 699)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(run, open_database(url), "lstm", start, end) for _ in range(2)]
+        stored = sorted(future.result().stored for future in both)
+    assert stored == [0, 220]
+    engine.dispose()

@@ -1,0 +1,49 @@
+"""Drift, from stored live scores to the finding and the training it makes due."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from markets import NOW, live_through
+from sqlalchemy import Engine
+from synthetic import random_walk
+
+from models.schedule import Mode, Schedule
+from storage.findings import read_findings
+from storage.registry import decide
+from tasks.steps.drift import check_drift
+from tasks.steps.train import plan_training, trained_models
+
+SERIES = "Bitstamp_BTCUSD_d"
+
+
+def findings(engine: Engine) -> list[str]:
+    with engine.connect() as conn:
+        return [finding.code for finding in read_findings(conn, series=SERIES) if finding.code == "drift"]
+
+
+def test_a_calibrated_champion_is_left_alone(engine: Engine, tmp_path: Path) -> None:
+    live_through(engine, tmp_path / "source", wild=False)
+    assert check_drift(engine, series=SERIES, now=NOW) is None
+    assert findings(engine) == []
+
+
+def test_bands_that_no_longer_cover_are_found_once_and_make_a_scratch_training_due(
+    engine: Engine, tmp_path: Path
+) -> None:
+    live_through(engine, tmp_path / "source", wild=True)
+    cutoff = random_walk(480, seed=2)["close_time"].iloc[470].to_pydatetime()
+    found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
+    with engine.begin() as conn:
+        decide(conn, series=SERIES, version=found[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW)
+
+    def due() -> Mode | None:
+        plan = plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
+        return None if plan is None else plan.mode
+
+    assert due() is Mode.FINE_TUNE
+    for day in (1, 2):
+        drift = check_drift(engine, series=SERIES, now=NOW + timedelta(days=day))
+        assert drift is not None
+        assert "80 % band" in drift.what
+        assert findings(engine) == ["drift"]
+    assert due() is Mode.SCRATCH

@@ -1,0 +1,148 @@
+"""A stored forecast can be made again, bit for bit, whatever has come since; and what was tampered with shows."""
+
+import math
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from markets import NOW, ingest, ingest_walk
+from sqlalchemy import Engine, text
+from synthetic import random_walk
+
+from models.code_version import code_version
+from models.errors import BadWeights, NotEnoughCandles
+from models.interface import TrainRequest
+from models.naive import Naive
+from storage import registry
+from storage.errors import NotFound
+from tasks.steps.backfill import backfill, possible_origins
+from tasks.steps.forecast import forecast_live
+from tasks.steps.replay import replay
+from tasks.steps.train import baseline_version, trained_models
+
+SERIES = "Bitstamp_BTCUSD_d"
+
+
+def numbers(engine: Engine) -> list[int]:
+    with engine.connect() as conn:
+        return list(conn.execute(text("SELECT id FROM forecasts ORDER BY id")).scalars())
+
+
+def make_forecasts(engine: Engine, folder: Path) -> None:
+    candles = ingest_walk(engine, folder, n=700)
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    for model in ("naive", "range-ewma", "lstm"):
+        origins = possible_origins(engine, series=SERIES, model=model, start=closes[670], end=closes[690])
+        backfill(engine, series=SERIES, model=model, origins=origins, horizon=7, seed=0, now=NOW)
+    found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW)
+    for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), found[closes[-1]][0]):
+        forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW)
+    changed = candles.copy()
+    changed.loc[600, "close"] *= 1.01
+    changed.loc[600, "high"] *= 1.05
+    assert ingest(engine, folder, SERIES, changed, now=NOW + timedelta(days=1)).rows_revised == 1
+
+
+def test_random_forecasts_replay_bit_for_bit_after_later_revisions(engine: Engine, tmp_path: Path) -> None:
+    make_forecasts(engine, tmp_path / "source")
+    every = numbers(engine)
+    assert len(every) == 65
+    for number in [*np.random.default_rng(0).choice(every[:-2], 6, replace=False).tolist(), *every[-2:]]:
+        found = replay(engine, forecast=int(number))
+        assert found.exact, (number, found)
+        assert found.matches
+        assert found.differences == ()
+
+
+def test_a_gap_that_was_filled_later_is_a_gap_again(engine: Engine, tmp_path: Path) -> None:
+    candles = random_walk(700, seed=1)
+    ingest(engine, tmp_path, SERIES, candles.drop(index=[640, 695]).reset_index(drop=True))
+    closes = list(candles["close_time"].dt.to_pydatetime())
+    backfill(engine, series=SERIES, model="range-ewma", origins=closes[680:690], horizon=7, seed=0, now=NOW)
+    version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
+    # This run's clock was read before the candles were stored.
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW - timedelta(hours=1)) == [
+        version
+    ]
+    assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_new == 2
+    found = [replay(engine, forecast=number) for number in numbers(engine)]
+    assert len(found) == 11
+    assert [one for one in found if not one.exact or not one.matches] == []
+
+
+def test_changed_candles_and_changed_numbers_do_not_replay(engine: Engine, tmp_path: Path) -> None:
+    make_forecasts(engine, tmp_path / "source")
+    first = numbers(engine)[0]
+    nth = text("SELECT open_time FROM candles ORDER BY open_time LIMIT 1 OFFSET 660")
+    # Nobody can do this through candlecast.
+    change = text("UPDATE candles SET close = close * 1.0000001 WHERE open_time = :day")
+    with engine.begin() as conn:
+        conn.execute(change, {"day": conn.execute(nth).scalar()})
+    found = replay(engine, forecast=first)
+    assert not found.matches
+    assert "candles are not those" in found.differences[0]
+
+
+def test_a_forecast_of_other_code_replays_and_says_whose_it_is(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path, n=400)
+    (trained,) = Naive().train([TrainRequest(candles, NOW)])
+    with engine.begin() as conn:
+        version = registry.register(
+            conn, series=SERIES, model="naive", config=trained.config, seed=0, cutoff=None,
+            data_fingerprint=trained.data_fingerprint, device="cpu", seconds=0.0, purpose="live",
+            code_version="0.0.1+abc", created_at=NOW, weights=None,
+        )  # fmt: skip
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW)
+    found = replay(engine, forecast=1)
+    assert found.matches
+    assert found.exact
+    assert found.differences == (f"it was made by 0.0.1+abc, this is {code_version()}",)
+
+
+def test_a_forecast_that_lacks_a_quantile_does_not_replay(engine: Engine, tmp_path: Path) -> None:
+    ingest_walk(engine, tmp_path, n=400)
+    version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW)
+    with engine.begin() as conn:
+        # Nobody can do this through candlecast, nor with its triggers in place.
+        conn.execute(text("DROP TRIGGER forecast_values_no_delete"))
+        conn.execute(text("DELETE FROM forecast_values WHERE step = 7 AND quantile > 0.98"))
+    found = replay(engine, forecast=1)
+    assert (found.matches, found.largest_difference) == (False, math.inf)
+
+
+def test_a_series_without_a_closed_candle_has_no_origin(engine: Engine, tmp_path: Path) -> None:
+    ingest(engine, tmp_path, SERIES, random_walk(1).iloc[:1])
+    with engine.begin() as conn:
+        conn.execute(text("DELETE FROM candles WHERE NOT provisional"))
+    with pytest.raises(NotEnoughCandles, match=f"{SERIES} has no closed candle yet to forecast from"):
+        forecast_live(engine, series=SERIES, versions=[1], horizon=7, now=NOW)
+
+
+def test_damaged_weights_are_refused_not_used(engine: Engine, tmp_path: Path) -> None:
+    make_forecasts(engine, tmp_path / "source")
+    with engine.begin() as conn:
+        number, version = conn.execute(
+            text("SELECT id, model_version FROM forecasts WHERE model = 'lstm' ORDER BY id LIMIT 1")
+        ).one()
+        stored = conn.execute(text("SELECT weights FROM model_versions WHERE id = :v"), {"v": version}).scalar_one()
+        weights = bytearray(stored)
+        weights[len(weights) // 2] ^= 1
+        conn.execute(text("UPDATE model_versions SET weights = :w WHERE id = :v"), {"w": bytes(weights), "v": version})
+    with pytest.raises(BadWeights, match="damaged or replaced"):
+        replay(engine, forecast=number)
+
+
+def test_a_forecast_that_is_not_stored_is_said_so(engine: Engine) -> None:
+    with pytest.raises(NotFound, match="no forecast 7"):
+        replay(engine, forecast=7)
+
+
+def test_what_replays_was_made_at(engine: Engine, tmp_path: Path) -> None:
+    """A live forecast is replayed from the candles known when it was made, not from those known at its origin."""
+    make_forecasts(engine, tmp_path / "source")
+    with engine.connect() as conn:
+        kind, created = conn.execute(text("SELECT kind, created_at FROM forecasts ORDER BY id DESC LIMIT 1")).one()
+    assert kind == "live"
+    assert datetime.fromisoformat(str(created)).date() == NOW.date()
