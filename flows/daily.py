@@ -15,7 +15,7 @@ from flows.sources import cdd_client
 from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
 from storage.database.engine import open_database
-from storage.database.locks import exclusively
+from storage.database.locks import locked
 from tasks.dispatch import NobodyTrains, train_elsewhere
 from tasks.policies import forecast_task, ingest_task, publish_task, score_task, watch_task
 from tasks.steps.gate import ensure_champion
@@ -62,7 +62,7 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
                     continue
                 # Whoever comes second finds the work done.
                 waiting = partial(log.info, "%s: another run is at it; waiting", name)
-                with exclusively(engine, f"daily-{name}", waiting=waiting):
+                with locked(engine, f"daily-{name}", waiting=waiting):
                     half(engine, name, settings, now=clock, tried=partial(tried, name))
     finally:
         engine.dispose()

@@ -10,7 +10,7 @@ from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
-from storage.database.engine import open_database
+from storage.database.engine import open_database, writing
 from storage.registry import prune_weights
 from tasks.policies import backfill_task, gate_task, train_task
 from tasks.steps.termination import resend_lost_sigterm
@@ -72,7 +72,7 @@ def retrain(series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | Non
             start=due.cutoff - timedelta(days=settings.skill_days),
             now=clock,
         )
-        with engine.begin() as conn:
+        with writing(engine) as conn:
             pruned = prune_weights(conn, series=series, model=settings.model, keep=settings.keep_weights)
         if pruned:
             log.info("%s: forgot the weights of %d old versions", series, pruned)

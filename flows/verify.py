@@ -5,7 +5,7 @@ import random
 from prefect import flow, get_run_logger
 
 from flows.settings import Settings
-from storage.database.engine import open_for_reading
+from storage.database.engine import open_for_reading, reading
 from storage.forecasts import replayable
 from tasks.policies import replay_task
 from tasks.steps.replay import Replayed
@@ -24,7 +24,7 @@ def verify(count: int = 10, seed: int | None = None) -> list[Replayed]:
     log = get_run_logger()
     engine = open_for_reading(Settings().database_url)
     try:
-        with engine.connect() as conn:
+        with reading(engine) as conn:
             known = replayable(conn)
         chosen = random.Random(seed).sample(known, min(count, len(known)))  # noqa: S311 - a sample, no secret
         found = [replay_task(engine, forecast=number) for number in chosen]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
-def public(url: str) -> str:
+def safe_url(url: str) -> str:
     """Return `url` without user, password, query and fragment, control characters escaped; it never fails."""
     try:
         parts = urlsplit(url)
@@ -31,6 +31,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
-def shown(engine: "Engine") -> str:
+def safe_database_url(engine: "Engine") -> str:
     """Return the database's URL as it may be shown: without password, and without options, which can hold one."""
     return engine.url.set(query={}).render_as_string(hide_password=True)

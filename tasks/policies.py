@@ -27,7 +27,7 @@ from storage.database.engine import make_engine
 from storage.errors import CddUnavailable
 from storage.source.client import CddClient
 from tasks.dispatch import train_elsewhere
-from tasks.show.events import DRIFT, NEW_FORECAST, STALE, tell
+from tasks.show.events import DRIFT, NEW_FORECAST, STALE, emit_event
 from tasks.show.progress import reported_progress, run_report
 from tasks.show.publish import publish
 from tasks.show.study import Study, show_study, write_study
@@ -73,7 +73,9 @@ def forecast_task(
     """Store the live forecasts of these model versions and tell Prefect of each new one; returns how many were new."""
     new = forecast_live(engine, series=series, versions=versions, horizon=horizon, now=now, flow_run=flow_run)
     for version in new:
-        tell(NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version)
+        emit_event(
+            NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version
+        )
     return len(new)
 
 
@@ -90,11 +92,11 @@ def watch_task(engine: Engine, *, series: str, now: datetime) -> list[str]:
     troubles = []
     if stale is not None:
         troubles.append(stale.message)
-        tell(STALE, series=series, message=f"{series}: {stale.message}")
+        emit_event(STALE, series=series, message=f"{series}: {stale.message}")
     if drift is not None:
         trouble = f"the champion has drifted: {drift.what} (p = {drift.p_value:.2g})"
         troubles.append(trouble)
-        tell(DRIFT, series=series, message=f"{series}: {trouble}", p_value=drift.p_value)
+        emit_event(DRIFT, series=series, message=f"{series}: {trouble}", p_value=drift.p_value)
     return troubles
 
 

@@ -10,10 +10,10 @@ from functools import partial
 from flows.settings import Settings
 from flows.sources import cdd_client
 from models.candles import SeriesName
-from storage.database.engine import open_for_reading
+from storage.database.engine import open_for_reading, reading
 from storage.database.version import head_version
 from storage.errors import StorageError
-from storage.redaction import public, shown, without_credentials
+from storage.redaction import safe_database_url, safe_url, without_credentials
 
 RESTORE = "stop what uses the database, then put a backup back: candlecast restore FILE"
 
@@ -56,7 +56,7 @@ def _source(settings: Settings) -> Check:
 def _database(settings: Settings) -> Check:
     engine = open_for_reading(settings.database_url)
     engine.dispose()
-    return Check("database", True, f"{shown(engine)} at schema {head_version()}")
+    return Check("database", True, f"{safe_database_url(engine)} at schema {head_version()}")
 
 
 def _file(settings: Settings) -> Check:
@@ -64,7 +64,7 @@ def _file(settings: Settings) -> Check:
 
     engine = open_for_reading(settings.database_url)
     try:
-        with engine.connect() as conn:
+        with reading(engine) as conn:
             damage = damaged_pages(conn)
     finally:
         engine.dispose()
@@ -80,7 +80,7 @@ def _series(settings: Settings, name: str) -> list[Check]:
 
     engine = open_for_reading(settings.database_url)
     try:
-        with engine.connect() as conn:
+        with reading(engine) as conn:
             latest, serving = latest_close_time(conn, series=name), champion(conn, series=name)
             damaged = damaged_weights(conn, series=name)
     finally:
@@ -120,8 +120,8 @@ def _prefect() -> Check:
     try:
         healthy = requests.get(f"{url.rstrip('/')}/health", timeout=5).ok
     except requests.RequestException as error:
-        return Check("prefect", False, f"{public(url)}: {type(error).__name__}", "start it: candlecast serve")
-    return Check("prefect", healthy, public(url), "" if healthy else "look at the server's log")
+        return Check("prefect", False, f"{safe_url(url)}: {type(error).__name__}", "start it: candlecast serve")
+    return Check("prefect", healthy, safe_url(url), "" if healthy else "look at the server's log")
 
 
 def _device() -> Check:

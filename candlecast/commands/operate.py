@@ -17,10 +17,10 @@ def promote(
     version: Annotated[int, typer.Argument(help="A model version, as `candlecast models` lists it.")],
 ) -> None:
     """Make a version its series' champion, whatever the gate thought of it."""
-    from storage.database.engine import open_database
+    from storage.database.engine import open_database, writing
     from storage.registry import promote as promote_version
 
-    with open_database(settings().database_url).begin() as conn:
+    with writing(open_database(settings().database_url)) as conn:
         series = promote_version(conn, version=version, reason="promoted by hand", decided_at=datetime.now(UTC))
     talk(f"version {version} is now the champion of {series}")
 
@@ -28,11 +28,11 @@ def promote(
 @app.command()
 def rollback(series: SeriesArgument) -> None:
     """Make the champion before the present one the champion again."""
-    from storage.database.engine import open_database
+    from storage.database.engine import open_database, writing
     from storage.registry import rollback as roll_back
     from storage.series import require_series
 
-    with open_database(settings().database_url).begin() as conn:
+    with writing(open_database(settings().database_url)) as conn:
         require_series(conn, name=series)
         version = roll_back(conn, series=series, reason="rolled back by hand", decided_at=datetime.now(UTC))
     talk(f"version {version} is the champion of {series} again")
@@ -148,10 +148,10 @@ def setup(notify: NotifyOption = None, json: Json = False) -> None:
     try:
         done = prepare(notify=notify)
     except HTTPError as error:
-        from storage.redaction import public, without_credentials
+        from storage.redaction import safe_url, without_credentials
 
         reason = without_credentials(str(error))
-        fail(f"the Prefect server at {public(os.environ['PREFECT_API_URL'])} did not take the setup: {reason}")
+        fail(f"the Prefect server at {safe_url(os.environ['PREFECT_API_URL'])} did not take the setup: {reason}")
     emit(Prepared._fields, [row._asdict() for row in done], Format.TABLE, json, None)
 
 

@@ -64,12 +64,12 @@ def forecasts(
         raise WrongUse("--plot draws in the terminal; leave out --json, --format and --output")
     first, last = span(start, end)
     at = instant(origin, "--origin")
-    from storage.database.engine import open_for_reading
+    from storage.database.engine import open_for_reading, reading
     from storage.forecasts import read_bands, read_quantiles
     from storage.series import require_series
 
     latest = all(filter is None for filter in (at, first, last, model, kind))
-    with open_for_reading(settings().database_url).connect() as conn:
+    with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         if form is Format.HUB and not json:
             quantiles = read_quantiles(
@@ -132,10 +132,10 @@ def candles(
     first, last = span(start, end)
     known_at = instant(as_of, "--as-of", end_of_day=True)
     from storage.candles import read_candle_rows
-    from storage.database.engine import open_for_reading
+    from storage.database.engine import open_for_reading, reading
     from storage.series import require_series
 
-    with open_for_reading(settings().database_url).connect() as conn:
+    with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at)
     emit(
@@ -158,11 +158,11 @@ def skill(
 ) -> None:
     """How good the forecasts were: per model and step, live and backfill apart, each beside naive."""
     first, last = span(start, end)
-    from storage.database.engine import open_for_reading
+    from storage.database.engine import open_for_reading, reading
     from storage.series import require_series
     from tasks.steps.skill import Judged, judged_skill
 
-    with open_for_reading(settings().database_url).connect() as conn:
+    with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = judged_skill(conn, series=series, start=first, end=last)
     emit(Judged._fields, [row._asdict() for row in rows], form, json, output)
@@ -176,11 +176,11 @@ def list_models(
     json: Json = False,
 ) -> None:
     """Registered model versions and which of them is each series' champion."""
-    from storage.database.engine import open_for_reading
+    from storage.database.engine import open_for_reading, reading
     from storage.registry import list_versions
     from storage.series import require_series
 
-    with open_for_reading(settings().database_url).connect() as conn:
+    with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = list_versions(conn, series=series)
     columns = (
@@ -216,10 +216,10 @@ def list_series(
         ]
         emit(("name", "exchange", "pair", "interval"), named, form, json, output)
         return
-    from storage.database.engine import open_for_reading
+    from storage.database.engine import open_for_reading, reading
     from storage.series import series_summary
 
-    with open_for_reading(configured.database_url).connect() as conn:
+    with reading(open_for_reading(configured.database_url)) as conn:
         rows = series_summary(conn)
     columns = ("name", "exchange", "pair", "interval", "candles", "first_open", "last_close")
     emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
@@ -234,11 +234,11 @@ def list_findings(
     json: Json = False,
 ) -> None:
     """What is odd about the stored data, how much it matters and what to do about it."""
-    from storage.database.engine import open_for_reading
+    from storage.database.engine import open_for_reading, reading
     from storage.findings import read_findings
     from storage.series import require_series
 
-    with open_for_reading(settings().database_url).connect() as conn:
+    with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = read_findings(conn, series=series, resolved=resolved)
     columns = (

@@ -105,11 +105,11 @@ def train(
 ) -> None:
     """Train a challenger now, register it and let the gate judge it."""
     configured = settings()
-    from storage.database.engine import open_database
+    from storage.database.engine import open_database, reading
     from storage.series import require_series
 
     engine = open_database(configured.database_url)
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         require_series(conn, name=series)
     engine.dispose()
     warn_of_cost(configured.model)
@@ -143,11 +143,11 @@ def backfill(
 
     if model is not None and model not in MODEL_NAMES:
         raise WrongUse(f"unknown model {model!r}; the models are {', '.join(MODEL_NAMES)}")
-    from storage.database.engine import open_database
+    from storage.database.engine import open_database, reading
     from storage.series import require_series
 
     engine = open_database(configured.database_url)
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         for name in series:
             require_series(conn, name=name)
     if dry_run:

@@ -6,7 +6,7 @@ from tabulate import tabulate
 
 from flows.settings import Settings
 from models.forecasts import BASELINE, Kind
-from storage.database.engine import open_for_reading
+from storage.database.engine import open_for_reading, reading
 from storage.forecasts import read_bands
 from storage.scores import read_skill
 from tasks.show.publish import chart_path, forecast_table
@@ -15,7 +15,7 @@ from tasks.show.publish import chart_path, forecast_table
 def print_summary(settings: Settings, names: list[str]) -> None:
     """Print each series' newest forecast, its model's skill against naive and the chart's path to stdout."""
     engine = open_for_reading(settings.database_url)
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         for name in names:
             bands = read_bands(conn, series=name, latest=True)
             if not bands:

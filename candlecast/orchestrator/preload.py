@@ -7,7 +7,7 @@ from importlib import import_module
 from flows.settings import Settings
 from models.candles import SeriesName
 from models.catalog import family, forecaster
-from storage.database.engine import open_for_reading
+from storage.database.engine import open_for_reading, reading
 from storage.health import candle_is_due
 
 # What models and charts import when they first need it.
@@ -25,7 +25,7 @@ def import_what_is_due(settings: Settings, names: Sequence[str]) -> None:
 def _something_is_due(settings: Settings, names: Sequence[str]) -> bool:
     now = datetime.now(UTC)
     engine = open_for_reading(settings.database_url)
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         due = any(candle_is_due(conn, series=name, interval=SeriesName.parse(name).interval, now=now) for name in names)
     engine.dispose()
     return due

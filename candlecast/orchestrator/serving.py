@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from candlecast.orchestrator.server import ServerNotStarted, answers, child
-from storage.redaction import public
+from storage.redaction import safe_url
 
 # After the daily candles have closed at midnight UTC and CDD has had time to write its files.
 CRON = "20 0 * * *"
@@ -25,7 +25,7 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
 
         prepare(notify=notify, pools=False)
         print(
-            f"candlecast: daily at 00:20 UTC; Prefect's pages are at {public(url).removesuffix('/api')}",
+            f"candlecast: daily at 00:20 UTC; Prefect's pages are at {safe_url(url).removesuffix('/api')}",
             file=sys.stderr,
         )
         scheduled.serve(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 
 from storage.database.version import head_version, schema_version, wrong_version
 from storage.errors import DatabaseUnusable
-from storage.redaction import shown
+from storage.redaction import safe_database_url
 
 BUSY_TIMEOUT_S = 30
 
@@ -132,7 +132,7 @@ def open_for_reading(url: str) -> Engine:
     with _disposed_on_error(engine):
         found = schema_version(engine)
         if found is None:
-            raise DatabaseUnusable(f"{shown(engine)} holds no candlecast tables yet; run: candlecast daily")
+            raise DatabaseUnusable(f"{safe_database_url(engine)} holds no candlecast tables yet; run: candlecast daily")
         if found != head_version():
             raise wrong_version(engine, found)
     return engine
@@ -145,6 +145,23 @@ def _disposed_on_error(engine: Engine) -> Iterator[None]:
     except BaseException:
         engine.dispose()
         raise
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection that only asks: on SQLite it takes no lock that a writer would have to wait for."""
+    with engine.connect().execution_options(reads_only=True) as conn:
+        yield conn
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection in a transaction that is committed at the end and undone by an error.
+
+    On SQLite it takes the write lock at once, so that what it reads stays true until it has written.
+    """
+    with engine.begin() as conn:
+        yield conn
 
 
 def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
@@ -163,7 +180,7 @@ def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
         "connection": "is the server running, and are host, port, user and password right?",
     }
     remedy = next((text for word, text in remedies.items() if word in reason.lower()), "see the message")
-    return DatabaseUnusable(f"the database {shown(engine)} cannot be used: {reason}; {remedy}")
+    return DatabaseUnusable(f"the database {safe_database_url(engine)} cannot be used: {reason}; {remedy}")
 
 
 def database_file(engine: Engine) -> Path | None:

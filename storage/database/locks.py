@@ -13,7 +13,7 @@ _POLL_S = 0.5
 
 
 @contextmanager
-def exclusively(engine: Engine, name: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def locked(engine: Engine, name: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold lock `name` of this database; `waiting` is called once if another process holds it first.
 
     The lock goes with its holder: the operating system or the PostgreSQL server frees it when the process dies, so

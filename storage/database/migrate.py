@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, inspect
 
 from storage.database.version import head_version, known_versions, schema_version, version_in, wrong_version
 from storage.errors import DatabaseUnusable
-from storage.redaction import shown
+from storage.redaction import safe_database_url
 from storage.tables import VIEWS, metadata, views
 
 # Any number will do, as long as every candlecast uses the same one.
@@ -52,6 +52,6 @@ def _refuse_others_tables(conn: Connection, engine: Engine) -> None:
     taken = sorted({*there.get_table_names(), *there.get_view_names()} & {*metadata.tables, *VIEWS})
     if taken:
         raise DatabaseUnusable(
-            f"{shown(engine)} has no candlecast schema, but holds {', '.join(taken)}, which another program made; "
-            f"name another database in CANDLECAST_DATABASE_URL, or restore a backup"
+            f"{safe_database_url(engine)} has no candlecast schema, but holds {', '.join(taken)}, "
+            f"which another program made; name another database in CANDLECAST_DATABASE_URL, or restore a backup"
         )

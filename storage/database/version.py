@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect
 
 from storage.errors import DatabaseUnusable
-from storage.redaction import shown
+from storage.redaction import safe_database_url
 
 VERSION_TABLE = "alembic_version"
 
@@ -47,4 +47,6 @@ def wrong_version(engine: Engine, found: str) -> DatabaseUnusable:
         remedy = "upgrade candlecast"
     else:
         remedy = "that is another program's: name a database of its own in CANDLECAST_DATABASE_URL"
-    return DatabaseUnusable(f"{shown(engine)} has schema {found}, this candlecast works with {head}; {remedy}")
+    return DatabaseUnusable(
+        f"{safe_database_url(engine)} has schema {found}, this candlecast works with {head}; {remedy}"
+    )

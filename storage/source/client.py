@@ -25,7 +25,7 @@ import urllib3
 
 from models.candles import SeriesName
 from storage.errors import CddNotFound, CddRefused, CddUnavailable
-from storage.redaction import public
+from storage.redaction import safe_url
 from storage.source.pacing import polite
 from storage.source.urls import same_server
 
@@ -96,7 +96,7 @@ class CddClient:
             raise ValueError(f"expected an http(s) URL or a folder as source, got {source.split('://')[0]!r}://...")
         self.remote = self._web
         """Whether files come over the network, from a host that is to be spared."""
-        self.source = source if not self._web else public(source)
+        self.source = source if not self._web else safe_url(source)
         """Where files come from, fit for a log: without user, password and query."""
         self._source = source
         self._timeout_s = timeout_s
@@ -189,11 +189,11 @@ class CddClient:
                 ):
                     return self._received(answer, series, deadline)
             except requests.exceptions.SSLError as error:
-                raise CddRefused(f"{public(url)}: the certificate is not trusted: {_reason(error)}") from None
+                raise CddRefused(f"{safe_url(url)}: the certificate is not trusted: {_reason(error)}") from None
             except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
                 raise CddRefused(f"the source is no URL that can be fetched: {_reason(error)}") from None
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                raise CddUnavailable(f"{public(url)} did not answer: {_reason(error)}") from None
+                raise CddUnavailable(f"{safe_url(url)} did not answer: {_reason(error)}") from None
 
     def _in_time(self, ask: Callable[[], requests.Response], url: str, deadline: float) -> requests.Response:
         # The driver's timeout starts anew with every byte that comes: a server that sends its headers one by one, or
@@ -211,7 +211,7 @@ class CddClient:
             return asked.result(max(deadline - time.monotonic(), 0.0))
         except TimeoutError:
             asked.add_done_callback(_closed)
-            raise CddUnavailable(f"{public(url)} did not answer within {self._timeout_s:g} s") from None
+            raise CddUnavailable(f"{safe_url(url)} did not answer within {self._timeout_s:g} s") from None
 
     def _answer(self, session: requests.Session, url: str, conditions: dict[str, str]) -> requests.Response:
         at = url
@@ -232,13 +232,13 @@ class CddClient:
                 at = urljoin(at, answer.headers["Location"])
                 stays = same_server(url, at)
             except ValueError:
-                raise CddRefused(f"{public(url)} redirects to something that is no URL") from None
+                raise CddRefused(f"{safe_url(url)} redirects to something that is no URL") from None
             if not stays:
-                raise CddRefused(f"{public(url)} redirects to {public(at)}, which is another host, port or scheme")
-        raise CddRefused(f"{public(url)} redirects more than {MAX_REDIRECTS} times")
+                raise CddRefused(f"{safe_url(url)} redirects to {safe_url(at)}, which is another host, port or scheme")
+        raise CddRefused(f"{safe_url(url)} redirects more than {MAX_REDIRECTS} times")
 
     def _received(self, answer: requests.Response, series: SeriesName, deadline: float) -> Fetched:
-        url, status = public(answer.url), answer.status_code
+        url, status = safe_url(answer.url), answer.status_code
         fetched = Fetched(
             url,
             None,

@@ -16,7 +16,7 @@ import urllib3
 
 from models.candles import Interval, SeriesName, UnknownSeries
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
-from storage.redaction import public
+from storage.redaction import safe_url
 from storage.source.client import StraightSession
 
 TIMEOUT_S = 20.0
@@ -42,7 +42,7 @@ def available_series(
     if not re.fullmatch(r"[A-Za-z0-9.-]{1,40}", exchange):
         raise UnknownSeries(f"expected the name of an exchange such as Bitstamp, got {exchange[:40]!r}")
     at = urljoin(api if api.endswith("/") else f"{api}/", f"data/ohlc/{quote(exchange.casefold())}/available")
-    url = public(at)
+    url = safe_url(at)
     headers = {"Accept": "application/json"} | ({"Authorization": f"Token {token}"} if token else {})
     try:
         with (

@@ -1,15 +1,15 @@
 """Events for Prefect's automations: a new forecast, a champion that drifts, data that is stale."""
 
-from prefect.events import emit_event
+from prefect import events
 
 NEW_FORECAST = "candlecast.forecast"
 DRIFT = "candlecast.drift"
 STALE = "candlecast.stale"
 
 
-def tell(event: str, *, series: str, message: str, **payload: object) -> None:
+def emit_event(event: str, *, series: str, message: str, **payload: object) -> None:
     """Emit `event` about `series`; `message` says it to people in one line, `payload` holds plain JSON values."""
-    emit_event(
+    events.emit_event(
         event,
         resource={"prefect.resource.id": f"candlecast.series.{series}", "prefect.resource.name": series},
         payload={"message": message, **payload},

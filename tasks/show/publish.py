@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from models.candles import SeriesName
 from storage.candles import read_candle_rows
+from storage.database.engine import reading
 from storage.findings import read_findings
 from storage.forecasts import BandRow, read_bands
 from tasks.show.charts import fan_chart
@@ -19,7 +20,7 @@ CANDLES_SHOWN = 90
 
 def forecast_chart(engine: Engine, *, series: str, reports: Path) -> Path | None:
     """Draw the champion's newest live forecast under `reports`; returns the PNG's path, None without one."""
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         bands = read_bands(conn, series=series, latest=True)
         if not bands:
             return None
@@ -60,7 +61,7 @@ def forecast_table(bands: Sequence[BandRow]) -> list[dict[str, str | int]]:
 def publish(engine: Engine, *, series: str, reports: Path) -> Path | None:
     """Draw the newest forecast and show it, its table and the data's findings in Prefect's UI."""
     chart = forecast_chart(engine, series=series, reports=reports)
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         bands = read_bands(conn, series=series, latest=True)
         findings = read_findings(conn, series=series)
     if bands:

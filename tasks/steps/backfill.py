@@ -14,7 +14,8 @@ from models.interface import Progress, TrainedModel, silent
 from models.schedule import by_quarter
 from storage import registry
 from storage.candles import CandleHistory, not_before, read_close_times, read_history
-from storage.database.locks import exclusively
+from storage.database.engine import reading, writing
+from storage.database.locks import locked
 from storage.errors import DatabaseUnusable
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.steps.report import SILENT, Report
@@ -69,7 +70,7 @@ def quarter_name(start: datetime) -> str:
 
 def possible_origins(engine: Engine, *, series: str, model: str, start: datetime, end: datetime) -> list[datetime]:
     """Return every origin in start..end (both included) that `model` has enough candles to forecast from."""
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         return read_close_times(conn, series=series, start=start, end=end, after=family(model).min_candles - 1)
 
 
@@ -79,7 +80,7 @@ def plan_backfill(
     """Return the partitions in start..end that lack forecasts, in time order; the store is the ledger."""
     origins = possible_origins(engine, series=series, model=model, start=start, end=end)
     learns = family(model).learns
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         missing = missing_origins(conn, series=series, model=model, kind=Kind.BACKFILL, origins=origins)
         quarters = _quarters(missing, model, read_history(conn, series=series)) if missing else {}
         return [
@@ -124,12 +125,12 @@ def backfill(
     named in the result and does not stop the others. Another process at the same series and model is waited for.
     `history` is the series' candles where the caller has read them already.
     """
-    with exclusively(
+    with locked(
         engine,
         f"backfill-{series}-{model}",
         waiting=lambda: report.log(f"{series} {model}: another backfill is at it; waiting"),
     ):
-        with engine.connect() as conn:
+        with reading(engine) as conn:
             missing = missing_origins(conn, series=series, model=model, kind=Kind.BACKFILL, origins=origins)
             if not missing:
                 return Backfilled(series, model, len(origins), 0)
@@ -156,9 +157,9 @@ def backfill(
                     for candles, some in _by_view(history, quarters[quarter])
                     for made in forecaster(model).forecast(trained, candles, some, horizon)
                 ]
-                with engine.begin() as writing:
+                with writing(engine) as conn:
                     stored += insert_forecasts(
-                        writing,
+                        conn,
                         series=series,
                         model=model,
                         model_version=version,
@@ -267,7 +268,7 @@ def backfill_series(
     SeriesName.parse(series)
     done = []
     # Read once for all models, so that they share the frames, and what was worked out from them.
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         history = read_history(conn, series=series)
     for model in models:
         origins = possible_origins(engine, series=series, model=model, start=start, end=end)

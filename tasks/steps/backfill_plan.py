@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
+from storage.database.engine import reading
 from storage.registry import training_seconds
 from tasks.steps.backfill import plan_backfill, quarter_name
 
@@ -33,7 +34,7 @@ def plan(
         }
         for partition in partitions
     ]
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         typical = {model: training_seconds(conn, model=model) for model in models}
     due = [partition.model for partition in partitions if not partition.trained]
     missing = sum(partition.missing for partition in partitions)

@@ -9,6 +9,7 @@ from models.candles import Finding, Severity
 from models.drift import Drift, find_drift
 from models.forecasts import BASELINE, Kind
 from storage import registry
+from storage.database.engine import reading, writing
 from storage.findings import read_findings, record_findings
 from storage.scores import read_origin_scores
 
@@ -21,7 +22,7 @@ def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
     The baseline cannot drift from itself. A finding is closed when a later check, of a newly trained champion perhaps,
     no longer sees it.
     """
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         serving = registry.champion(conn, series=series)
         drift = None
         if serving is not None and serving.model != BASELINE:
@@ -41,14 +42,14 @@ def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
             )
         noted = any(finding.code == CODE for finding in read_findings(conn, series=series))
     if drift is not None or noted:
-        with engine.begin() as conn:
+        with writing(engine) as conn:
             record_findings(conn, series=series, seen=_findings(drift), now=now, codes={CODE})
     return drift
 
 
 def is_drifting(engine: Engine, *, series: str, since: datetime | None) -> bool:
     """Return whether an open drift finding is newer than `since`, the last training from scratch."""
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         open_now = [finding for finding in read_findings(conn, series=series) if finding.code == CODE]
     return any(since is None or finding.found_at > since for finding in open_now)
 

@@ -9,6 +9,7 @@ from models.catalog import forecaster
 from models.errors import NotEnoughCandles
 from models.forecasts import Kind
 from storage.candles import CandleHistory, latest_close_time, not_before, read_history
+from storage.database.engine import reading, writing
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.steps.train import load_trained
 
@@ -27,21 +28,21 @@ def forecast_live(
     Raises NotEnoughCandles when the series is shorter than a model needs, and BadWeights for damaged weights; the
     forecasts of the versions before that one are stored.
     """
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         origin = latest_close_time(conn, series=series)
     if origin is None:
         raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
     new: list[int] = []
     history: CandleHistory | None = None
     for version in versions:
-        with engine.connect() as conn:
+        with reading(engine) as conn:
             trained = load_trained(conn, version=version)
             if not missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin]):
                 continue
             # Read once for all of them.
             history = history or read_history(conn, series=series)
         forecasts = forecaster(trained.model).forecast(trained, history.known_at(), [origin], horizon)
-        with engine.begin() as conn:
+        with writing(engine) as conn:
             stored = insert_forecasts(
                 conn,
                 series=series,

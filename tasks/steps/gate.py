@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from models.forecasts import Kind
 from models.gate import Decision, WalkForward, judge
 from storage import registry
+from storage.database.engine import reading, writing
 from storage.scores import OriginScore, read_origin_scores
 from tasks.steps.train import baseline_version
 
@@ -17,7 +18,7 @@ def gate(
     engine: Engine, *, series: str, version: int, model: str, baseline: str, start: datetime, now: datetime
 ) -> Decision:
     """Judge challenger `version` on its family's backfilled scores since `start` and record the decision."""
-    with engine.begin() as conn:
+    with writing(engine) as conn:
         serving = registry.champion(conn, series=series)
         names = {model, baseline} | ({serving.model} if serving else set())
         scores = {
@@ -54,12 +55,12 @@ def _walk_forward(rows: Sequence[OriginScore]) -> WalkForward:
 
 def ensure_champion(engine: Engine, *, series: str, baseline: str, now: datetime) -> int:
     """Return the champion of `series`; without one the baseline becomes it, so that there is always a forecast."""
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         serving = registry.champion(conn, series=series)
     if serving is not None:
         return serving.model_version
     version = baseline_version(engine, series=series, model=baseline, now=now)
-    with engine.begin() as conn:
+    with writing(engine) as conn:
         registry.decide(
             conn,
             series=series,

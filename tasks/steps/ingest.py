@@ -11,6 +11,7 @@ from models.candles import Finding, SeriesName, Severity
 from models.times import from_unix
 from storage import downloads
 from storage.candles import StoreCounts, closed_count, newest_fetch, store_candles
+from storage.database.engine import reading, writing
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import record_findings
 from storage.health import check_age, check_candles
@@ -69,7 +70,7 @@ def ingest_series(
     takes it all the same), and the source's errors as they are; both are recorded for a series that is stored.
     """
     name = SeriesName.parse(series)
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         known = series in series_names(conn)
         last = downloads.last_download(conn, series=series) if known else None
     fetched: Fetched | None = None
@@ -82,7 +83,7 @@ def ingest_series(
         if fetched.body is None or (taken is not None and fetched.sha256 == taken.sha256):
             note_age(engine, series=series, now=now)
             return IngestReport(series, "unchanged")
-        with engine.begin() as conn:
+        with writing(engine) as conn:
             return _store(conn, name, fetched, now, accept=accept)
     except (Held, CddNotFound, CddUnavailable, CddRefused, CddFormatChanged) as error:
         if known:
@@ -213,5 +214,5 @@ def _record_failure(
             "http_status": fetched.http_status,
             "file_time": fetched.file_time,
         }
-    with engine.begin() as conn:
+    with writing(engine) as conn:
         downloads.insert_download(conn, series=series, fetched_at=now, reason=str(error), **values)

@@ -10,6 +10,7 @@ from models.code_version import code_version
 from models.forecasts import Forecast, Kind
 from storage import registry
 from storage.candles import read_history
+from storage.database.engine import reading
 from storage.forecasts import load_forecast
 from tasks.steps.train import load_trained
 
@@ -37,7 +38,7 @@ def replay(engine: Engine, *, forecast: int) -> Replayed:
 
     Raises NotFound for a number that is not stored or weights that were pruned, BadWeights for damaged ones.
     """
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         stored = load_forecast(conn, forecast=forecast)
         history = read_history(conn, series=stored.series)
         version = registry.load_version(conn, version=stored.model_version)

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from models import metrics
 from models.quantiles import MEDIAN
+from storage.database.engine import writing
 from storage.scores import Matured, Score, insert_scores, unscored
 
 BATCH = 10_000
@@ -42,7 +43,7 @@ def score_matured(engine: Engine, *, series: str, now: datetime) -> int:
     """Score every forecast step whose candle has closed and whose truth is not scored yet; returns how many."""
     stored = 0
     while True:
-        with engine.begin() as conn:
+        with writing(engine) as conn:
             rows = unscored(conn, series=series, limit=BATCH)
             if not rows:
                 return stored

@@ -14,6 +14,7 @@ from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.schedule import Mode, Schedule, due_mode
 from storage import artifacts, registry
 from storage.candles import latest_close_time, read_history
+from storage.database.engine import reading, writing
 from storage.database.integrity import is_intact
 from tasks.steps.drift import is_drifting
 
@@ -36,7 +37,7 @@ def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule
     model = schedule.model
     if model == BASELINE:
         return None
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         latest = latest_close_time(conn, series=series)
         if latest is None:
             return None
@@ -66,7 +67,7 @@ def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule
     fine_tunes = chosen is Mode.FINE_TUNE and scratch is not None
     if fine_tunes and scratch is not None:
         # Damaged weights would fail every fine-tuning until a training from scratch is due, months later.
-        with engine.connect() as conn:
+        with reading(engine) as conn:
             fine_tunes = is_intact(conn, version=scratch.id)
     return Due(
         Mode.FINE_TUNE if fine_tunes else Mode.SCRATCH,
@@ -97,7 +98,7 @@ def trained_models(
     """
     learns = family(model).learns
     wanted: list[datetime | None] = list(cutoffs) if learns else [None]
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         ids = {
             cutoff: registry.find_version(
                 conn, series=series, model=model, purpose=purpose, cutoff=cutoff, seed=seed, init_from=init_from
@@ -131,7 +132,7 @@ def trained_models(
     # A fleet is registered whole or not at all: what a killed training left behind would be trained anew in another
     # company, and differ in the last bit from what an undisturbed one gives.
     if fitted:
-        with engine.begin() as conn:
+        with writing(engine) as conn:
             for cutoff, trained, weights in zip(missing, fitted, packed, strict=True):
                 ids[cutoff] = registry.register(
                     conn,
@@ -150,7 +151,7 @@ def trained_models(
                     init_from=init_from,
                 )
     found: dict[datetime | None, tuple[int, TrainedModel]] = {}
-    with engine.connect() as conn:
+    with reading(engine) as conn:
         for cutoff, version in ids.items():
             assert version is not None
             found[cutoff] = version, load_trained(conn, version=version)

@@ -7,13 +7,13 @@ import time
 
 from sqlalchemy import Engine
 
-from storage.database.locks import exclusively
+from storage.database.locks import locked
 
 HOLD = """
 import sys, time
 from storage.database.engine import make_engine
-from storage.database.locks import exclusively
-with exclusively(make_engine(sys.argv[1]), "day"):
+from storage.database.locks import locked
+with locked(make_engine(sys.argv[1]), "day"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -29,7 +29,7 @@ def holder(database_url: str) -> "subprocess.Popen[str]":
 def test_a_lock_that_is_free_is_taken_at_once_and_again_after(engine: Engine) -> None:
     waited: list[bool] = []
     for _ in range(2):
-        with exclusively(engine, "day", waiting=lambda: waited.append(True)):
+        with locked(engine, "day", waiting=lambda: waited.append(True)):
             pass
     assert waited == []
 
@@ -39,7 +39,7 @@ def test_another_process_waits_and_a_killed_holder_holds_nothing(engine: Engine,
     waited, got = threading.Event(), threading.Event()
 
     def take() -> None:
-        with exclusively(engine, "day", waiting=waited.set):
+        with locked(engine, "day", waiting=waited.set):
             got.set()
 
     thread = threading.Thread(target=take)
@@ -58,7 +58,7 @@ def test_another_process_waits_and_a_killed_holder_holds_nothing(engine: Engine,
 def test_another_name_is_another_lock(engine: Engine, database_url: str) -> None:
     process = holder(database_url)
     waited: list[bool] = []
-    with exclusively(engine, "night", waiting=lambda: waited.append(True)):
+    with locked(engine, "night", waiting=lambda: waited.append(True)):
         assert waited == []
     process.kill()
     assert process.stdout is not None

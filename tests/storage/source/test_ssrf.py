@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.candles import SeriesName
 from storage.errors import CddFormatChanged, CddRefused, CddUnavailable, StorageError
-from storage.redaction import printable, public, without_credentials
+from storage.redaction import printable, safe_url, without_credentials
 from storage.source.client import CddClient
 from storage.source.listing import available_series
 from storage.source.urls import same_server
@@ -209,13 +209,13 @@ PART = st.text(
 def test_neither_user_nor_password_nor_query_is_shown(user: str, password: str, host: str) -> None:
     secret = f"S3{password}"
     url = f"https://U5{user}:{secret}@{host}:81/path?token={secret}#{secret}"
-    assert public(url) == f"https://{host}:81/path"
+    assert safe_url(url) == f"https://{host}:81/path"
     assert without_credentials(f"at {url.split('?')[0]} it failed") == f"at https://{host}:81/path it failed"
 
 
 @given(st.text(max_size=60))
 def test_any_text_can_be_shown(text: str) -> None:
-    public(text)
+    safe_url(text)
     assert all(c.isprintable() or c in "\n\t" for c in printable(text))
 
 
