@@ -31,25 +31,27 @@ def record_findings(
     conn: Connection,
     *,
     series: str,
+    codes: Collection[str],
     seen: Sequence[Finding],
     now: datetime,
     download: int | None = None,
-    codes: Collection[str] | None = None,
 ) -> int:
-    """Store what a check of the whole series has seen; returns how many findings are new.
+    """Store the result of checks that look for `codes` in the whole series; returns how many findings are new.
 
-    A finding that is open already is left as it is; an open one that is no longer seen is marked resolved. With `codes`
-    the check looked for those only, and says nothing of others.
+    A finding that is open already is left as it is. An open one of `codes` that is no longer seen is marked resolved;
+    those of other codes belong to other checks and stay as they are. Raises ValueError for a finding of another code.
     """
+    foreign = {finding.code for finding in seen} - set(codes)
+    if foreign:
+        raise ValueError(f"the checks look for {', '.join(sorted(codes))}, not for {', '.join(sorted(foreign))}")
     c = findings.c
     open_rows = {
         (row.code, row.message, row.first_time, row.last_time): row.id
         for row in conn.execute(
             select(c.id, c.code, c.message, c.first_time, c.last_time).where(
-                c.series == series, c.resolved_at.is_(None)
+                c.series == series, c.code.in_(codes), c.resolved_at.is_(None)
             )
         )
-        if codes is None or row.code in codes
     }
     seen_keys = {(f.code, f.message, f.first_time, f.last_time): f for f in seen}
     gone = [number for key, number in open_rows.items() if key not in seen_keys]

@@ -20,6 +20,9 @@ _current = table(
     column("volume_base", Float),
 )
 
+# The codes of the findings that `check_candles` looks for, and those that `check_age` looks for.
+CANDLE_CODES = frozenset({"gap", "zero-volume", "outlier"})
+AGE_CODES = frozenset({"stale"})
 
 # A close this far from another source's close of the same candle and pair is worth a look.
 OUTLIER_SHARE = 0.05

@@ -43,7 +43,7 @@ def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
         noted = any(finding.code == CODE for finding in read_findings(conn, series=series))
     if drift is not None or noted:
         with writing(engine) as conn:
-            record_findings(conn, series=series, seen=_findings(drift), now=now, codes={CODE})
+            record_findings(conn, series=series, codes={CODE}, seen=_findings(drift), now=now)
     return drift
 
 

@@ -14,7 +14,7 @@ from storage.candles import StoreCounts, closed_count, newest_fetch, store_candl
 from storage.database.engine import reading, writing
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import record_findings
-from storage.health import check_age, check_candles
+from storage.health import AGE_CODES, CANDLE_CODES, check_age, check_candles
 from storage.series import ensure_series, series_names
 from storage.source.client import CddClient, Fetched
 from storage.source.file import CddFile
@@ -24,6 +24,9 @@ from tasks.steps.freshness import note_age
 HELD_SHARE = 0.02
 # ... and at least this many, so that a short series is not held for one candle.
 HELD_CANDLES = 5
+
+# The codes of the findings about the file itself.
+FILE_CODES = frozenset({"duplicate", "zero-rows", "quarantine", "swapped", "revision"})
 
 _OUTCOMES: dict[type[StorageError], str] = {
     CddNotFound: "not_found",
@@ -140,7 +143,8 @@ def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, 
         *check_candles(conn, series=series, interval=name.interval),
         *check_age(conn, series=series, interval=name.interval, now=now),
     ]
-    record_findings(conn, series=series, seen=seen, now=now, download=download)
+    codes = FILE_CODES | CANDLE_CODES | AGE_CODES
+    record_findings(conn, series=series, codes=codes, seen=seen, now=now, download=download)
     return IngestReport(series, "stored", largest_revision=counts.largest_move, findings=len(seen), **rows)
 
 

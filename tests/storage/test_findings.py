@@ -1,7 +1,9 @@
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 
 from models.candles import Finding, Severity
@@ -10,11 +12,12 @@ from storage.findings import read_findings, record_findings
 FIRST = datetime(2019, 3, 20, tzinfo=UTC)
 GAP = Finding("gap", Severity.WARNING, "12 days are missing", "none", 12, FIRST, FIRST + timedelta(days=11))
 STALE = Finding("stale", Severity.ERROR, "the newest candle is old", "wait")
+CODES = ("gap", "stale")
 
 
-def record(store: Any, *seen: Finding, days: int = 0) -> int:
+def record(store: Any, *seen: Finding, codes: Collection[str] = CODES, days: int = 0) -> int:
     with store.engine.begin() as conn:
-        return record_findings(conn, series=store.series, seen=seen, now=store.now + timedelta(days=days))
+        return record_findings(conn, series=store.series, codes=codes, seen=seen, now=store.now + timedelta(days=days))
 
 
 def test_seeing_the_same_again_adds_nothing(store: Any, engine: Engine) -> None:
@@ -50,10 +53,22 @@ def test_a_gap_elsewhere_is_another_finding(store: Any, engine: Engine) -> None:
         assert [row.first_time for row in read_findings(conn)] == [GAP.first_time, later.first_time]
 
 
+def test_a_check_leaves_the_findings_of_other_checks_open(store: Any, engine: Engine) -> None:
+    record(store, GAP, STALE)
+    assert record(store, codes={"stale"}, days=1) == 0
+    with engine.connect() as conn:
+        assert [(row.code, row.found_at) for row in read_findings(conn)] == [("gap", store.now)]
+
+
+def test_a_check_cannot_record_a_finding_that_it_does_not_look_for(store: Any, engine: Engine) -> None:
+    with pytest.raises(ValueError, match="look for stale, not for gap"):
+        record(store, GAP, codes={"stale"})
+
+
 def test_one_series_does_not_resolve_anothers(store: Any, engine: Engine) -> None:
     store.add_series("Kraken_ETHEUR_d")
     record(store, GAP)
     with engine.begin() as conn:
-        record_findings(conn, series="Kraken_ETHEUR_d", seen=[], now=store.now)
+        record_findings(conn, series="Kraken_ETHEUR_d", codes=CODES, seen=[], now=store.now)
         assert [row.code for row in read_findings(conn)] == ["gap"]
         assert read_findings(conn, series="Kraken_ETHEUR_d") == []

@@ -3,12 +3,12 @@
 from datetime import timedelta
 from pathlib import Path
 
-from markets import NOW, live_through
+from markets import NOW, ingest, live_through
 from sqlalchemy import Engine
 from synthetic import random_walk
 
 from models.schedule import Mode, Schedule
-from storage.findings import read_findings
+from storage.findings import FindingRow, read_findings
 from storage.registry import decide
 from tasks.steps.drift import check_drift
 from tasks.steps.train import plan_training, trained_models
@@ -16,18 +16,19 @@ from tasks.steps.train import plan_training, trained_models
 SERIES = "Bitstamp_BTCUSD_d"
 
 
-def findings(engine: Engine) -> list[str]:
+def drift_findings(engine: Engine, *, resolved: bool = False) -> list[FindingRow]:
     with engine.connect() as conn:
-        return [finding.code for finding in read_findings(conn, series=SERIES) if finding.code == "drift"]
+        rows = read_findings(conn, series=SERIES, resolved=resolved)
+    return [finding for finding in rows if finding.code == "drift"]
 
 
 def test_a_calibrated_champion_is_left_alone(engine: Engine, tmp_path: Path) -> None:
     live_through(engine, tmp_path / "source", wild=False)
     assert check_drift(engine, series=SERIES, now=NOW) is None
-    assert findings(engine) == []
+    assert drift_findings(engine) == []
 
 
-def test_bands_that_no_longer_cover_are_found_once_and_make_a_scratch_training_due(
+def test_bands_that_no_longer_cover_are_one_finding_through_days_of_ingests_and_make_a_scratch_training_due(
     engine: Engine, tmp_path: Path
 ) -> None:
     live_through(engine, tmp_path / "source", wild=True)
@@ -45,5 +46,15 @@ def test_bands_that_no_longer_cover_are_found_once_and_make_a_scratch_training_d
         drift = check_drift(engine, series=SERIES, now=NOW + timedelta(days=day))
         assert drift is not None
         assert "80 % band" in drift.what
-        assert findings(engine) == ["drift"]
+        report = ingest(
+            engine,
+            tmp_path / "source",
+            SERIES,
+            random_walk(480 - day, seed=2),
+            now=NOW + timedelta(days=day, hours=1),
+            accept=False,
+        )
+        assert report.outcome == "stored"
+        (finding,) = drift_findings(engine, resolved=True)
+        assert (finding.found_at, finding.resolved_at) == (NOW + timedelta(days=1), None)
     assert due() is Mode.SCRATCH
