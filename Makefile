@@ -48,7 +48,7 @@ coverage: $(VENV)/.installed
 
 # Which small changes of the code that must not be wrong no test notices (docs/suite.md); about 1,500, a second each.
 MUTATED := "models.*" "tasks.steps.score.*" "tasks.steps.gate.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \
-	"storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" "storage.candles.xǁ*" \
+	"storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" \
 	"storage.forecasts.x_missing*" "storage.forecasts.x_read*" "storage.forecasts.x__conditions*" "storage.forecasts.x__like*"
 mutants: $(VENV)/.mutation
 	rm -rf mutants

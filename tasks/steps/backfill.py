@@ -10,10 +10,11 @@ from models.candles import SeriesName
 from models.catalog import family, forecaster
 from models.forecasts import Kind
 from models.frames import CandleFrame
+from models.history import CandleHistory
 from models.interface import Progress, TrainedModel, silent
 from models.schedule import by_quarter
 from storage import registry
-from storage.candles import CandleHistory, not_before, read_close_times, read_history
+from storage.candles import not_before, read_close_times, read_history
 from storage.database.engine import reading, writing
 from storage.database.locks import locked
 from storage.errors import DatabaseUnusable

@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 from models.catalog import forecaster
 from models.errors import NotEnoughCandles
 from models.forecasts import Kind
-from storage.candles import CandleHistory, latest_close_time, not_before, read_history
+from models.history import CandleHistory
+from storage.candles import latest_close_time, not_before, read_history
 from storage.database.engine import reading, writing
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.steps.train import load_trained

@@ -51,8 +51,8 @@ def replay(engine: Engine, *, forecast: int) -> Replayed:
     differences = []
     if made.data_fingerprint != said.data_fingerprint:
         differences.append(f"the candles are not those it was made from (sha256 {said.data_fingerprint[:12]}...)")
-    if version.code_version != code_version():
-        differences.append(f"it was made by {version.code_version}, this is {code_version()}")
+    if version.code_version != (present := code_version(stored.model)):
+        differences.append(f"it was made by {version.code_version}, this is {present}")
     largest = _largest_difference(said, made)
     matches = made.data_fingerprint == said.data_fingerprint and largest <= TOLERANCE
     return Replayed(forecast, matches, made.values == said.values, largest, tuple(differences))

@@ -145,7 +145,7 @@ def trained_models(
                     device=trained.device,
                     seconds=trained.seconds,
                     purpose=purpose,
-                    code_version=code_version(),
+                    code_version=code_version(model),
                     created_at=now,
                     weights=weights,
                     init_from=init_from,

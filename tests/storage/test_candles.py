@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from models.candles import CANDLE_COLUMNS
+from models.history import CandleHistory
 from storage.candles import (
-    CandleHistory,
     CandleRow,
     closed_count,
     latest_close_time,

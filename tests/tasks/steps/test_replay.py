@@ -97,7 +97,7 @@ def test_a_forecast_of_other_code_replays_and_says_whose_it_is(engine: Engine, t
     found = replay(engine, forecast=1)
     assert found.matches
     assert found.exact
-    assert found.differences == (f"it was made by 0.0.1+abc, this is {code_version()}",)
+    assert found.differences == (f"it was made by 0.0.1+abc, this is {code_version('naive')}",)
 
 
 def test_a_forecast_that_lacks_a_quantile_does_not_replay(engine: Engine, tmp_path: Path) -> None:
