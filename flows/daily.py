@@ -16,6 +16,7 @@ from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
 from storage.database.engine import open_database
 from storage.database.locks import locked
+from storage.source.client import CddClient
 from tasks.dispatch import NobodyTrains, train_elsewhere
 from tasks.policies import forecast_task, ingest_task, publish_task, score_task, watch_task
 from tasks.steps.gate import ensure_champion
@@ -54,8 +55,10 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
         log.error("%s: %s: %s", name, what, error)
 
     engine = open_database(settings.database_url)
+    # One for all series: it spaces its requests.
+    bring = partial(bring_up_to_date, client=cdd_client(settings))
     try:
-        for half in (bring_up_to_date, partial(train_what_is_due, mode=mode)):
+        for half in (bring, partial(train_what_is_due, mode=mode)):
             for name in settings.series:
                 if nobody_trains:
                     log.warning("%s: no training was tried, since nobody took the one before", name)
@@ -75,11 +78,13 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
 scheduled = daily.with_options(retries=3, retry_delay_seconds=1800, timeout_seconds=6 * 3600)
 
 
-def bring_up_to_date(engine: Engine, name: str, settings: Settings, *, now: datetime, tried: Tried) -> None:
+def bring_up_to_date(
+    engine: Engine, name: str, settings: Settings, *, client: CddClient, now: datetime, tried: Tried
+) -> None:
     """Ingest, forecast with the champion beside the references, score, watch and show one series."""
     log = get_run_logger()
     try:
-        report = ingest_task(engine, series=name, client=cdd_client(settings), now=now)
+        report = ingest_task(engine, series=name, client=client, now=now)
         log.info("%s: %s", name, report)
     except Exception as error:  # whatever happened, the champion still forecasts from what is stored
         tried("the download was not stored", error)

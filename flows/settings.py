@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         0.5,
         ge=0,
         le=MOST_SECONDS,
-        description="Seconds between the starts of two requests to one host from one process.",
+        description="Seconds between the starts of two requests of one run.",
     )
     fetch_timeout_s: float = Field(60, gt=0, le=MOST_SECONDS, description="Seconds one download may take in all.")
     max_download_bytes: int = Field(

@@ -5,7 +5,7 @@ from storage.source.client import TRIES, CddClient
 
 
 def cdd_client(settings: Settings, *, tries: int = TRIES) -> CddClient:
-    """Return a client for `settings.source`, with its time-outs, size cap and certificates."""
+    """Return a client for `settings.source` with the settings' limits; make one a run, since it spaces its requests."""
     return CddClient(
         settings.source,
         timeout_s=settings.fetch_timeout_s,
@@ -13,5 +13,4 @@ def cdd_client(settings: Settings, *, tries: int = TRIES) -> CddClient:
         ca_bundle=settings.ca_bundle,
         tries=tries,
         interval_s=settings.fetch_interval_s,
-        token=settings.cdd_token.get_secret_value() or None,
     )

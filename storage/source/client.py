@@ -17,33 +17,33 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
-import tenacity
 import urllib3
 
 from models.candles import SeriesName
 from storage.errors import CddNotFound, CddRefused, CddUnavailable
 from storage.redaction import safe_url
-from storage.source.pacing import polite
 from storage.source.urls import same_server
 
 IN_MEMORY_BYTES = 16_000_000
 READ_BYTES = 256 * 1024
-CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 15.0
 MAX_REDIRECTS = 3
-TRIES = 5
-LONGEST_WAIT_S = 120.0
+TRIES = 2
+# The client waits no longer than this before its second try, and makes none after a failure that took longer: the
+# day that waits for a candle asks again by itself.
+QUICK_S = 5.0
 
 
 @dataclass
 class Fetched:
-    """A file as it came, or the word that it has not changed (`body` is None). Close it when done.
+    """A file as it came; `body` is None where the file has not changed. Close it when done.
 
-    `file_time` is what the server says of the file's age (Last-Modified), None for a local file: when a copy was
-    made says nothing about when its newest candle was.
+    `file_time` is the file's age as the server gives it (Last-Modified). It is None for a local file, whose own time
+    says when somebody copied it and nothing about its newest candle.
     """
 
     url: str
@@ -62,21 +62,21 @@ class Fetched:
 
 
 class StraightSession(requests.Session):
-    """A session that looks at no Location header: requests parses one, and fails on a bad one, even unasked."""
+    """A session that ignores Location headers: requests parses them, and fails on a bad one, even unasked."""
 
     def get_redirect_target(self, _response: requests.Response) -> str | None:
-        """Return nothing; whoever follows a redirect reads the header."""
+        """Return None; the client itself reads the header and checks where it leads."""
         return None
 
 
 class CddClient:
     """A source of CDD files: an http(s) base URL, or a local folder.
 
-    Over HTTP, certificates are always verified (`ca_bundle` replaces the trusted ones), a download has `timeout_s`
-    in all and at most `max_bytes` uncompressed, redirects stay on the server, and what can heal is retried with
-    exponential backoff and jitter: 5xx, 429 (after its Retry-After) and broken connections, never 404. Requests to one
-    host from this process start at least `interval_s` apart, at most two at a time. Proxies are taken from the usual
-    environment variables.
+    Over HTTP, certificates are always verified (`ca_bundle` replaces the trusted ones), a fetch has `timeout_s` in
+    all and at most `max_bytes` uncompressed, and redirects stay on the server. A failure that comes quickly and may
+    pass is tried a second time: 5xx, 429 with a short Retry-After, a broken connection. A server that hangs is not.
+    One client sends one request after the other, and they start at least `interval_s` apart: make one client a run.
+    Proxies are taken from the usual environment variables.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class CddClient:
         timeout_s: float = 60.0,
         max_bytes: int = 1_000_000_000,
         ca_bundle: Path | None = None,
-        token: str | None = None,
         tries: int = TRIES,
         interval_s: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
@@ -95,29 +94,41 @@ class CddClient:
         if not self._web and "://" in source:
             raise ValueError(f"expected an http(s) URL or a folder as source, got {source.split('://')[0]!r}://...")
         self.remote = self._web
-        """Whether files come over the network, from a host that is to be spared."""
+        """Whether files come over the network, from a host that must not be flooded with requests."""
         self.source = source if not self._web else safe_url(source)
-        """Where files come from, fit for a log: without user, password and query."""
+        """Where files come from, as it may be logged: without user, password and query."""
         self._source = source
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._ca_bundle = ca_bundle
-        self._token = token
         self._tries = tries
         self._interval_s = interval_s
+        self._next_start = 0.0
         self._sleep = sleep
 
     def fetch(self, series: SeriesName, *, etag: str | None = None, last_modified: str | None = None) -> Fetched:
         """Return the file of `series`, or that it is unchanged since `etag` or `last_modified`.
 
-        Raises CddNotFound (check the name), CddUnavailable (retry later; it was retried here), CddRefused (what came
-        is not a whole CSV file).
+        Raises CddNotFound (check the name), CddUnavailable (ask again later), CddRefused (the answer is not a whole
+        CSV file).
         """
         if not self._web:
             return self._from_folder(series)
         conditions = {"If-None-Match": etag} if etag else {"If-Modified-Since": last_modified} if last_modified else {}
         url = urljoin(self._source if self._source.endswith("/") else f"{self._source}/", f"{series}.csv")
-        return self._retried(lambda: self._download(url, series, {k: v for k, v in conditions.items() if v}))
+        deadline = time.monotonic() + self._timeout_s
+        for tries_left in reversed(range(self._tries)):
+            began = self._wait_for_turn()
+            try:
+                return self._download(url, series, conditions, deadline)
+            except CddUnavailable as error:
+                jitter = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                wait = jitter if error.retry_after_s is None else error.retry_after_s
+                now = time.monotonic()
+                if not tries_left or max(wait, now - began) > QUICK_S or now + wait > deadline:
+                    raise
+            self._sleep(wait)
+        raise ValueError("expected at least one try")
 
     def reachable(self, series: SeriesName) -> str:
         """Return a sentence that says the source answers for `series`; raises as `fetch` does when it does not."""
@@ -156,37 +167,22 @@ class CddClient:
 
     # --- HTTP --------------------------------------------------------------------------------------------------
 
-    def _retried(self, attempt: Callable[[], Fetched]) -> Fetched:
-        backoff = tenacity.wait_random_exponential(multiplier=1, max=60)
+    def _wait_for_turn(self) -> float:
+        """Wait until `interval_s` after the last request started; returns when this one starts."""
+        if (wait := self._next_start - time.monotonic()) > 0:
+            self._sleep(wait)
+        # Counted from the real start: a request that started late is not followed too soon.
+        began = time.monotonic()
+        self._next_start = began + self._interval_s
+        return began
 
-        def wait(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = error.retry_after_s if isinstance(error, CddUnavailable) else None
-            return asked + random.random() if asked is not None else backoff(state)  # noqa: S311 - jitter
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, CddUnavailable) and (error.retry_after_s or 0) <= LONGEST_WAIT_S
-            ),
-            stop=tenacity.stop_after_attempt(self._tries),
-            wait=wait,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        return retrying(attempt)
-
-    def _download(self, url: str, series: SeriesName, conditions: dict[str, str]) -> Fetched:
-        deadline = time.monotonic() + self._timeout_s
+    def _download(self, url: str, series: SeriesName, conditions: dict[str, str], deadline: float) -> Fetched:
         with StraightSession() as session:
-            session.max_redirects = MAX_REDIRECTS
             session.headers["User-Agent"] = (
                 f"candlecast/{version('candlecast')} (self-hosted forecasts; python-requests/{requests.__version__})"
             )
             try:
-                with (
-                    polite(urlsplit(url).netloc, self._interval_s),
-                    self._in_time(lambda: self._answer(session, url, conditions), url, deadline) as answer,
-                ):
+                with self._in_time(lambda: self._answer(session, url, conditions), url, deadline) as answer:
                     return self._received(answer, series, deadline)
             except requests.exceptions.SSLError as error:
                 raise CddRefused(f"{safe_url(url)}: the certificate is not trusted: {_reason(error)}") from None
@@ -196,8 +192,8 @@ class CddClient:
                 raise CddUnavailable(f"{safe_url(url)} did not answer: {_reason(error)}") from None
 
     def _in_time(self, ask: Callable[[], requests.Response], url: str, deadline: float) -> requests.Response:
-        # The driver's timeout starts anew with every byte that comes: a server that sends its headers one by one, or
-        # names that are slow to resolve, would keep us for hours. So another thread waits, and is left behind.
+        # The library's time-out starts anew with every byte that comes: a server that sends its headers byte by byte,
+        # or a name that is slow to resolve, would keep us for hours. So another thread asks, and is left behind.
         asked: Future[requests.Response] = Future()
 
         def run() -> None:
@@ -210,7 +206,7 @@ class CddClient:
         try:
             return asked.result(max(deadline - time.monotonic(), 0.0))
         except TimeoutError:
-            asked.add_done_callback(_closed)
+            asked.add_done_callback(_close_late_answer)
             raise CddUnavailable(f"{safe_url(url)} did not answer within {self._timeout_s:g} s") from None
 
     def _answer(self, session: requests.Session, url: str, conditions: dict[str, str]) -> requests.Response:
@@ -281,14 +277,14 @@ class CddClient:
         return fetched
 
 
-def _closed(late: Future[requests.Response]) -> None:
-    """Let go of an answer that came too late."""
+def _close_late_answer(late: Future[requests.Response]) -> None:
+    """Close an answer that came too late."""
     if late.exception() is None:
         late.result().close()
 
 
 def _reason(error: BaseException) -> str:
-    """Return what went wrong at the bottom of an error, without addresses that may hold secrets."""
+    """Return the innermost reason of an error, without addresses that may hold secrets."""
     arguments: tuple[Any, ...] = error.args
     while arguments and isinstance(arguments[0], BaseException):
         error, arguments = arguments[0], arguments[0].args

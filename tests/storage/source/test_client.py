@@ -1,11 +1,13 @@
-"""The client against a server that plays CDD: what is retried, what is refused, what is asked politely."""
+"""The client against a server that plays CDD: what it tries again, what it refuses, how it spaces its requests."""
 
+import itertools
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,40 +70,73 @@ def test_an_unchanged_file_is_not_sent_again(server: CddServer, client: CddClien
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
-def test_what_can_heal_is_retried(server: CddServer, client: CddClient, naps: list[float], status: int) -> None:
-    server.faults = [Reply(status, b"busy"), Reply(status, b"busy")]
+def test_a_failure_that_may_pass_is_tried_a_second_time(
+    server: CddServer, client: CddClient, naps: list[float], status: int
+) -> None:
+    server.faults = [Reply(status, b"busy")]
     assert size(client) == len(CSV)
-    assert len(server.requests) == 3
-    assert len(naps) == 2
+    assert len(server.requests) == 2
+    assert len(naps) == 1
 
 
-def test_a_broken_connection_is_retried(server: CddServer, client: CddClient) -> None:
-    server.faults = [Reply(drop=True), Reply(200, CSV, cut=20)]
+@pytest.mark.parametrize("broken", [Reply(drop=True), Reply(200, CSV, cut=20)], ids=["closed", "cut"])
+def test_a_broken_connection_is_tried_a_second_time(server: CddServer, client: CddClient, broken: Reply) -> None:
+    server.faults = [broken]
     assert size(client) == len(CSV)
-    assert len(server.requests) == 3
+    assert len(server.requests) == 2
 
 
 def test_a_server_that_says_when_to_come_back_is_asked_then(
     server: CddServer, client: CddClient, naps: list[float]
 ) -> None:
-    server.faults = [Reply(429, headers={"Retry-After": "7"})]
+    server.faults = [Reply(429, headers={"Retry-After": "2"})]
     assert size(client) == len(CSV)
-    assert 7 <= naps[0] <= 8
+    assert naps == [2]
 
 
-def test_a_wait_longer_than_anybody_would_is_not_slept(server: CddServer, client: CddClient, naps: list[float]) -> None:
-    server.faults = [Reply(429, headers={"Retry-After": "86400"})]
+def test_the_client_does_not_sleep_through_a_long_retry_after(
+    server: CddServer, client: CddClient, naps: list[float]
+) -> None:
+    server.faults = [Reply(429, headers={"Retry-After": "60"})]
     with pytest.raises(CddUnavailable) as caught:
         client.fetch(SERIES)
-    assert caught.value.retry_after_s == 86400
+    assert caught.value.retry_after_s == 60
     assert naps == []
 
 
-def test_a_server_that_stays_down_is_given_up_after_five_tries(server: CddServer, client: CddClient) -> None:
+def test_a_server_that_stays_down_is_asked_twice(server: CddServer, client: CddClient) -> None:
     server.faults = [Reply(503)] * 20
     with pytest.raises(CddUnavailable, match="503"):
         client.fetch(SERIES)
-    assert len(server.requests) == 5
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_hangs_is_asked_once_and_costs_seconds(server: CddServer, naps: list[float]) -> None:
+    server.faults = [Reply(200, CSV, slow_head=True, bytes_per_s=0.01)] * 2
+    client = CddClient(server.url, timeout_s=1, sleep=naps.append)
+    began = time.monotonic()
+    with pytest.raises(CddUnavailable, match="did not answer within 1 s"):
+        client.fetch(SERIES)
+    assert time.monotonic() - began < 5
+    assert len(server.requests) == 1
+    assert naps == []
+
+
+def test_requests_start_apart_though_some_start_late(server: CddServer) -> None:
+    oversleeps = itertools.cycle([0.3, 0.0])
+    client = CddClient(server.url, interval_s=0.2, sleep=lambda seconds: time.sleep(seconds + next(oversleeps)))
+    for _ in range(5):
+        size(client)
+    gaps = [after.at - before.at for before, after in pairwise(server.requests)]
+    # A request reaches the server a moment after it started, and never before.
+    assert min(gaps) > 0.19
+    assert max(gaps) > 0.45
+
+
+def test_a_second_try_is_spaced_like_any_other_request(server: CddServer) -> None:
+    server.faults = [Reply(429, headers={"Retry-After": "0"})]
+    assert size(CddClient(server.url, interval_s=0.2)) == len(CSV)
+    assert server.requests[1].at - server.requests[0].at > 0.19
 
 
 def test_a_series_that_is_not_there_is_asked_for_once(server: CddServer, client: CddClient) -> None:
@@ -111,7 +146,7 @@ def test_a_series_that_is_not_there_is_asked_for_once(server: CddServer, client:
 
 
 def test_a_body_that_is_always_cut_is_never_taken(server: CddServer, client: CddClient) -> None:
-    server.faults = [Reply(200, CSV, cut=30)] * 5
+    server.faults = [Reply(200, CSV, cut=30)] * 2
     with pytest.raises(CddUnavailable):
         client.fetch(SERIES)
 
