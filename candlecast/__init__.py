@@ -1,1 +1,135 @@
-"""What people touch: the command line, the HTTP API, the page and the Python API."""
+"""What people touch: the command line, the HTTP API, the page and, in this module, the Python API.
+
+    import candlecast
+    candlecast.forecasts("Bitstamp_BTCUSD_d", start="2025-01-01", model="blend")
+
+Every function reads the database and returns a pandas frame with the columns of the command of the same name.
+`database` is an SQLAlchemy URL or engine; without it, the database of the settings (CANDLECAST_DATABASE_URL). Times may
+be texts (`2025-01-31`, `2025-01-31T12:00`), dates or datetimes. A time without a zone is UTC; a day given as `end` or
+`as_of` is included whole.
+
+All of them raise storage.errors.NotFound for a series that is not stored, storage.errors.DatabaseUnusable when there is
+no database to read, and ValueError for a time or a kind that cannot be read and for an end before its start.
+"""
+
+from datetime import date, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# The functions import what they need: the command line imports this module too, and must start fast.
+if TYPE_CHECKING:
+    import pandas as pd
+    from sqlalchemy import Engine
+
+    Database = str | Engine | None
+    Time = str | date | datetime | None
+
+__all__ = ["candles", "findings", "forecasts", "series", "skill"]
+
+
+def _refuse_hidden_packages() -> None:
+    """Raise ImportError when Python would find somebody else's package in the place of one of ours."""
+    home = Path(__file__).resolve().parents[1]
+    for name in ("flows", "tasks", "storage", "models"):
+        spec = find_spec(name)
+        place = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if place is not None and place != home / name / "__init__.py":
+            hiding = place.parent if place.name == "__init__.py" else place
+            raise ImportError(
+                f"{hiding} hides candlecast's own package {name!r}: rename it, or run Python in another folder"
+            )
+
+
+_refuse_hidden_packages()
+
+
+def forecasts(
+    series: str | None = None,
+    *,
+    database: "Database" = None,
+    origin: "Time" = None,
+    start: "Time" = None,
+    end: "Time" = None,
+    model: str | None = None,
+    kind: str | None = None,
+) -> "pd.DataFrame":
+    """Return stored forecasts with the columns of the view `forecast_bands`, one row per step.
+
+    `start` and `end` bound the origin, both included; `kind` is live or backfill. With no filter but `series`: the
+    newest live forecast of each champion.
+    """
+    from candlecast.frames import read_frame
+    from models.forecasts import Kind
+    from models.times import as_instant, as_span
+    from storage.forecasts import BandRow, read_bands
+
+    at, first, last = as_instant(origin), *as_span(start, end)
+    chosen = None if kind is None else Kind(kind)
+    latest = all(wanted is None for wanted in (at, first, last, model, chosen))
+    return read_frame(
+        database,
+        BandRow,
+        lambda conn: read_bands(
+            conn, series=series, origin=at, start=first, end=last, model=model, kind=chosen, latest=latest
+        ),
+        series=series,
+    )
+
+
+def candles(
+    series: str, *, database: "Database" = None, start: "Time" = None, end: "Time" = None, as_of: "Time" = None
+) -> "pd.DataFrame":
+    """Return the closed candles with start <= open_time <= end with the columns of the view `current_candles`.
+
+    With `as_of`, as they were known at that instant.
+    """
+    from candlecast.frames import read_frame
+    from models.times import as_instant, as_span
+    from storage.candles import CandleRow, read_candle_rows
+
+    first, last = as_span(start, end)
+    known_at = as_instant(as_of, end_of_day=True)
+    frame = read_frame(
+        database,
+        CandleRow,
+        lambda conn: read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at),
+        series=series,
+    )
+    frame.insert(0, "series", series)
+    return frame.astype({"series": "str"})
+
+
+def skill(
+    series: str | None = None, *, database: "Database" = None, start: "Time" = None, end: "Time" = None
+) -> "pd.DataFrame":
+    """Return each model's mean scores per step beside naive's, with the skill, its 95 % interval and the p-value.
+
+    `start` and `end` bound the origin, both included. Live and backfilled forecasts have separate rows.
+    """
+    from candlecast.frames import read_frame
+    from models.times import as_span
+    from tasks.steps.skill import Judged, judged_skill
+
+    first, last = as_span(start, end)
+    return read_frame(
+        database, Judged, lambda conn: judged_skill(conn, series=series, start=first, end=last), series=series
+    )
+
+
+def series(*, database: "Database" = None) -> "pd.DataFrame":
+    """Return the stored series and how far their candles reach, one row per series."""
+    from candlecast.frames import read_frame
+    from storage.series import SeriesRow, series_summary
+
+    return read_frame(database, SeriesRow, series_summary)
+
+
+def findings(series: str | None = None, *, database: "Database" = None, resolved: bool = False) -> "pd.DataFrame":
+    """Return what is odd about the data: the open findings, with `resolved` also those that later checks closed."""
+    from candlecast.frames import read_frame
+    from storage.findings import FindingRow, read_findings
+
+    return read_frame(
+        database, FindingRow, lambda conn: read_findings(conn, series=series, resolved=resolved), series=series
+    )

@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +27,12 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     HUB = "hub"
+
+
+def columns_of(row: type) -> tuple[str, ...]:
+    """Return the names of the columns of rows of type `row`, a named tuple or a dataclass, in order."""
+    names = row.__dataclass_fields__ if is_dataclass(row) else row._fields  # type: ignore[attr-defined]
+    return tuple(names)
 
 
 def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output: Path | None) -> None:

@@ -4,13 +4,12 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from candlecast.output import plain, write_csv
+from candlecast.output import columns_of, plain, write_csv
 
 
 class Problem(BaseModel):
@@ -77,12 +76,6 @@ def described(row: type) -> dict[int | str, dict[str, Any]]:
         304: {"description": "The rows are those of the ETag that was sent.", "headers": etag | following},
         **PROBLEMS,
     }
-
-
-def columns_of(row: type) -> tuple[str, ...]:
-    """Return the names of the columns of rows of type `row`, a named tuple or a dataclass, in order."""
-    names = row.__dataclass_fields__ if is_dataclass(row) else row._fields  # type: ignore[attr-defined]
-    return tuple(names)
 
 
 def _described_problem(description: str) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
-from candlecast.http.answers import PROBLEMS, Problem, answer, columns_of, described, problem
+from candlecast.http.answers import PROBLEMS, Problem, answer, described, problem
 from candlecast.http.assets import add_pages, is_page
 from candlecast.http.cursors import MOST_CHARACTERS, from_cursor, to_cursor
 from candlecast.http.guard import Guard
 from candlecast.http.head import HeadAsGet
 from candlecast.http.kept_answers import KeptAnswers
 from candlecast.http.metrics import metrics
+from candlecast.output import columns_of
 from models.candles import UnknownSeries
 from models.forecasts import Kind
 from models.times import as_instant, as_span
