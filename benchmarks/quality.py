@@ -23,10 +23,10 @@ from models.candles import SeriesName
 from models.forecasts import QUANTILE_LEVELS
 from models.frames import CandleFrame
 from models.interface import Progress
-from storage.candles import read_candles
+from storage.candles import read_candles, read_history
 from storage.database.engine import open_database
 from storage.source.client import CddClient
-from tasks.steps.backfill import backfill, possible_origins
+from tasks.steps.backfill import BackfillJob, backfill
 from tasks.steps.ingest import ingest_series
 from tasks.steps.score import score_matured
 
@@ -282,15 +282,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         engine = open_database(f"sqlite:///{chosen.database or Path(scratch) / 'quality.db'}")
         series, *pool = prepare(engine, [chosen.file, *chosen.pool])
+        with engine.connect() as conn:
+            history = read_history(conn, series=series)
         for model in MODELS:
             began = time.perf_counter()
-            origins = possible_origins(
-                engine, series=series, model=model, start=instant(chosen.start), end=instant(chosen.end)
-            )
-            done = backfill(
-                engine, series=series, model=model, origins=origins, horizon=7, seed=0, now=NOW, pool=pool,
-                progress=shown(model),
-            )  # fmt: skip
+            job = BackfillJob(series, (model,), instant(chosen.start), instant(chosen.end), NOW, pool=tuple(pool))
+            done = backfill(engine, job, model=model, history=history, progress=shown(model))
             print(f"{model}: {done.stored} of {done.origins} forecasts made in {time.perf_counter() - began:.0f} s")
         print(f"{score_matured(engine, series=series, now=NOW)} steps scored")
         scores = Scores(engine, series)

@@ -22,7 +22,7 @@ from tabulate import tabulate
 from storage.database.engine import open_database
 from storage.source.client import CddClient
 from storage.tables import candles, forecast_values, forecasts, scores
-from tasks.steps.backfill import backfill_series
+from tasks.steps.backfill import BackfillJob, backfill_series
 from tasks.steps.ingest import ingest_series
 
 DAYS = 365 + 500
@@ -62,18 +62,7 @@ def measure(count: int, model: str, url: str | None) -> dict[str, object]:
             start = time.perf_counter()
             ingest_series(engine, series=series, client=client, now=NOW)
             ingested += time.perf_counter() - start
-            backfill_series(
-                engine,
-                series=series,
-                models=[model],
-                start=NOW - timedelta(days=366),
-                end=NOW,
-                horizon=7,
-                seed=0,
-                now=NOW,
-                pool=(),
-                flow_run=None,
-            )
+            backfill_series(engine, BackfillJob(series, (model,), NOW - timedelta(days=366), NOW, NOW))
             costs.append(time.perf_counter() - start)
             (folder / f"{series}.csv").unlink()
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu

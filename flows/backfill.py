@@ -1,4 +1,4 @@
-"""Replay past origins: every missing forecast in a span, with models no newer than the origins they serve."""
+"""Backfill: store every missing forecast of past origins, with models no newer than the origins they serve."""
 
 from datetime import UTC, datetime
 
@@ -6,10 +6,10 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import SecretStr
 
+from flows.jobs import backfill_job
 from flows.parameters import EndParameter, ModelParameter, SeriesParameter, StartParameter
 from flows.runners import task_runner
 from flows.settings import Settings
-from models.forecasts import BASELINE
 from storage.database.engine import open_database
 from tasks.policies import backfill_task
 from tasks.steps.backfill import Backfilled, Failure
@@ -17,7 +17,7 @@ from tasks.steps.termination import reraise_termination, resend_lost_sigterm
 
 
 class BackfillFailed(RuntimeError):
-    """Some partitions could not be done; the message names each with its reason. The others are stored."""
+    """Some partitions failed; the message names each with its reason. The others are stored."""
 
 
 @flow(name="backfill")
@@ -30,16 +30,17 @@ def backfill(
 ) -> list[Backfilled]:
     """Store and score every missing forecast of `series` with origins in start..end (both included).
 
-    `models` defaults to the settings' model with the baseline beside it. What is missing is what the forecast
-    store lacks, so an interrupted backfill is simply run again. Series run beside each other where the setting
-    `task_runner` says so. `now` replaces the clock. Raises BackfillFailed at the end, naming what failed.
+    `models` defaults to the baseline and the settings' model. A forecast is missing if it is not in the database, so
+    after an interruption simply run the same backfill again. The setting `task_runner` decides whether series run in
+    parallel. `now` replaces the clock. Raises BackfillFailed at the end, naming the partitions that failed.
     """
     if end < start:
         raise ValueError(f"the backfill's end {end} is before its start {start}")
     resend_lost_sigterm()
     settings = Settings()
     log = get_run_logger()
-    # Brought up to date once, before several processes use it.
+    clock = now or datetime.now(UTC)
+    # Migrate the database once, before several processes use it.
     open_database(settings.database_url).dispose()
     done: list[Backfilled] = []
     failures: list[Failure] = []
@@ -49,15 +50,9 @@ def backfill(
                 backfill_task,
                 parameters={
                     "database_url": SecretStr(settings.database_url),
-                    "series": name,
-                    "models": models or list(dict.fromkeys([BASELINE, settings.model])),
-                    "start": start,
-                    "end": end,
-                    "horizon": settings.horizon,
-                    "seed": settings.seed,
-                    "now": now or datetime.now(UTC),
-                    "pool": settings.pool_for(name),
-                    "flow_run": flow_run.id,
+                    "job": backfill_job(
+                        settings, name, models=models, start=start, end=end, now=clock, flow_run=flow_run.id
+                    ),
                 },
             )
             for name in dict.fromkeys(series)

@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import SecretStr
 
+from flows.jobs import backfill_job
 from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from models.forecasts import BASELINE, REFERENCES
@@ -48,18 +49,17 @@ def retrain(series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | Non
             pool=settings.pool_for(series),
             now=clock,
         )
-        done = backfill_task(
-            SecretStr(settings.database_url),
-            series=series,
-            models=list(dict.fromkeys((*REFERENCES, settings.model))),
-            start=due.cutoff - timedelta(days=settings.skill_days),
+        start = due.cutoff - timedelta(days=settings.skill_days)
+        job = backfill_job(
+            settings,
+            series,
+            models=(*REFERENCES, settings.model),
+            start=start,
             end=due.cutoff,
-            horizon=settings.horizon,
-            seed=settings.seed,
             now=clock,
-            pool=settings.pool_for(series),
             flow_run=flow_run.id,
         )
+        done = backfill_task(SecretStr(settings.database_url), job)
         failures = [failure for result in done for failure in result.failures]
         if failures:
             raise NotJudged(f"version {version} was not judged: {'; '.join(map(str, failures))}")
@@ -69,7 +69,7 @@ def retrain(series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | Non
             version=version,
             model=settings.model,
             baseline=BASELINE,
-            start=due.cutoff - timedelta(days=settings.skill_days),
+            start=start,
             now=clock,
         )
         with writing(engine) as conn:

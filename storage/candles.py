@@ -121,21 +121,12 @@ def latest_close_time(conn: Connection, *, series: str) -> datetime | None:
     return conn.execute(query).scalar()
 
 
-def read_close_times(
-    conn: Connection, *, series: str, start: datetime, end: datetime, after: int = 0
-) -> list[datetime]:
-    """Return when the closed candles with start <= close_time <= end closed, but for the series' first `after`."""
+def read_close_times(conn: Connection, *, series: str, end: datetime) -> list[datetime]:
+    """Return the close times, up to and including `end`, of the closed candles of `series` in time order."""
     c = candles.c
-    of_series = (c.series == series, ~c.provisional)
-    times = select(c.close_time).where(*of_series, c.close_time >= start, c.close_time <= end)
-    if after:
-        # Revisions of a candle are one candle.
-        skipped = select(c.close_time).where(*of_series).distinct().order_by(c.close_time).limit(1).offset(after - 1)
-        last = conn.execute(skipped).scalar()
-        if last is None:
-            return []
-        times = times.where(c.close_time > last)
-    return list(conn.execute(times.distinct().order_by(c.close_time)).scalars())
+    # A revised candle has several rows.
+    query = select(c.close_time).distinct().where(c.series == series, ~c.provisional, c.close_time <= end)
+    return list(conn.execute(query.order_by(c.close_time)).scalars())
 
 
 def read_candle_rows(

@@ -31,7 +31,7 @@ from tasks.show.events import DRIFT, NEW_FORECAST, STALE, emit_event
 from tasks.show.progress import reported_progress, run_report
 from tasks.show.publish import publish
 from tasks.show.study import Study, show_study, write_study
-from tasks.steps.backfill import Backfilled, backfill_series
+from tasks.steps.backfill import Backfilled, BackfillJob, backfill_series
 from tasks.steps.forecast import forecast_live
 from tasks.steps.gate import gate
 from tasks.steps.ingest import IngestReport, ingest_series
@@ -136,36 +136,12 @@ def train_elsewhere_task(deployment: str, *, series: str, mode: Mode, timeout_s:
     train_elsewhere(deployment, series=series, mode=mode, timeout_s=timeout_s)
 
 
-@task(name="backfill", task_run_name="backfill-{series}", cache_policy=NO_CACHE)
-def backfill_task(
-    database_url: SecretStr,
-    *,
-    series: str,
-    models: Sequence[str],
-    start: datetime,
-    end: datetime,
-    horizon: int,
-    seed: int,
-    now: datetime,
-    pool: Sequence[str],
-    flow_run: str | None,
-) -> list[Backfilled]:
+@task(name="backfill", task_run_name="backfill-{job.series}", cache_policy=NO_CACHE)
+def backfill_task(database_url: SecretStr, job: BackfillJob) -> list[Backfilled]:
     """Backfill one series, in whichever process or machine this task runs."""
     engine = make_engine(database_url.get_secret_value())
     try:
-        return backfill_series(
-            engine,
-            series=series,
-            models=models,
-            start=start,
-            end=end,
-            horizon=horizon,
-            seed=seed,
-            now=now,
-            pool=pool,
-            flow_run=flow_run,
-            report=run_report(),
-        )
+        return backfill_series(engine, job, run_report())
     finally:
         engine.dispose()
 

@@ -42,19 +42,19 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
     from models.catalog import forecaster
     from models.interface import TrainRequest
     from models.lstm.forecaster import LstmConfig
-    from storage.candles import read_candles
+    from storage.candles import read_history
     from storage.database.engine import open_database
-    from tasks.steps.backfill import backfill, possible_origins
+    from tasks.steps.backfill import BackfillJob, backfill, possible_origins
 
     engine = open_database(f"sqlite:///{folder / 'candles.db'}")
     (series,) = quality.prepare(engine, [file])
     with engine.connect() as conn:
-        candles = read_candles(conn, series=series)
-    bounds = quality.instant("2000-01-01"), quality.instant("2099-12-31")
+        history = read_history(conn, series=series)
+    candles = history.known_at()
+    closed = [moment.to_pydatetime() for moment in candles["close_time"]]
     # The newest origins have no truth yet.
-    origins = possible_origins(engine, series=series, model=model, start=bounds[0], end=bounds[1])[
-        -YEAR - HORIZON : -HORIZON
-    ]
+    origins = possible_origins(closed, model=model, start=closed[0], end=closed[-1])[-YEAR - HORIZON : -HORIZON]
+    job = BackfillJob(series, (model,), origins[0], origins[-1], quality.NOW, horizon=HORIZON)
     engine.dispose()
     chosen = [origins[place] for place in np.linspace(0, YEAR - 1, days).round().astype(int)]
 
@@ -62,11 +62,7 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
         copy = folder / f"{number}.db"
         shutil.copy(folder / "candles.db", copy)
         filled = open_database(f"sqlite:///{copy}")
-        cost = timed(
-            lambda: backfill(
-                filled, series=series, model=model, origins=origins, horizon=HORIZON, seed=0, now=quality.NOW
-            )
-        )
+        cost = timed(lambda: backfill(filled, job, model=model, history=history))
         stored = quality.stored_quantiles(filled, series, model, chosen)
         filled.dispose()
         return Cost(cost.seconds, cost.cpu, (cost.found.stored, stored))

@@ -54,27 +54,26 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
     from benchmarks.garch import garch_quantiles
     from models.forecasts import QUANTILE_LEVELS
     from models.schedule import by_quarter
-    from storage.candles import read_candles
+    from storage.candles import read_history
     from storage.database.engine import open_database
-    from tasks.steps.backfill import backfill, possible_origins
+    from tasks.steps.backfill import BackfillJob, backfill, possible_origins
     from tasks.steps.score import score_matured
 
     folder.mkdir(parents=True, exist_ok=True)
     engine = open_database(f"sqlite:///{folder / 'quality.db'}")
     (series,) = quality.prepare(engine, [file])
     start, end = (quality.instant(day) for day in quality.SPANS["test 2021-"])
+    with engine.connect() as conn:
+        history = read_history(conn, series=series)
+    candles = history.known_at()
+    closed = [moment.to_pydatetime() for moment in candles["close_time"]]
     # The last origins have no truth yet at every step.
-    origins = possible_origins(engine, series=series, model="lstm", start=start, end=end)[:-HORIZON:stride]
+    origins = possible_origins(closed, model="lstm", start=start, end=end)[:-HORIZON:stride]
+    job = BackfillJob(series, quality.MODELS, start, end, quality.NOW, horizon=HORIZON)
     for model in quality.MODELS:
-        backfill(
-            engine, series=series, model=model, origins=origins, horizon=HORIZON, seed=0, now=quality.NOW,
-            progress=quality.shown(model),
-        )  # fmt: skip
+        backfill(engine, job, model=model, history=history, origins=origins, progress=quality.shown(model))
     score_matured(engine, series=series, now=quality.NOW)
     scores = quality.Scores(engine, series)
-    with engine.connect() as conn:
-        candles = read_candles(conn, series=series)
-    closed = [moment.to_pydatetime() for moment in candles["close_time"]]
     log_close = np.log(candles["close"].to_numpy())
 
     def made(name: str, worker: Peer, quarter: datetime, group: list[datetime], **given: object) -> list[object]:

@@ -139,7 +139,7 @@ def backfill(
     assert first is not None
     assert last is not None
     configured = settings()
-    from models.forecasts import BASELINE, MODEL_NAMES
+    from models.forecasts import MODEL_NAMES
 
     if model is not None and model not in MODEL_NAMES:
         raise WrongUse(f"unknown model {model!r}; the models are {', '.join(MODEL_NAMES)}")
@@ -151,10 +151,15 @@ def backfill(
         for name in series:
             require_series(conn, name=name)
     if dry_run:
+        from flows.jobs import backfill_job
         from tasks.steps.backfill_plan import PLAN_COLUMNS, plan
 
-        models = [model] if model else list(dict.fromkeys([BASELINE, configured.model]))
-        rows, estimate = plan(engine, series=series, models=models, start=first, end=last, seed=configured.seed)
+        models, now = [model] if model else None, datetime.now(UTC)
+        jobs = [
+            backfill_job(configured, name, models=models, start=first, end=last, now=now)
+            for name in dict.fromkeys(series)
+        ]
+        rows, estimate = plan(engine, jobs)
         emit(PLAN_COLUMNS, rows, Format.TABLE, json, None)
         talk(estimate)
         return

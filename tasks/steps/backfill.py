@@ -1,10 +1,11 @@
-"""Backfilling: the forecasts of past origins that the store lacks, a quarter at a time, by models no newer than it."""
+"""Backfilling: store the missing forecasts of past origins, one quarter at a time, with models no newer than it."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from models.candles import SeriesName
 from models.catalog import family, forecaster
@@ -23,6 +24,25 @@ from tasks.steps.report import SILENT, Report
 from tasks.steps.score import score_matured
 from tasks.steps.termination import reraise_termination
 from tasks.steps.train import trained_models
+
+
+@dataclass(frozen=True)
+class BackfillJob:
+    """What to backfill: every missing forecast of one series by `models`, with origins in start..end (both included).
+
+    `seed` and `pool` (other series to learn from) are for the models that must be trained first. `now` is the run's
+    clock; `flow_run` is stored with each forecast.
+    """
+
+    series: str
+    models: tuple[str, ...]
+    start: datetime
+    end: datetime
+    now: datetime
+    horizon: int = 7
+    seed: int = 0
+    pool: tuple[str, ...] = ()
+    flow_run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class Failure:
     series: str
     model: str
     quarter: datetime | None
-    """None when it was not one quarter that failed but all of them."""
+    """None when every quarter failed."""
     reason: str
 
     def __str__(self) -> str:
@@ -65,98 +85,114 @@ class Backfilled:
 
 
 def quarter_name(start: datetime) -> str:
-    """Return a quarter as people write it, such as 2024-Q3."""
+    """Return the name of the quarter that begins at `start`, such as 2024-Q3."""
     return f"{start.year}-Q{(start.month + 2) // 3}"
 
 
-def possible_origins(engine: Engine, *, series: str, model: str, start: datetime, end: datetime) -> list[datetime]:
-    """Return every origin in start..end (both included) that `model` has enough candles to forecast from."""
-    with reading(engine) as conn:
-        return read_close_times(conn, series=series, start=start, end=end, after=family(model).min_candles - 1)
+def possible_origins(closes: Sequence[datetime], *, model: str, start: datetime, end: datetime) -> list[datetime]:
+    """Return the origins in start..end (both included) that `model` has enough candles to forecast from.
+
+    `closes` are the close times of the series' candles in time order.
+    """
+    first = max(bisect_left(closes, start), family(model).min_candles - 1)
+    return list(closes[first : bisect_right(closes, end)])
 
 
-def plan_backfill(
-    engine: Engine, *, series: str, model: str, start: datetime, end: datetime, seed: int
-) -> list[Partition]:
-    """Return the partitions in start..end that lack forecasts, in time order; the store is the ledger."""
-    origins = possible_origins(engine, series=series, model=model, start=start, end=end)
-    learns = family(model).learns
+def plan_backfill(engine: Engine, job: BackfillJob) -> list[Partition]:
+    """Return the partitions of `job` that lack forecasts, model by model in time order."""
     with reading(engine) as conn:
-        missing = missing_origins(conn, series=series, model=model, kind=Kind.BACKFILL, origins=origins)
-        quarters = _quarters(missing, model, read_history(conn, series=series)) if missing else {}
+        closes = read_close_times(conn, series=job.series, end=job.end)
         return [
-            Partition(
-                series,
-                model,
-                quarter,
-                len(group),
-                registry.find_version(
-                    conn,
-                    series=series,
-                    model=model,
-                    purpose="backfill",
-                    cutoff=quarter if learns else None,
-                    seed=seed,
-                )
-                is not None,
-            )
-            for quarter, group in quarters.items()
+            Partition(job.series, model, quarter, len(origins), _is_trained(conn, job, model, quarter))
+            for model in job.models
+            for quarter, origins in _missing_by_quarter(
+                conn, job, model, closes, possible_origins(closes, model=model, start=job.start, end=job.end)
+            ).items()
         ]
+
+
+def _missing_by_quarter(
+    conn: Connection, job: BackfillJob, model: str, closes: Sequence[datetime], origins: Sequence[datetime]
+) -> dict[datetime, list[datetime]]:
+    """Return those of `origins` that have no forecast yet, by quarter.
+
+    Quarters that begin before `model` has enough candles to be trained on are left out.
+    """
+    missing = missing_origins(conn, series=job.series, model=model, kind=Kind.BACKFILL, origins=origins)
+    quarters = by_quarter(missing)
+    needs = family(model)
+    if not missing or not needs.learns:
+        return quarters
+    first = closes[needs.min_candles - 1]
+    return {quarter: group for quarter, group in quarters.items() if quarter >= first}
+
+
+def _is_trained(conn: Connection, job: BackfillJob, model: str, quarter: datetime) -> bool:
+    cutoff = quarter if family(model).learns else None
+    version = registry.find_version(
+        conn, series=job.series, model=model, purpose="backfill", cutoff=cutoff, seed=job.seed
+    )
+    return version is not None
+
+
+def backfill_series(engine: Engine, job: BackfillJob, report: Report = SILENT) -> list[Backfilled]:
+    """Store and score the missing forecasts of `job`, one model after the other."""
+    SeriesName.parse(job.series)
+    # All models share one history, and with it the frames made from it.
+    with reading(engine) as conn:
+        history = read_history(conn, series=job.series)
+    done = []
+    for model in job.models:
+        with report.progress(f"backfilling {model} on {job.series}") as progress:
+            result = backfill(engine, job, model=model, history=history, progress=progress, report=report)
+        report.log(f"{job.series} {model}: {result.stored} of {result.origins} origins stored now")
+        done.append(result)
+    score_matured(engine, series=job.series, now=job.now)
+    return done
 
 
 def backfill(
     engine: Engine,
+    job: BackfillJob,
     *,
-    series: str,
     model: str,
-    origins: Sequence[datetime],
-    horizon: int,
-    seed: int,
-    now: datetime,
-    pool: Sequence[str] = (),
-    flow_run: str | None = None,
+    history: CandleHistory,
+    origins: Sequence[datetime] | None = None,
     progress: Progress = silent,
     report: Report = SILENT,
-    history: CandleHistory | None = None,
 ) -> Backfilled:
-    """Store a backfilled forecast for every one of `origins` that has none; the forecast store is the ledger.
+    """Store a forecast by `model` for every origin of `job` that has none. `history` holds the series' candles.
 
-    All models that are missing are trained as one fleet, then each quarter is forecast and stored in a transaction of
-    its own: an interrupted backfill keeps what it has, the next one does only the rest, and a quarter that fails is
-    named in the result and does not stop the others. Another process at the same series and model is waited for.
-    `history` is the series' candles where the caller has read them already.
+    `origins` restricts the job to some of its origins.
+
+    All models that are missing are trained as one fleet. Then each quarter is forecast and stored in a transaction of
+    its own, so an interrupted backfill keeps the finished quarters and the next one does the rest. A quarter that fails
+    is named in the result and does not stop the others. If another process is backfilling the same series and model,
+    this one waits for it.
     """
+    series = job.series
+    closes = [close.to_pydatetime() for close in history.known_at()["close_time"]]
+    if origins is None:
+        origins = possible_origins(closes, model=model, start=job.start, end=job.end)
     with locked(
         engine,
         f"backfill-{series}-{model}",
-        waiting=lambda: report.log(f"{series} {model}: another backfill is at it; waiting"),
+        waiting=lambda: report.log(f"{series} {model}: waiting for another backfill to finish"),
     ):
         with reading(engine) as conn:
-            missing = missing_origins(conn, series=series, model=model, kind=Kind.BACKFILL, origins=origins)
-            if not missing:
-                return Backfilled(series, model, len(origins), 0)
-            history = history or read_history(conn, series=series)
-        quarters = _quarters(missing, model, history)
-        versions, failures = _models(
-            engine,
-            list(quarters),
-            series=series,
-            model=model,
-            seed=seed,
-            now=now,
-            pool=pool,
-            progress=progress,
-            report=report,
-        )
+            quarters = _missing_by_quarter(conn, job, model, closes, origins)
+        if not quarters:
+            return Backfilled(series, model, len(origins), 0)
+        versions, failures = _train(engine, job, model, list(quarters), history, progress, report)
         stored = 0
-        for done, (quarter, (version, trained)) in enumerate(versions.items()):
-            progress(done, len(versions), f"forecasting {quarter_name(quarter)}")
+        for n_done, (quarter, (version, trained)) in enumerate(versions.items()):
+            progress(n_done, len(versions), f"forecasting {quarter_name(quarter)}")
             try:
                 # Each origin sees the candles as they were known then; origins between two revisions share a view.
                 forecasts = [
-                    made
-                    for candles, some in _by_view(history, quarters[quarter])
-                    for made in forecaster(model).forecast(trained, candles, some, horizon)
+                    forecast
+                    for candles, group in _by_view(history, quarters[quarter])
+                    for forecast in forecaster(model).forecast(trained, candles, group, job.horizon)
                 ]
                 with writing(engine) as conn:
                     stored += insert_forecasts(
@@ -166,11 +202,11 @@ def backfill(
                         model_version=version,
                         kind=Kind.BACKFILL,
                         forecasts=forecasts,
-                        created_at=not_before(history, now),
-                        flow_run=flow_run,
+                        created_at=not_before(history, job.now),
+                        flow_run=job.flow_run,
                     )
             except DatabaseUnusable:
-                # No other quarter would fare better.
+                # The other quarters would fail too.
                 raise
             except Exception as error:
                 reraise_termination(error)
@@ -178,44 +214,31 @@ def backfill(
     return Backfilled(series, model, len(origins), stored, tuple(failures))
 
 
-def _quarters(missing: Sequence[datetime], model: str, history: CandleHistory) -> dict[datetime, list[datetime]]:
-    """Return the missing origins by quarter, without the quarters before which there is too little to learn from."""
-    needs = family(model)
-    quarters = by_quarter(missing)
-    if not needs.learns:
-        return quarters
-    closes = history.known_at()["close_time"]
-    first_close = closes.iloc[min(needs.min_candles, len(closes)) - 1].to_pydatetime()
-    return {quarter: group for quarter, group in quarters.items() if quarter >= first_close}
-
-
-def _models(
+def _train(
     engine: Engine,
-    quarters: Sequence[datetime],
-    *,
-    series: str,
+    job: BackfillJob,
     model: str,
-    seed: int,
-    now: datetime,
-    pool: Sequence[str],
+    quarters: Sequence[datetime],
+    history: CandleHistory,
     progress: Progress,
     report: Report,
 ) -> tuple[Mapping[datetime, tuple[int, TrainedModel]], list[Failure]]:
-    """Return version and weights for each quarter that could be trained, and the quarters that could not.
+    """Return version and trained model for each quarter that could be trained, and the quarters that could not.
 
-    One quarter's trouble fails the fleet, so after a failure each is trained alone to see which it is.
+    One bad quarter makes the whole fleet fail, so after a failure each quarter is trained alone to find it.
     """
 
-    def train(some: Sequence[datetime]) -> dict[datetime, tuple[int, TrainedModel]]:
+    def train(cutoffs: Sequence[datetime]) -> dict[datetime, tuple[int, TrainedModel]]:
         return trained_models(
             engine,
-            series=series,
+            series=job.series,
             model=model,
-            cutoffs=some,
+            cutoffs=cutoffs,
             purpose="backfill",
-            seed=seed,
-            now=now,
-            pool=pool,
+            seed=job.seed,
+            now=job.now,
+            pool=job.pool,
+            history=history,
             progress=progress,
         )
 
@@ -225,18 +248,18 @@ def _models(
         raise
     except Exception as error:
         reraise_termination(error)
-        report.log(f"{series} {model}: training all quarters at once failed ({_reason(error)}); one at a time")
-    found: dict[datetime, tuple[int, TrainedModel]] = {}
+        report.log(f"{job.series} {model}: training all quarters at once failed ({_reason(error)}); one at a time")
+    versions: dict[datetime, tuple[int, TrainedModel]] = {}
     failures = []
     for quarter in quarters:
         try:
-            found |= train([quarter])
+            versions |= train([quarter])
         except DatabaseUnusable:
             raise
         except Exception as error:
             reraise_termination(error)
-            failures.append(Failure(series, model, quarter, _reason(error)))
-    return found, failures
+            failures.append(Failure(job.series, model, quarter, _reason(error)))
+    return versions, failures
 
 
 def _reason(error: Exception) -> str:
@@ -249,46 +272,3 @@ def _by_view(history: CandleHistory, origins: Sequence[datetime]) -> list[tuple[
         view = history.known_at(origin)
         grouped.setdefault(id(view), (view, []))[1].append(origin)
     return list(grouped.values())
-
-
-def backfill_series(
-    engine: Engine,
-    *,
-    series: str,
-    models: Sequence[str],
-    start: datetime,
-    end: datetime,
-    horizon: int,
-    seed: int,
-    now: datetime,
-    pool: Sequence[str],
-    flow_run: str | None,
-    report: Report = SILENT,
-) -> list[Backfilled]:
-    """Store and score the missing backfilled forecasts of one series for origins in start..end, model by model."""
-    SeriesName.parse(series)
-    done = []
-    # Read once for all models, so that they share the frames, and what was worked out from them.
-    with reading(engine) as conn:
-        history = read_history(conn, series=series)
-    for model in models:
-        origins = possible_origins(engine, series=series, model=model, start=start, end=end)
-        with report.progress(f"backfilling {model} on {series}") as progress:
-            result = backfill(
-                engine,
-                series=series,
-                model=model,
-                origins=origins,
-                horizon=horizon,
-                seed=seed,
-                now=now,
-                pool=pool,
-                flow_run=flow_run,
-                progress=progress,
-                report=report,
-                history=history,
-            )
-        report.log(f"{series} {model}: {result.stored} of {result.origins} origins stored now")
-        done.append(result)
-    score_matured(engine, series=series, now=now)
-    return done

@@ -1,29 +1,22 @@
-"""What a backfill would do, and about how long it would take."""
+"""Plan a backfill: which partitions lack forecasts, and roughly how long they will take."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Engine
 
 from storage.database.engine import reading
 from storage.registry import training_seconds
-from tasks.steps.backfill import plan_backfill, quarter_name
+from tasks.steps.backfill import BackfillJob, plan_backfill, quarter_name
 
 PLAN_COLUMNS = ("series", "model", "quarter", "missing", "training")
-# Forecasting, storing and scoring one origin; measured on two cores (benchmarks/daily.py), most of it the storing.
+# Seconds to forecast, store and score one origin, measured on two cores (benchmarks/daily.py); most of it is storing.
 SECONDS_AN_ORIGIN = 0.01
 
 
-def plan(
-    engine: Engine, *, series: Sequence[str], models: Sequence[str], start: datetime, end: datetime, seed: int
-) -> tuple[list[dict[str, object]], str]:
-    """Return one row a partition that lacks forecasts, and an estimate of the time in words."""
-    partitions = [
-        partition
-        for name in dict.fromkeys(series)
-        for model in models
-        for partition in plan_backfill(engine, series=name, model=model, start=start, end=end, seed=seed)
-    ]
+def plan(engine: Engine, jobs: Sequence[BackfillJob]) -> tuple[list[dict[str, object]], str]:
+    """Return one row for each partition that lacks forecasts, and the estimated time as a sentence."""
+    partitions = [partition for job in jobs for partition in plan_backfill(engine, job)]
     rows: list[dict[str, object]] = [
         {
             "series": partition.series,
@@ -35,7 +28,9 @@ def plan(
         for partition in partitions
     ]
     with reading(engine) as conn:
-        typical = {model: training_seconds(conn, model=model) for model in models}
+        typical = {
+            model: training_seconds(conn, model=model) for model in {partition.model for partition in partitions}
+        }
     due = [partition.model for partition in partitions if not partition.trained]
     missing = sum(partition.missing for partition in partitions)
     if not partitions:
@@ -43,8 +38,8 @@ def plan(
     unknown = sorted({model for model in due if typical[model] is None})
     seconds = SECONDS_AN_ORIGIN * missing + sum(typical[model] or 0.0 for model in due)
     text = (
-        f"{missing} forecasts in {len(partitions)} partitions, about {timedelta(seconds=round(seconds))} of one process"
+        f"{missing} forecasts in {len(partitions)} partitions, about {timedelta(seconds=round(seconds))} in one process"
     )
     if unknown:
-        text += f", and the training of {', '.join(unknown)}, of which none is registered yet to go by"
+        text += f", plus the training of {', '.join(unknown)}, which was never timed here"
     return rows, text

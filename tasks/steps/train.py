@@ -10,6 +10,7 @@ from models.catalog import family, forecaster
 from models.code_version import code_version
 from models.errors import BadWeights
 from models.forecasts import BASELINE
+from models.history import CandleHistory
 from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.schedule import Mode, Schedule, due_mode
 from storage import artifacts, registry
@@ -87,11 +88,13 @@ def trained_models(
     now: datetime,
     pool: Sequence[str] = (),
     init_from: int | None = None,
+    history: CandleHistory | None = None,
     progress: Progress = silent,
 ) -> dict[datetime, tuple[int, TrainedModel]]:
     """Return version id and weights for each cutoff, training as one fleet whatever is not registered yet.
 
-    `pool` names other series to learn from; those that are not stored are left out.
+    `pool` names other series to learn from; those that are not stored are left out. `history` holds the candles of
+    `series`, if the caller has read them.
 
     What another process registers meanwhile is used instead of our own, so two trainings of one cutoff leave
     one version. Raises NotEnoughCandles or TrainingFailed from the model.
@@ -109,7 +112,10 @@ def trained_models(
         missing = [cutoff for cutoff, version in ids.items() if version is None]
         # Candles are read only when something is trained.
         histories = (
-            {name: read_history(conn, series=name) for name in ((series, *pool) if learns else (series,))}
+            {
+                name: history if name == series and history else read_history(conn, series=name)
+                for name in ((series, *pool) if learns else (series,))
+            }
             if missing
             else {}
         )

@@ -7,8 +7,11 @@ from sqlalchemy import Engine
 from synthetic import random_walk
 
 from models.frames import CandleFrame
+from storage.candles import read_history
+from storage.database.engine import reading
 from storage.registry import promote
 from storage.source.client import CddClient
+from tasks.steps.backfill import Backfilled, BackfillJob, backfill
 from tasks.steps.forecast import forecast_live
 from tasks.steps.ingest import IngestReport, ingest_series
 from tasks.steps.score import score_matured
@@ -47,6 +50,14 @@ def ingest(
 ) -> IngestReport:
     write_csv(folder, series, candles)
     return ingest_series(engine, series=series, client=CddClient(str(folder)), now=now, accept=accept)
+
+
+def backfill_alone(engine: Engine, job: BackfillJob) -> Backfilled:
+    """Backfill the one model of `job` without scoring anything."""
+    with reading(engine) as conn:
+        history = read_history(conn, series=job.series)
+    (model,) = job.models
+    return backfill(engine, job, model=model, history=history)
 
 
 def live_through(engine: Engine, folder: Path, *, wild: bool, series: str = "Bitstamp_BTCUSD_d") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from markets import NOW, ingest_walk, write_csv
+from markets import NOW, backfill_alone, ingest_walk, write_csv
 from sqlalchemy import Engine, text
 from synthetic import random_walk
 
@@ -22,7 +22,7 @@ from tasks.show.study_report import markdown_table, verdict
 from tasks.steps import backfill as backfill_module
 from tasks.steps import replay as replay_module
 from tasks.steps import train as train_module
-from tasks.steps.backfill import backfill, possible_origins
+from tasks.steps.backfill import BackfillJob
 from tasks.steps.score import score_matured
 from tasks.steps.study import load_closes
 
@@ -119,11 +119,10 @@ def test_tutorial_is_backfilled_scored_and_replayed_like_any_other(
             module, "forecaster", lambda name: Tutorial(RECIPE) if name == "tutorial" else forecaster(name)
         )
     closes = list(ingest_walk(engine, tmp_path / "source", n=950)["close_time"].dt.to_pydatetime())
-    origins = possible_origins(engine, series=SERIES, model="tutorial", start=closes[900], end=closes[930])
-    done = backfill(engine, series=SERIES, model="tutorial", origins=origins, horizon=7, seed=0, now=NOW)
+    done = backfill_alone(engine, BackfillJob(SERIES, ("tutorial",), closes[900], closes[930], NOW))
     assert (done.origins, done.stored) == (31, 31)
     # Skill stands beside naive's, on the same origins.
-    backfill(engine, series=SERIES, model="naive", origins=origins, horizon=7, seed=0, now=NOW)
+    backfill_alone(engine, BackfillJob(SERIES, ("naive",), closes[900], closes[930], NOW))
     score_matured(engine, series=SERIES, now=NOW)
     with engine.connect() as conn:
         skill = conn.execute(text("SELECT step, n FROM model_skill WHERE model = 'tutorial' ORDER BY step")).all()

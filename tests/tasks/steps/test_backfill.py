@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from markets import NOW, ingest, ingest_walk
-from sqlalchemy import Engine, text
+from markets import NOW, backfill_alone, ingest, ingest_walk
+from sqlalchemy import Connection, Engine, event, text
 
 from models.forecasts import Kind
 from models.frames import CandleFrame
@@ -16,7 +16,7 @@ from models.schedule import by_quarter
 from storage.database.engine import open_database
 from storage.forecasts import read_bands
 from tasks.steps import backfill as backfill_module
-from tasks.steps.backfill import Backfilled, backfill, plan_backfill, possible_origins, quarter_name
+from tasks.steps.backfill import Backfilled, BackfillJob, backfill_series, plan_backfill, possible_origins, quarter_name
 from tasks.steps.forecast import forecast_live
 from tasks.steps.train import baseline_version
 
@@ -29,8 +29,7 @@ def origin(candles: CandleFrame, row: int) -> datetime:
 
 
 def run(engine: Engine, model: str, start: datetime, end: datetime, *, now: datetime = NOW) -> Backfilled:
-    origins = possible_origins(engine, series=SERIES, model=model, start=start, end=end)
-    return backfill(engine, series=SERIES, model=model, origins=origins, horizon=7, seed=0, now=now)
+    return backfill_alone(engine, BackfillJob(SERIES, (model,), start, end, now))
 
 
 def stored(engine: Engine) -> list[tuple[object, ...]]:
@@ -40,6 +39,23 @@ def stored(engine: Engine) -> list[tuple[object, ...]]:
     )
     with engine.connect() as conn:
         return [tuple(row) for row in conn.execute(query)]
+
+
+def test_origins_lie_in_the_span_and_have_enough_candles_before_them() -> None:
+    day, beat = timedelta(days=1), timedelta(microseconds=1)
+    closes = [NOW + n * day for n in range(70)]
+    # naive forecasts from the 60th candle on.
+    first, last = closes[59], closes[-1]
+
+    def origins(start: datetime, end: datetime) -> list[datetime]:
+        return possible_origins(closes, model="naive", start=start, end=end)
+
+    assert origins(closes[0], last) == origins(first, last + day) == closes[59:]
+    assert origins(closes[65], closes[65]) == [closes[65]]
+    assert origins(closes[65] + beat, closes[67] - beat) == [closes[66]]
+    assert origins(closes[0], closes[58]) == origins(last + beat, last + day) == []
+    assert possible_origins(closes[:59], model="naive", start=closes[0], end=last) == []
+    assert possible_origins([], model="naive", start=closes[0], end=last) == []
 
 
 @pytest.mark.parametrize("model", ["naive", "range-ewma", "lstm"])
@@ -144,6 +160,20 @@ def test_an_origin_sees_candles_as_they_were_known_then(tmp_path: Path) -> None:
     assert all(a != b for a, b in zip(middle[10 * per_origin :], untouched[10 * per_origin :], strict=True))
 
 
+def test_a_backfill_reads_the_history_once(engine: Engine, tmp_path: Path) -> None:
+    candles = ingest_walk(engine, tmp_path / "source")
+    reads: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_conn: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+        if "candles.volume_base" in statement and "candles.close_time" in statement:
+            reads.append(statement)
+
+    job = BackfillJob(SERIES, ("naive", "range-ewma"), origin(candles, 560), origin(candles, 599), NOW)
+    assert [done.stored for done in backfill_series(engine, job)] == [40, 40]
+    assert len(reads) == 1
+
+
 def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> None:
     from synthetic import random_walk
 
@@ -191,12 +221,12 @@ def test_a_quarter_that_cannot_be_trained_is_named_and_the_others_are_done(
     assert str(failure) == f"{SERIES} lstm {quarter_name(bad)}: TrainingFailed: no finite weights"
     missing = done.origins - done.stored
     assert 85 <= missing <= 93
-    left = plan_backfill(engine, series=SERIES, model="lstm", start=start, end=end, seed=0)
+    left = plan_backfill(engine, BackfillJob(SERIES, ("lstm",), start, end, NOW))
     assert [(partition.quarter, partition.missing, partition.trained) for partition in left] == [(bad, missing, False)]
     monkeypatch.undo()
     again = run(engine, "lstm", start, end)
     assert (again.stored, again.failures) == (missing, ())
-    assert plan_backfill(engine, series=SERIES, model="lstm", start=start, end=end, seed=0) == []
+    assert plan_backfill(engine, BackfillJob(SERIES, ("lstm",), start, end, NOW)) == []
 
 
 def test_a_quarter_that_cannot_be_stored_is_named_and_the_others_are_done(

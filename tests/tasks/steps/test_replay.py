@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from markets import NOW, ingest, ingest_walk
+from markets import NOW, backfill_alone, ingest, ingest_walk
 from sqlalchemy import Engine, text
 from synthetic import random_walk
 
@@ -16,7 +16,7 @@ from models.interface import TrainRequest
 from models.naive import Naive
 from storage import registry
 from storage.errors import NotFound
-from tasks.steps.backfill import backfill, possible_origins
+from tasks.steps.backfill import BackfillJob
 from tasks.steps.forecast import forecast_live
 from tasks.steps.replay import replay
 from tasks.steps.train import baseline_version, trained_models
@@ -33,8 +33,7 @@ def make_forecasts(engine: Engine, folder: Path) -> None:
     candles = ingest_walk(engine, folder, n=700)
     closes = list(candles["close_time"].dt.to_pydatetime())
     for model in ("naive", "range-ewma", "lstm"):
-        origins = possible_origins(engine, series=SERIES, model=model, start=closes[670], end=closes[690])
-        backfill(engine, series=SERIES, model=model, origins=origins, horizon=7, seed=0, now=NOW)
+        backfill_alone(engine, BackfillJob(SERIES, (model,), closes[670], closes[690], NOW))
     found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW)
     for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), found[closes[-1]][0]):
         forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW)
@@ -59,7 +58,7 @@ def test_a_gap_that_was_filled_later_is_a_gap_again(engine: Engine, tmp_path: Pa
     candles = random_walk(700, seed=1)
     ingest(engine, tmp_path, SERIES, candles.drop(index=[640, 695]).reset_index(drop=True))
     closes = list(candles["close_time"].dt.to_pydatetime())
-    backfill(engine, series=SERIES, model="range-ewma", origins=closes[680:690], horizon=7, seed=0, now=NOW)
+    backfill_alone(engine, BackfillJob(SERIES, ("range-ewma",), closes[680], closes[689], NOW))
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
     # This run's clock was read before the candles were stored.
     assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW - timedelta(hours=1)) == [

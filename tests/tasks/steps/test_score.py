@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scoringrules
-from markets import NOW, ingest, ingest_walk
+from markets import NOW, backfill_alone, ingest, ingest_walk
 from sqlalchemy import Engine, select, text
 
 from models.candles import SeriesName
@@ -21,7 +21,7 @@ from storage.forecasts import insert_forecasts, read_origins
 from storage.scores import Matured, Score, insert_scores
 from storage.series import ensure_series
 from storage.tables import promotions, scores
-from tasks.steps.backfill import backfill, possible_origins
+from tasks.steps.backfill import BackfillJob
 from tasks.steps.gate import ensure_champion, gate
 from tasks.steps.score import score_matured, scored
 from tasks.steps.train import baseline_version, plan_training, trained_models
@@ -39,8 +39,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 def fill(engine: Engine, model: str, start: datetime, end: datetime) -> None:
-    origins = possible_origins(engine, series=SERIES, model=model, start=start, end=end)
-    backfill(engine, series=SERIES, model=model, origins=origins, horizon=7, seed=0, now=NOW)
+    backfill_alone(engine, BackfillJob(SERIES, (model,), start, end, NOW))
 
 
 def test_a_score_is_what_the_formulas_say() -> None:
