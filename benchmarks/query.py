@@ -44,7 +44,7 @@ def fill(engine: Engine, rows: int) -> None:
         said = [
             Forecast(
                 NEWEST - (days - 1 - day) * DAY,
-                tuple(tuple((closes[day] * np.exp(spread * step**0.5)).tolist()) for step in range(1, STEPS + 1)),
+                closes[day] * np.exp(spread * np.sqrt(np.arange(1, STEPS + 1))[:, None]),
                 "0" * 64,
             )
             for day in range(days)

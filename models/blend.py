@@ -99,7 +99,7 @@ class Blend:
         blended = of_lstm * networks + of_trees * trees + (1 - of_lstm - of_trees) * base
         anchor = anchor_shares(horizon, float(trained.config["anchor"]))[:, None]
         quantiles = (1 - anchor) * blended + anchor * naive_quantiles(candles, rows, horizon)
-        return forecasts_from_log_returns(candles, origins, quantiles)
+        return forecasts_from_log_returns(candles, origins, rows, quantiles)
 
 
 def anchor_shares(horizon: int, most: float = ANCHOR) -> NDArray[np.float64]:

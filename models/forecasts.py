@@ -6,8 +6,13 @@ Standard library only, so that importing it stays cheap for the commands that re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from models.candles import Interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # The levels forecast hubs ask for (hubverse; the COVID-19 and influenza hubs), stored for every step.
 QUANTILE_LEVELS = (
@@ -45,18 +50,29 @@ class Kind(StrEnum):
     BACKFILL = "backfill"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
     """One forecast of one series: quantiles of the close price for steps 1..horizon.
 
-    `origin` is the close_time of the last candle used (aware UTC). `values[h - 1][k]` is the quantile at
-    level QUANTILE_LEVELS[k] for step h, in quote currency; within a step values never decrease, and all
-    are positive. `data_fingerprint` names the exact candles the forecast was computed from.
+    `origin` is the close_time of the last candle used (aware UTC). `values`: (horizon, 23), read-only; row h - 1 holds
+    the quantiles at QUANTILE_LEVELS for step h, in quote currency; within a step they never decrease, and all are
+    positive. `data_fingerprint` names the exact candles the forecast was computed from.
     """
 
     origin: datetime
-    values: tuple[tuple[float, ...], ...]
+    values: "NDArray[np.float64]"
     data_fingerprint: str
+
+    def __post_init__(self) -> None:
+        self.values.setflags(write=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both have the same origin and candles, and equal numbers."""
+        if not isinstance(other, Forecast):
+            return NotImplemented
+        if (self.origin, self.data_fingerprint) != (other.origin, other.data_fingerprint):
+            return False
+        return self.values.shape == other.values.shape and bool((self.values == other.values).all())
 
     @property
     def horizon(self) -> int:

@@ -40,7 +40,7 @@ class Naive:
         """Return one forecast an origin; raises NotEnoughCandles below 60 candles."""
         rows = origin_rows(candles, origins, self.min_candles)
         quantiles = naive_quantiles(candles, rows, horizon, window=int(trained.config["window"]))
-        return forecasts_from_log_returns(candles, origins, quantiles)
+        return forecasts_from_log_returns(candles, origins, rows, quantiles)
 
 
 def naive_quantiles(

@@ -44,17 +44,13 @@ def origin_rows(candles: CandleFrame, origins: Sequence[datetime], needed: int) 
 
 
 def forecasts_from_log_returns(
-    candles: CandleFrame, origins: Sequence[datetime], quantiles: NDArray[np.float64]
+    candles: CandleFrame, origins: Sequence[datetime], rows: NDArray[np.int64], quantiles: NDArray[np.float64]
 ) -> list[Forecast]:
-    """Return forecasts of prices from quantiles of log returns since the origin's close.
+    """Return forecasts of prices from quantiles of log returns since each origin's close.
 
-    `quantiles`: (n_origins, horizon, 23). They are sorted within a step, so that none cross, and exponentiated,
-    so that every price is positive.
+    `rows`: (n_origins,), the origins' rows as `origin_rows` gives them; `quantiles`: (n_origins, horizon, 23). They are
+    sorted within a step, so that none cross, and exponentiated, so that every price is positive.
     """
-    rows = origin_rows(candles, origins, 1)
     prices = candles["close"].to_numpy()[rows][:, None, None] * np.exp(np.sort(quantiles, axis=-1))
     seen = fingerprints(candles, [row + 1 for row in rows.tolist()])
-    return [
-        Forecast(origin, tuple(tuple(step) for step in values.tolist()), named)
-        for origin, values, named in zip(origins, prices, seen, strict=True)
-    ]
+    return [Forecast(*forecast) for forecast in zip(origins, prices, seen, strict=True)]

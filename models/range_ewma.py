@@ -42,7 +42,7 @@ class RangeEwma:
     ) -> list[Forecast]:
         """Return one forecast an origin; raises NotEnoughCandles below 200 candles, or 100 returns without a gap."""
         rows = origin_rows(candles, origins, self.min_candles)
-        return forecasts_from_log_returns(candles, origins, range_ewma_quantiles(candles, rows, horizon))
+        return forecasts_from_log_returns(candles, origins, rows, range_ewma_quantiles(candles, rows, horizon))
 
 
 def range_ewma_quantiles(candles: CandleFrame, rows: NDArray[np.int64], horizon: int) -> NDArray[np.float64]:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import pairwise
-from math import isfinite
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -167,36 +165,46 @@ def _insert_values(conn: Connection, interval: Interval, stored: Sequence[tuple[
     """Insert 161 rows a forecast as columns: row by row they take most of a backfill's time."""
     import numpy as np
 
+    if not stored:
+        return
     width = len(QUANTILE_LEVELS)
     steps = [
-        (number, step, target_time(said.origin, step, interval).timestamp(), values)
-        for number, said in stored
-        for step, values in enumerate(said.values, start=1)
+        (number, step, target_time(forecast.origin, step, interval).timestamp())
+        for number, forecast in stored
+        for step in range(1, forecast.horizon + 1)
     ]
     insert_columns(
         conn,
         forecast_values,
         {
-            "forecast": np.repeat([number for number, _, _, _ in steps], width),
-            "step": np.repeat([step for _, step, _, _ in steps], width),
+            "forecast": np.repeat([number for number, _, _ in steps], width),
+            "step": np.repeat([step for _, step, _ in steps], width),
             "quantile": np.tile(QUANTILE_LEVELS, len(steps)),
-            "target_time": np.repeat(np.array([target for _, _, target, _ in steps], dtype=np.int64), width),
-            "value": np.array([value for _, _, _, values in steps for value in values], dtype=np.float64),
+            "target_time": np.repeat(np.array([target for _, _, target in steps], dtype=np.int64), width),
+            "value": np.concatenate([forecast.values for _, forecast in stored]).ravel(),
         },
     )
 
 
 def _check(series: str, forecast: Forecast) -> None:
-    for step, values in enumerate(forecast.values, start=1):
-        if len(values) != len(QUANTILE_LEVELS):
-            wrong = f"{len(values)} quantiles where {len(QUANTILE_LEVELS)} belong"
-        elif not all(isfinite(value) and value > 0 for value in values):
-            wrong = "quantiles that are no positive prices"
-        elif any(upper < lower for lower, upper in pairwise(values)):
-            wrong = "quantiles that decrease"
-        else:
-            continue
-        raise ValueError(f"the forecast of {series} from {forecast.origin} has {wrong} at step {step}: {values}")
+    import numpy as np
+
+    values, width = forecast.values, len(QUANTILE_LEVELS)
+    if values.ndim != 2 or values.shape[1] != width:
+        raise ValueError(
+            f"expected {width} quantiles a step in the forecast of {series} from {forecast.origin}, "
+            f"got an array of shape {values.shape}"
+        )
+    for wrong, steps in (
+        ("quantiles that are no positive prices", ~(np.isfinite(values) & (values > 0)).all(axis=1)),
+        ("quantiles that decrease", (np.diff(values, axis=1) < 0).any(axis=1)),
+    ):
+        if steps.any():
+            step = int(steps.argmax())
+            raise ValueError(
+                f"the forecast of {series} from {forecast.origin} has {wrong} at step {step + 1}: "
+                f"{values[step].tolist()}"
+            )
 
 
 def missing_origins(
@@ -228,7 +236,12 @@ def replayable(conn: Connection) -> list[int]:
 
 
 def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
-    """Return a stored forecast with its lineage; raises NotFound when there is none of that number."""
+    """Return a stored forecast with its lineage; raises NotFound when there is none of that number.
+
+    A quantile that is missing from a damaged database is NaN.
+    """
+    import numpy as np
+
     c, v = _forecasts.c, forecast_values.c
     row = conn.execute(
         select(
@@ -237,13 +250,14 @@ def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no forecast {forecast}; see: candlecast forecasts")
-    steps: dict[int, list[float]] = {}
-    for step, value in conn.execute(select(v.step, v.value).where(v.forecast == forecast).order_by(v.step, v.quantile)):
-        steps.setdefault(step, []).append(value)
-    said = Forecast(row.origin, tuple(tuple(values) for values in steps.values()), row.data_fingerprint)
+    quantiles = conn.execute(select(v.step, v.quantile, v.value).where(v.forecast == forecast)).all()
+    values = np.full((max((step for step, _, _ in quantiles), default=0), len(QUANTILE_LEVELS)), np.nan)
+    for step, quantile, value in quantiles:
+        values[step - 1, QUANTILE_LEVELS.index(quantile)] = value
     return StoredForecast(
-        row.id, row.series, row.model, row.model_version, Kind(row.kind), row.created_at, row.flow_run, said
-    )
+        row.id, row.series, row.model, row.model_version, Kind(row.kind), row.created_at, row.flow_run,
+        Forecast(row.origin, values, row.data_fingerprint),
+    )  # fmt: skip
 
 
 def read_bands(

@@ -75,8 +75,8 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
     def one_day(name: str, origin: datetime) -> Cost:
         def retrain() -> NDArray[np.float64]:
             (trained,) = models[name].train([TrainRequest(candles, origin)])
-            (said,) = models[name].forecast(trained, candles, [origin], HORIZON)
-            return np.log(np.array(said.values))
+            (forecast,) = models[name].forecast(trained, candles, [origin], HORIZON)
+            return np.asarray(np.log(forecast.values))
 
         return timed(retrain)
 

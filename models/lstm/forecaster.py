@@ -136,7 +136,7 @@ class Lstm:
             return []
         rows = origin_rows(candles, origins, self.min_candles)
         made = make_features(candles, horizon=self.horizon)
-        return forecasts_from_log_returns(candles, origins, self.quantiles(trained, made, rows, horizon))
+        return forecasts_from_log_returns(candles, origins, rows, self.quantiles(trained, made, rows, horizon))
 
     def quantiles(
         self, trained: TrainedModel, made: Features, rows: NDArray[np.int64], horizon: int

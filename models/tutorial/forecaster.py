@@ -109,7 +109,7 @@ class Tutorial:
         points = point_forecasts(closes, rows, trained.weights, recipe, horizon)
         around = np.asarray(trained.weights[CALIBRATION], np.float64)[None, :horizon]
         quantiles = np.log(points / closes[rows, None])[..., None] + around
-        return forecasts_from_log_returns(candles, origins, quantiles)
+        return forecasts_from_log_returns(candles, origins, rows, quantiles)
 
     def _networks(
         self, requests: Sequence[TrainRequest], progress: Progress

@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from models.catalog import forecaster
 from models.code_version import code_version
-from models.forecasts import Forecast, Kind
+from models.forecasts import Kind
 from storage import registry
 from storage.candles import read_history
 from storage.database.engine import reading
@@ -43,27 +45,24 @@ def replay(engine: Engine, *, forecast: int) -> Replayed:
         history = read_history(conn, series=stored.series)
         version = registry.load_version(conn, version=stored.model_version)
         trained = load_trained(conn, version=stored.model_version)
-    said = stored.forecast
-    # What was stored when it was made: a gap that was filled later was a gap then.
+    before = stored.forecast
+    # The candles that were stored when it was made: a gap that was filled later was a gap then.
     history = history.stored_by(stored.created_at)
-    candles = history.known_at(said.origin if stored.kind is Kind.BACKFILL else None)
-    (made,) = forecaster(stored.model).forecast(trained, candles, [said.origin], said.horizon)
+    candles = history.known_at(before.origin if stored.kind is Kind.BACKFILL else None)
+    (now,) = forecaster(stored.model).forecast(trained, candles, [before.origin], before.horizon)
     differences = []
-    if made.data_fingerprint != said.data_fingerprint:
-        differences.append(f"the candles are not those it was made from (sha256 {said.data_fingerprint[:12]}...)")
+    same_candles = now.data_fingerprint == before.data_fingerprint
+    if not same_candles:
+        differences.append(f"the candles are not those it was made from (sha256 {before.data_fingerprint[:12]}...)")
     if version.code_version != (present := code_version(stored.model)):
         differences.append(f"it was made by {version.code_version}, this is {present}")
-    largest = _largest_difference(said, made)
-    matches = made.data_fingerprint == said.data_fingerprint and largest <= TOLERANCE
-    return Replayed(forecast, matches, made.values == said.values, largest, tuple(differences))
+    largest = _largest_difference(before.values, now.values)
+    exact = np.array_equal(now.values, before.values)
+    return Replayed(forecast, same_candles and largest <= TOLERANCE, exact, largest, tuple(differences))
 
 
-def _largest_difference(said: Forecast, made: Forecast) -> float:
-    """Return the largest relative difference of any quantile; infinite when there are not as many."""
-    if [len(step) for step in said.values] != [len(step) for step in made.values]:
+def _largest_difference(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
+    """Return the largest relative difference of any quantile; infinite when one is missing."""
+    if before.shape != now.shape or not np.isfinite(before).all():
         return math.inf
-    return max(
-        abs(new / old - 1)
-        for old_step, new_step in zip(said.values, made.values, strict=True)
-        for old, new in zip(old_step, new_step, strict=True)
-    )
+    return float(np.abs(now / before - 1).max())

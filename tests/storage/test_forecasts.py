@@ -120,20 +120,24 @@ def test_an_interrupted_transaction_leaves_nothing(store: Any, engine: Engine) -
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("place", "value", "reason"),
     [
-        (lambda row: (*row[:-2], row[-1], row[-2]), "decrease at step 3"),
-        (lambda row: (0.0, *row[1:]), "no positive prices at step 3"),
-        (lambda row: (*row[:-1], float("nan")), "no positive prices"),
-        (lambda row: (*row[:-1], float("inf")), "no positive prices"),
-        (lambda row: row[1:], "22 quantiles where 23 belong"),
+        ((2, -1), 100.0, "quantiles that decrease at step 3"),
+        ((2, 0), 0.0, "no positive prices at step 3"),
+        ((2, -1), float("nan"), "no positive prices"),
+        ((2, -1), float("inf"), "no positive prices"),
+        (None, 0.0, r"expected 23 quantiles a step .* got an array of shape \(7, 22\)"),
     ],
 )
 def test_what_is_no_distribution_of_a_price_is_refused_whole(
-    store: Any, engine: Engine, change: Any, reason: str
+    store: Any, engine: Engine, place: tuple[int, int] | None, value: float, reason: str
 ) -> None:
     good, bad = store.forecast(), store.forecast(store.origin + DAY)
-    bad = replace(bad, values=(*bad.values[:2], change(bad.values[2]), *bad.values[3:]))
+    values = bad.values.copy()
+    if place is None:
+        values = values[:, 1:]
+    else:
+        values[place] = value
     version = store.add_version()
     with pytest.raises(ValueError, match=reason), engine.begin() as conn:
         insert_forecasts(
@@ -142,7 +146,7 @@ def test_what_is_no_distribution_of_a_price_is_refused_whole(
             model="naive",
             model_version=version,
             kind=Kind.LIVE,
-            forecasts=[good, bad],
+            forecasts=[good, replace(bad, values=values)],
             created_at=store.now,
         )
     assert counts(engine) == (0, 0)

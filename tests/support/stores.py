@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 from sqlalchemy import Engine, insert
 
 from models.candles import SeriesName
@@ -63,7 +64,7 @@ class Store:
 
     def forecast(self, origin: datetime | None = None, *, centre: float = 100.0, horizon: int = 7) -> Forecast:
         """A forecast whose quantiles at every step are all different."""
-        values = tuple(tuple(centre + h + 10 * level for level in QUANTILE_LEVELS) for h in range(horizon))
+        values = np.array([[centre + h + 10 * level for level in QUANTILE_LEVELS] for h in range(horizon)])
         return Forecast(origin or self.origin, values, "a" * 64)
 
     def add_forecasts(

@@ -3,6 +3,7 @@
 import shutil
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,11 +74,11 @@ def test_what_is_stored_between_two_pages_moves_nothing(daily_done, tmp_path):
         def store_an_earlier_one() -> None:
             nonlocal stored
             stored += 1
-            value = tuple(100.0 + level for level in QUANTILE_LEVELS)
+            values = np.array([[100.0 + level for level in QUANTILE_LEVELS]] * 7)
             with engine.begin() as conn:
                 insert_forecasts(
                     conn, series=SERIES, model="naive", model_version=version, kind=Kind.BACKFILL,
-                    forecasts=[Forecast(first - stored * timedelta(days=1), (value,) * 7, "f")], created_at=first,
+                    forecasts=[Forecast(first - stored * timedelta(days=1), values, "f")], created_at=first,
                 )  # fmt: skip
 
         assert pages(web, question, store_an_earlier_one) == before

@@ -122,7 +122,7 @@ def walked(
     Bands cover four of five and nineteen of twenty truths unless told.
     """
     days = sorted(crps)
-    said = tuple(tuple(100.0 + level for level in QUANTILE_LEVELS) for _ in range(steps))
+    values = np.array([[100.0 + level for level in QUANTILE_LEVELS]] * steps)
     with engine.begin() as conn:
         version = registry.register(
             conn, series=SERIES, model=model, config={}, seed=0, cutoff=None, data_fingerprint="f" * 64, device="cpu",
@@ -134,7 +134,7 @@ def walked(
             model=model,
             model_version=version,
             kind=kind,
-            forecasts=[Forecast(CLOSED + day * DAY, said, "f" * 64) for day in days],
+            forecasts=[Forecast(CLOSED + day * DAY, values, "f" * 64) for day in days],
             created_at=NOW,
         )
         found = read_origins(conn, series=SERIES, model=model, kind=kind)
