@@ -1,10 +1,11 @@
 """What the stored candles of a series look like as a whole, found by the database; nothing is changed or filled."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, Float, Text, column, exists, func, select, table
 
 from models.candles import Finding, Interval, SeriesName, Severity
+from models.freshness import is_stale
 from storage.candles import latest_close_time
 from storage.database.times import UtcDateTime
 from storage.series import series_names
@@ -40,21 +41,10 @@ def check_candles(conn: Connection, *, series: str, interval: Interval) -> list[
     return found if interval is Interval.MINUTE else [*found, *_outliers(conn, series)]
 
 
-def candle_is_due(conn: Connection, *, series: str, interval: Interval, now: datetime) -> bool:
-    """Return whether a source that is kept up has a closed candle at `now` that is not stored yet."""
-    latest = latest_close_time(conn, series=series)
-    return latest is None or (
-        now - latest >= interval.length and not check_age(conn, series=series, interval=interval, now=now)
-    )
-
-
 def check_age(conn: Connection, *, series: str, interval: Interval, now: datetime) -> list[Finding]:
-    """Return a finding when the newest closed candle is older at `now` than a source that is kept up would have it.
-
-    A day's file is written some hours after midnight; one candle late is therefore nothing yet.
-    """
+    """Return a finding when the newest closed candle is stale (models/freshness.py)."""
     latest = latest_close_time(conn, series=series)
-    if latest is None or now - latest <= 2 * interval.length + timedelta(hours=12):
+    if latest is None or not is_stale(latest, interval, now):
         return []
     return [
         Finding(

@@ -1,4 +1,4 @@
-"""Is everything in order? Each check says what it found and, where something is wrong, what to do."""
+"""`candlecast doctor`: check the installation and say how to fix what is wrong."""
 
 import importlib.util
 import os
@@ -10,6 +10,7 @@ from functools import partial
 from flows.settings import Settings
 from flows.sources import cdd_client
 from models.candles import SeriesName
+from models.freshness import is_stale
 from storage.database.engine import open_for_reading, reading
 from storage.database.version import head_version
 from storage.errors import StorageError
@@ -20,7 +21,7 @@ RESTORE = "stop what uses the database, then put a backup back: candlecast resto
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at: whether it is in order, what was found, and the remedy if it is not."""
+    """The result of one check: whether it is in order, what was found, and what to do if it is not."""
 
     check: str
     ok: bool
@@ -29,7 +30,7 @@ class Check:
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Return every check in the order a person would look; none of them changes anything."""
+    """Return the result of every check. No check changes anything."""
     checks = [*_guarded("source", lambda: [_source(settings)]), *_guarded("database", lambda: [_database(settings)])]
     if checks[-1].ok:
         checks += _guarded("file", lambda: [_file(settings)])
@@ -43,9 +44,9 @@ def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
         return look()
     except StorageError as error:
         return [Check(name, False, str(error), "follow the message")]
-    except Exception as error:  # a check that breaks is a finding too
+    except Exception as error:  # a check that breaks is reported as one that failed
         what = without_credentials(f"{type(error).__name__}: {error}")
-        return [Check(name, False, what, "see the message; report it if it makes no sense")]
+        return [Check(name, False, what, "see the message; if it does not help, report it as a bug")]
 
 
 def _source(settings: Settings) -> Check:
@@ -87,14 +88,15 @@ def _series(settings: Settings, name: str) -> list[Check]:
         engine.dispose()
     if latest is None:
         return [Check(f"data of {name}", False, "no candles stored", f"run: candlecast ingest {name}")]
-    age = datetime.now(UTC) - latest
-    late = age > 2 * SeriesName.parse(name).interval.length + timedelta(hours=12)
+    now = datetime.now(UTC)
+    stale = is_stale(latest, SeriesName.parse(name).interval, now)
+    days = (now - latest).total_seconds() / 86400
     checks = [
         Check(
             f"data of {name}",
-            not late,
-            f"newest closed candle ended {latest:%Y-%m-%d %H:%M} UTC, {age.total_seconds() / 86400:.1f} days ago",
-            "is the schedule running, and does the source still serve this series?" if late else "",
+            not stale,
+            f"newest closed candle ended {latest:%Y-%m-%d %H:%M} UTC, {days:.1f} days ago",
+            "is the schedule running, and does the source still serve this series?" if stale else "",
         )
     ]
     if damaged:
@@ -104,17 +106,22 @@ def _series(settings: Settings, name: str) -> list[Check]:
     if serving is None:
         return [*checks, Check(f"champion of {name}", False, "none", f"run: candlecast daily {name}")]
     trained = serving.cutoff
-    stale = trained is not None and latest - trained > timedelta(days=settings.scratch_days + settings.fine_tune_days)
+    overdue = trained is not None and latest - trained > timedelta(days=settings.scratch_days + settings.fine_tune_days)
     text = f"version {serving.model_version} ({serving.model}) since {serving.since:%Y-%m-%d}" + (
         f", trained up to {trained:%Y-%m-%d}" if trained else ""
     )
-    return [*checks, Check(f"champion of {name}", not stale, text, f"run: candlecast train {name}" if stale else "")]
+    return [
+        *checks,
+        Check(f"champion of {name}", not overdue, text, f"run: candlecast train {name}" if overdue else ""),
+    ]
 
 
 def _prefect() -> Check:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        return Check("prefect", True, "no PREFECT_API_URL: each run starts a server of its own (see candlecast serve)")
+        return Check(
+            "prefect", True, "no PREFECT_API_URL: each command starts its own temporary server (see candlecast serve)"
+        )
     import requests
 
     try:

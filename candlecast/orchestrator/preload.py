@@ -7,8 +7,9 @@ from importlib import import_module
 from flows.settings import Settings
 from models.candles import SeriesName
 from models.catalog import family, forecaster
+from models.freshness import is_candle_due
+from storage.candles import latest_close_time
 from storage.database.engine import open_for_reading, reading
-from storage.health import candle_is_due
 
 # What models and charts import when they first need it.
 LATER = ("matplotlib.pyplot", "scipy.stats", "sklearn.ensemble")
@@ -26,6 +27,8 @@ def _something_is_due(settings: Settings, names: Sequence[str]) -> bool:
     now = datetime.now(UTC)
     engine = open_for_reading(settings.database_url)
     with reading(engine) as conn:
-        due = any(candle_is_due(conn, series=name, interval=SeriesName.parse(name).interval, now=now) for name in names)
+        due = any(
+            is_candle_due(latest_close_time(conn, series=name), SeriesName.parse(name).interval, now) for name in names
+        )
     engine.dispose()
     return due
