@@ -297,6 +297,18 @@ WHERE NOT c.provisional
     SELECT 1 FROM candles n
     WHERE n.series = c.series AND n.open_time = c.open_time AND n.fetched_at > c.fetched_at AND NOT n.provisional)
 """,
+    # The first download that brought the candle closed; a file's time that lies before the close, or after we had the
+    # file, is not to be believed.
+    "arrivals": """
+SELECT c.series, c.close_time,
+  CASE WHEN d.file_time >= c.close_time AND d.file_time <= c.fetched_at THEN d.file_time END AS published_at,
+  c.fetched_at AS seen_at
+FROM candles c JOIN downloads d ON d.id = c.download
+WHERE NOT c.provisional
+  AND NOT EXISTS (
+    SELECT 1 FROM candles e
+    WHERE e.series = c.series AND e.open_time = c.open_time AND e.fetched_at < c.fetched_at AND NOT e.provisional)
+""",
     "champions": """
 SELECT p.series, p.model_version, m.model, p.decided_at AS since
 FROM promotions p JOIN model_versions m ON m.id = p.model_version

@@ -17,6 +17,7 @@ CONTRACT = {
     "latest_forecasts": "forecast_id series model kind origin created_at step target_time "
     "q025 q05 q10 q25 q50 q75 q90 q95 q975",
     "model_skill": "series model kind step n mae crps coverage50 coverage80 coverage95 naive_mae naive_crps",
+    "arrivals": "series close_time published_at seen_at",
     "champions": "series model_version model since",
 }
 

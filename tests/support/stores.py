@@ -108,13 +108,16 @@ class Store:
         series: str | None = None,
         fetched_at: datetime | None = None,
         provisional: bool = False,
+        file_time: datetime | None = None,
         **values: float,
     ) -> None:
         """Store a revision of a daily candle; the other prices are its close unless told, volumes unknown."""
         series, fetched = series or self.series, fetched_at or self.now
         with self.engine.begin() as conn:
             download = conn.execute(
-                insert(downloads).values(series=series, url="u", fetched_at=fetched, outcome="stored")
+                insert(downloads).values(
+                    series=series, url="u", fetched_at=fetched, file_time=file_time, outcome="stored"
+                )
             ).inserted_primary_key
             assert download is not None
             conn.execute(

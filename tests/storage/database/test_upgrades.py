@@ -157,7 +157,7 @@ def test_a_database_of_every_released_schema_is_migrated_with_its_data(
     engine = open_database(database_url) if released == RELEASED[-1] else make_engine(database_url)
     if released != RELEASED[-1]:
         config = Config()
-        config.set_main_option("script_location", "storage:migrations")
+        config.set_main_option("script_location", "storage.database:migrations")
         config.set_main_option("path_separator", "os")
         with engine.begin() as conn:
             config.attributes["connection"] = conn
@@ -241,7 +241,7 @@ def stamp(engine: Engine, version: str | None) -> None:
         ("0000", "another program's: name a database of its own"),
         ("", "another program's: name a database of its own"),
         ("' OR 1=1 --", "another program's: name a database of its own"),
-        (None, "has no candlecast schema, but holds candles, champions, .*name another database"),
+        (None, "has no candlecast schema, but holds arrivals, candles, champions, .*name another database"),
     ],
 )
 def test_a_version_this_code_does_not_know_is_refused_and_left_alone(

@@ -1,0 +1,100 @@
+"""When candles arrived: the first closed revision counts, and a file's time only where it can be true."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, column, select, table, text
+
+from storage.arrivals import newest_arrival, read_arrivals, read_usual_time
+from storage.database.times import UtcDateTime
+from storage.tables import candles, downloads
+
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+
+
+def test_a_candle_arrived_with_the_first_download_that_brought_it_closed(store: Any, engine: Engine) -> None:
+    close = store.origin + DAY
+    store.add_candle(store.origin, 1.0, fetched_at=close - 10 * MINUTE, provisional=True, file_time=close - HOUR)
+    store.add_candle(store.origin, 2.0, fetched_at=close + 2 * HOUR, file_time=close + HOUR)
+    store.add_candle(store.origin, 3.0, fetched_at=close + 9 * HOUR, file_time=close + 8 * HOUR)
+    with engine.connect() as conn:
+        (row,) = read_arrivals(conn)
+        assert row == (store.series, close, close + HOUR, close + 2 * HOUR)
+        newest = newest_arrival(conn, series=store.series)
+    assert newest is not None
+    assert (newest.close_time, newest.delay) == (close, HOUR)
+
+
+def test_a_files_time_that_cannot_be_true_is_unknown(store: Any, engine: Engine) -> None:
+    close = store.origin + DAY
+    for day, told in enumerate((close + 3 * HOUR, close + DAY - MINUTE, None)):
+        # In the future, before the close, and none at all.
+        store.add_candle(store.origin + day * DAY, 1.0, fetched_at=close + day * DAY + 2 * HOUR, file_time=told)
+    with engine.connect() as conn:
+        assert [row.published_at for row in read_arrivals(conn)] == [None] * 3
+
+
+def test_the_view_says_what_the_question_says(store: Any, engine: Engine) -> None:
+    other = "Bitstamp_ETHUSD_d"
+    store.add_series(other)
+    for series in (store.series, other):
+        for day in range(5):
+            opened, close = store.origin + day * DAY, store.origin + (day + 1) * DAY
+            store.add_candle(opened, 1.0, series=series, fetched_at=close + HOUR, file_time=close + MINUTE)
+            store.add_candle(opened, 2.0, series=series, fetched_at=close + 2 * HOUR)
+    shape = table(
+        "arrivals",
+        candles.c.series._copy(),
+        column("close_time", UtcDateTime()),
+        column("published_at", downloads.c.file_time.type),
+        column("seen_at", candles.c.fetched_at.type),
+    )
+    with engine.connect() as conn:
+        view = [tuple(row) for row in conn.execute(select(shape).order_by(shape.c.series, shape.c.close_time))]
+        assert [tuple(row) for row in read_arrivals(conn)] == view
+        assert len(view) == 10
+        bounded = read_arrivals(conn, series=other, start=store.origin + 2 * DAY, end=store.origin + 3 * DAY)
+        assert [tuple(row) for row in bounded] == view[6:8]
+        assert [tuple(row) for row in read_arrivals(conn, after=view[6][:2], limit=2)] == view[7:9]
+        assert [tuple(row) for row in read_arrivals(conn, start=store.origin + 5 * DAY)] == [view[4], view[9]]
+
+
+def test_the_usual_time_is_learned_from_days_that_came_as_news(store: Any, engine: Engine) -> None:
+    loaded = store.origin + 5 * DAY
+    for day in range(4):
+        store.add_candle(store.origin + day * DAY, 1.0, fetched_at=loaded, file_time=loaded)
+    for day in range(4, 24):
+        close = store.origin + (day + 1) * DAY
+        published = close + timedelta(hours=2, minutes=day)
+        store.add_candle(close - DAY, 1.0, fetched_at=published + 3 * MINUTE, file_time=published)
+    with engine.connect() as conn:
+        found = read_usual_time(conn, series=store.series)
+        assert read_usual_time(conn, series="Bitstamp_ETHUSD_d") is None
+    assert found is not None
+    assert found.n == 20
+    assert timedelta(hours=2, minutes=4) < found.earliest < found.median < found.latest < timedelta(hours=2, minutes=23)
+
+
+def test_a_newest_arrival_is_found_without_reading_the_table(store: Any, engine: Engine) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect() as conn:
+        plan = [
+            row.detail
+            for row in conn.execute(
+                text(
+                    "EXPLAIN QUERY PLAN SELECT c.close_time FROM candles c JOIN downloads d ON d.id = c.download "
+                    "WHERE c.series = 'x' AND NOT c.provisional AND NOT EXISTS (SELECT 1 FROM candles e WHERE "
+                    "e.series = c.series AND e.open_time = c.open_time AND e.fetched_at < c.fetched_at AND NOT "
+                    "e.provisional) ORDER BY c.open_time DESC LIMIT 1"
+                )
+            )
+        ]
+    assert [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step] == []
+
+
+def test_nothing_has_arrived_of_an_empty_series(store: Any, engine: Engine) -> None:
+    with engine.connect() as conn:
+        assert newest_arrival(conn, series=store.series) is None
+        assert read_usual_time(conn, series=store.series) is None
+        assert read_arrivals(conn, series=store.series) == []
