@@ -21,6 +21,7 @@ from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from storage import registry
 from storage.database.engine import open_database
 from storage.forecasts import insert_forecasts, read_bands
+from storage.query import ForecastFilter
 from storage.series import ensure_series
 from storage.tables import forecast_values
 
@@ -125,9 +126,9 @@ def measure(engine: Engine, rows: int) -> None:
         times = []
         for _ in range(RUNS):
             began = time.perf_counter()
-            read_bands(conn, series=ASKED, latest=True)
+            read_bands(conn, ForecastFilter(ASKED, latest=True))
             times.append(1000 * (time.perf_counter() - began))
-        table.append(["the same as storage.forecasts.read_bands(latest=True)", STEPS, statistics.median(times), "-"])
+        table.append(["the same as storage.forecasts.read_bands", STEPS, statistics.median(times), "-"])
         print(tabulate(table, ["question", "rows", "median ms", "goal"], floatfmt=".2f"))
         for name, (goal, query, values) in QUESTIONS.items():
             if goal is not None:

@@ -60,21 +60,11 @@ def forecasts(
     newest live forecast of each champion.
     """
     from candlecast.frames import read_frame
-    from models.forecasts import Kind
-    from models.times import as_instant, as_span
     from storage.forecasts import BandRow, read_bands
+    from storage.query import ForecastFilter
 
-    at, first, last = as_instant(origin), *as_span(start, end)
-    chosen = None if kind is None else Kind(kind)
-    latest = all(wanted is None for wanted in (at, first, last, model, chosen))
-    return read_frame(
-        database,
-        BandRow,
-        lambda conn: read_bands(
-            conn, series=series, origin=at, start=first, end=last, model=model, kind=chosen, latest=latest
-        ),
-        series=series,
-    )
+    wanted = ForecastFilter.parse(series, origin=origin, start=start, end=end, model=model, kind=kind).or_latest()
+    return read_frame(database, BandRow, lambda conn: read_bands(conn, wanted), series=series)
 
 
 def candles(

@@ -24,6 +24,7 @@ from storage.database.bulk import insert_columns
 from storage.database.times import UtcDateTime
 from storage.database.upsert import insert_new
 from storage.errors import NotFound
+from storage.query import EVERY_FORECAST, ForecastFilter
 from storage.tables import forecast_values, forecasts, model_versions
 
 # `forecasts` is also the natural name of an argument.
@@ -262,30 +263,18 @@ def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
 
 def read_bands(
     conn: Connection,
+    wanted: ForecastFilter = EVERY_FORECAST,
     *,
-    series: str | None = None,
-    origin: datetime | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    model: str | None = None,
-    kind: Kind | None = None,
-    latest: bool = False,
     after: BandKey | None = None,
     limit: int | None = None,
 ) -> list[BandRow]:
-    """Return stored forecasts a step a row, by series, origin, model, kind and step.
+    """Return the wanted forecasts, one row per step, by series, origin, model, kind and step.
 
-    `start` and `end` bound the origin, both included; `latest` asks for each series' champion's newest live one.
     `after` and `limit` ask for a page: the rows that follow this key, and how many of them.
     """
-    view = _LATEST if latest else _BANDS
+    view = _LATEST if wanted.latest else _BANDS
     order = (view.c.series, view.c.origin, view.c.model, view.c.kind)
-    query = (
-        select(view)
-        .where(*_conditions(view, series, origin, start, end, model, kind))
-        .order_by(*order, view.c.step)
-        .limit(limit)
-    )
+    query = select(view).where(*_conditions(view, wanted)).order_by(*order, view.c.step).limit(limit)
     if after is not None:
         # The steps are in another table than the rest: the first condition finds the place by index, the second
         # says how far into this forecast it is.
@@ -298,22 +287,17 @@ def read_bands(
 
 def read_origins(
     conn: Connection,
+    wanted: ForecastFilter = EVERY_FORECAST,
     *,
-    series: str | None = None,
-    origin: datetime | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    model: str | None = None,
-    kind: Kind | None = None,
     after: OriginKey | None = None,
     limit: int | None = None,
 ) -> list[OriginRow]:
-    """Return which forecasts are stored, a row each, by series, origin, model and kind; filters as `read_bands`."""
+    """Return which of the wanted forecasts are stored, one row each, by series, origin, model and kind."""
     c = _forecasts.c
     order = (c.series, c.origin, c.model, c.kind)
     query = (
         select(c.id, c.series, c.model, c.kind, c.origin, c.created_at, c.model_version)
-        .where(*_conditions(_forecasts, series, origin, start, end, model, kind))
+        .where(*_conditions(_forecasts, wanted), *_among_latest(wanted))
         .order_by(*order)
         .limit(limit)
     )
@@ -327,48 +311,32 @@ def _like(columns: Sequence[ColumnElement[Any]], values: Sequence[Any]) -> list[
     return [literal(value, column.type) for column, value in zip(columns, values, strict=False)]
 
 
-def read_quantiles(
-    conn: Connection,
-    *,
-    series: str | None = None,
-    origin: datetime | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    model: str | None = None,
-    kind: Kind | None = None,
-    latest: bool = False,
-) -> list[QuantileRow]:
-    """Return all 23 stored quantiles of each step a row each; the filters and the order are those of `read_bands`."""
+def read_quantiles(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) -> list[QuantileRow]:
+    """Return all 23 quantiles of each step of the wanted forecasts, one row each, in the order of `read_bands`."""
     f, v = _forecasts, forecast_values
     query = (
         select(f.c.id, f.c.series, f.c.model, f.c.kind, f.c.origin, v.c.step, v.c.target_time, v.c.quantile, v.c.value)
         .join(v, v.c.forecast == f.c.id)
-        .where(*_conditions(f, series, origin, start, end, model, kind))
+        .where(*_conditions(f, wanted), *_among_latest(wanted))
         .order_by(f.c.series, f.c.origin, f.c.model, f.c.kind, v.c.step, v.c.quantile)
     )
-    if latest:
-        query = query.where(f.c.id.in_(select(_LATEST.c.forecast_id)))
     return [QuantileRow(*row) for row in conn.execute(query)]
 
 
-def _conditions(
-    source: FromClause,
-    series: str | None,
-    origin: datetime | None,
-    start: datetime | None,
-    end: datetime | None,
-    model: str | None,
-    kind: Kind | None,
-) -> list[ColumnElement[bool]]:
-    wanted: dict[str, Any] = {
-        "series": series,
-        "origin": origin,
-        "model": model,
-        "kind": None if kind is None else kind.value,
+def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:
+    values = {
+        "series": wanted.series,
+        "origin": wanted.origin,
+        "model": wanted.model,
+        "kind": None if wanted.kind is None else wanted.kind.value,
     }
-    conditions = [source.c[name] == value for name, value in wanted.items() if value is not None]
-    if start is not None:
-        conditions.append(source.c.origin >= start)
-    if end is not None:
-        conditions.append(source.c.origin <= end)
+    conditions = [source.c[name] == value for name, value in values.items() if value is not None]
+    if wanted.start is not None:
+        conditions.append(source.c.origin >= wanted.start)
+    if wanted.end is not None:
+        conditions.append(source.c.origin <= wanted.end)
     return conditions
+
+
+def _among_latest(wanted: ForecastFilter) -> list[ColumnElement[bool]]:
+    return [_forecasts.c.id.in_(select(_LATEST.c.forecast_id))] if wanted.latest else []

@@ -63,21 +63,18 @@ def forecasts(
     if plot and (json or output is not None or form is not Format.TABLE):
         raise WrongUse("--plot draws in the terminal; leave out --json, --format and --output")
     first, last = span(start, end)
-    at = instant(origin, "--origin")
     from storage.database.engine import open_for_reading, reading
     from storage.forecasts import read_bands, read_quantiles
+    from storage.query import ForecastFilter
     from storage.series import require_series
 
-    latest = all(filter is None for filter in (at, first, last, model, kind))
+    wanted = ForecastFilter(series, instant(origin, "--origin"), first, last, model, kind).or_latest()
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         if form is Format.HUB and not json:
-            quantiles = read_quantiles(
-                conn, series=series, origin=at, start=first, end=last, model=model, kind=kind, latest=latest
-            )
-            emit(HUB_COLUMNS, [_hub_row(row) for row in quantiles], Format.CSV, False, output)
+            emit(HUB_COLUMNS, [_hub_row(row) for row in read_quantiles(conn, wanted)], Format.CSV, False, output)
             return
-        rows = read_bands(conn, series=series, origin=at, start=first, end=last, model=model, kind=kind, latest=latest)
+        rows = read_bands(conn, wanted)
         if plot:
             _draw(conn, rows)
             return

@@ -8,6 +8,7 @@ from flows.settings import Settings
 from models.forecasts import BASELINE, Kind
 from storage.database.engine import open_for_reading, reading
 from storage.forecasts import read_bands
+from storage.query import ForecastFilter
 from storage.scores import read_skill
 from tasks.show.publish import chart_path, forecast_table
 
@@ -17,7 +18,7 @@ def print_summary(settings: Settings, names: list[str]) -> None:
     engine = open_for_reading(settings.database_url)
     with reading(engine) as conn:
         for name in names:
-            bands = read_bands(conn, series=name, latest=True)
+            bands = read_bands(conn, ForecastFilter(name, latest=True))
             if not bands:
                 print(f"\n{name}: no forecast is stored yet.")
                 continue

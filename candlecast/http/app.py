@@ -28,6 +28,7 @@ from storage.database.watched import Watched
 from storage.errors import DatabaseUnusable, NotFound
 from storage.findings import FindingRow, read_findings
 from storage.forecasts import BandRow, OriginRow, read_bands, read_origins
+from storage.query import ForecastFilter
 from storage.registry import DecisionRow, VersionRow, list_decisions, list_versions
 from storage.scores import PitRow, read_pit
 from storage.series import SeriesRow, require_series, series_summary
@@ -109,15 +110,11 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         format: Format = "json",
     ) -> Response:
         """Stored forecasts, a row a step; start and end bound the origin."""
-        first, last = as_span(start, end)
-        at = as_instant(origin)
+        wanted = ForecastFilter.parse(series, origin=origin, start=start, end=end, model=model, kind=kind)
         after = None if cursor is None else from_cursor(cursor, str, datetime, str, str, int)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_bands(
-                conn, series=series, origin=at, start=first, end=last, model=model, kind=kind,
-                after=after, limit=limit + 1,
-            )  # fmt: skip
+            rows = read_bands(conn, wanted, after=after, limit=limit + 1)
         key = lambda row: (row.series, row.origin, row.model, row.kind, row.step)  # noqa: E731 - it is read right here
         return _page(BandRow, rows, limit, format, key)
 
@@ -126,7 +123,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         """Each champion's newest live forecast, all of it on one page."""
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_bands(conn, series=series, latest=True)
+            rows = read_bands(conn, ForecastFilter(series, latest=True))
         return answer(BandRow._fields, rows, format, None)
 
     @app.get("/api/v1/origins", responses=described(OriginRow))
@@ -141,13 +138,11 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         format: Format = "json",
     ) -> Response:
         """Which forecasts are stored, a row each; start and end bound the origin."""
-        first, last = as_span(start, end)
+        wanted = ForecastFilter.parse(series, start=start, end=end, model=model, kind=kind)
         after = None if cursor is None else from_cursor(cursor, str, datetime, str, str)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_origins(
-                conn, series=series, start=first, end=last, model=model, kind=kind, after=after, limit=limit + 1
-            )
+            rows = read_origins(conn, wanted, after=after, limit=limit + 1)
         return _page(OriginRow, rows, limit, format, lambda row: (row.series, row.origin, row.model, row.kind))
 
     @app.get("/api/v1/skill", responses=described(Judged))

@@ -12,6 +12,7 @@ from storage.candles import read_candle_rows
 from storage.database.engine import reading
 from storage.findings import read_findings
 from storage.forecasts import BandRow, read_bands
+from storage.query import ForecastFilter
 from tasks.show.charts import fan_chart
 from tasks.show.pictures import show_picture
 
@@ -21,7 +22,7 @@ CANDLES_SHOWN = 90
 def forecast_chart(engine: Engine, *, series: str, reports: Path) -> Path | None:
     """Draw the champion's newest live forecast under `reports`; returns the PNG's path, None without one."""
     with reading(engine) as conn:
-        bands = read_bands(conn, series=series, latest=True)
+        bands = read_bands(conn, ForecastFilter(series, latest=True))
         if not bands:
             return None
         length = SeriesName.parse(series).interval.length
@@ -62,7 +63,7 @@ def publish(engine: Engine, *, series: str, reports: Path) -> Path | None:
     """Draw the newest forecast and show it, its table and the data's findings in Prefect's UI."""
     chart = forecast_chart(engine, series=series, reports=reports)
     with reading(engine) as conn:
-        bands = read_bands(conn, series=series, latest=True)
+        bands = read_bands(conn, ForecastFilter(series, latest=True))
         findings = read_findings(conn, series=series)
     if bands:
         create_table_artifact(

@@ -18,6 +18,7 @@ from storage.forecasts import (
     read_origins,
     read_quantiles,
 )
+from storage.query import ForecastFilter
 from storage.tables import forecast_values, forecasts
 
 DAY = timedelta(days=1)
@@ -182,14 +183,14 @@ def test_an_hourly_forecast_has_hourly_targets(store: Any, engine: Engine) -> No
     store.add_series("Kraken_ETHEUR_1h")
     store.add_forecasts(store.add_version(series="Kraken_ETHEUR_1h"), [store.origin], series="Kraken_ETHEUR_1h")
     with engine.connect() as conn:
-        targets = [row.target_time for row in read_bands(conn, series="Kraken_ETHEUR_1h")]
+        targets = [row.target_time for row in read_bands(conn, ForecastFilter("Kraken_ETHEUR_1h"))]
     assert targets == [store.origin + timedelta(hours=h) for h in range(7)]
 
 
 def test_all_23_levels_can_be_read_in_order(store: Any, engine: Engine) -> None:
     store.add_forecasts(store.add_version(), [store.origin, store.origin + DAY])
     with engine.connect() as conn:
-        rows = read_quantiles(conn, origin=store.origin)
+        rows = read_quantiles(conn, ForecastFilter(origin=store.origin))
     assert [(row.step, row.quantile) for row in rows] == [(h, level) for h in range(1, 8) for level in QUANTILE_LEVELS]
     assert [row.value for row in rows] == [100 + row.step - 1 + 10 * row.quantile for row in rows]
     assert [row.target_time for row in rows] == [store.origin + (row.step - 1) * DAY for row in rows]
@@ -227,8 +228,10 @@ def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> N
 
     def found(**filters: Any) -> set[tuple[datetime, str, str]]:
         with engine.connect() as conn:
-            bands = {(row.origin, row.model, row.kind) for row in read_bands(conn, **filters)}
-            assert bands == {(row.origin, row.model, row.kind) for row in read_quantiles(conn, **filters)}
+            bands = {(row.origin, row.model, row.kind) for row in read_bands(conn, ForecastFilter(**filters))}
+            assert bands == {
+                (row.origin, row.model, row.kind) for row in read_quantiles(conn, ForecastFilter(**filters))
+            }
         return bands
 
     assert len(found()) == 12
@@ -280,7 +283,7 @@ def test_a_page_of_forecasts_begins_with_what_follows_its_key(crowded: Any, engi
         for n, row in enumerate(origins):
             key = (row.series, row.origin, row.model, row.kind)
             assert read_origins(conn, after=key, limit=3) == origins[n + 1 : n + 4]
-        assert read_bands(conn, limit=10, series="Kraken_ETHEUR_d") == bands[56:66]
+        assert read_bands(conn, ForecastFilter("Kraken_ETHEUR_d"), limit=10) == bands[56:66]
 
 
 def test_an_origin_row_says_who_spoke_from_when_and_since_when(store: Any, engine: Engine) -> None:
@@ -297,9 +300,9 @@ def test_an_origin_row_says_who_spoke_from_when_and_since_when(store: Any, engin
             {"origin": store.origin + DAY},
             {"start": store.origin + DAY},
         ):
-            assert read_origins(conn, **filters) == [second], filters
-        assert read_origins(conn, end=store.origin) == [first]
-        assert read_origins(conn, series="Kraken_ETHEUR_d") == []
+            assert read_origins(conn, ForecastFilter(**filters)) == [second], filters
+        assert read_origins(conn, ForecastFilter(end=store.origin)) == [first]
+        assert read_origins(conn, ForecastFilter("Kraken_ETHEUR_d")) == []
 
 
 def test_the_latest_forecast_is_the_champions_newest_live_one(store: Any, engine: Engine) -> None:
@@ -310,11 +313,12 @@ def test_the_latest_forecast_is_the_champions_newest_live_one(store: Any, engine
 
     def latest() -> set[tuple[str, datetime]]:
         with engine.connect() as conn:
-            bands = read_bands(conn, latest=True)
+            bands = read_bands(conn, ForecastFilter(latest=True))
             assert len(bands) in (0, 7)
-            quantiles = read_quantiles(conn, latest=True)
-            assert {row.forecast_id for row in quantiles} == {row.forecast_id for row in bands}
-            assert read_bands(conn, latest=True, series=store.series) == bands
+            for rows in (read_quantiles, read_origins):
+                found = {row.forecast_id for row in rows(conn, ForecastFilter(latest=True))}
+                assert found == {row.forecast_id for row in bands}
+            assert read_bands(conn, ForecastFilter(store.series, latest=True)) == bands
             return {(row.model, row.origin) for row in bands}
 
     assert latest() == set()
@@ -335,7 +339,7 @@ def test_each_series_has_its_own_latest_forecast(store: Any, engine: Engine) -> 
     store.promote(mine)
     store.promote(theirs, series=other)
     with engine.connect() as conn:
-        assert {(row.series, row.origin) for row in read_bands(conn, latest=True)} == {
+        assert {(row.series, row.origin) for row in read_bands(conn, ForecastFilter(latest=True))} == {
             (store.series, store.origin),
             (other, store.origin + DAY),
         }

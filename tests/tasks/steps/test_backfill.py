@@ -15,6 +15,7 @@ from models.interface import TrainedModel, TrainRequest
 from models.schedule import by_quarter
 from storage.database.engine import open_database
 from storage.forecasts import read_bands
+from storage.query import ForecastFilter
 from tasks.steps import backfill as backfill_module
 from tasks.steps.backfill import Backfilled, BackfillJob, backfill_series, plan_backfill, possible_origins, quarter_name
 from tasks.steps.forecast import forecast_live
@@ -183,7 +184,7 @@ def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> No
     assert done.stored == 31
     closes = {moment.to_pydatetime() for moment in candles["close_time"]}
     with engine.connect() as conn:
-        assert {row.origin for row in read_bands(conn, kind=Kind.BACKFILL, series=SERIES)} <= closes
+        assert {row.origin for row in read_bands(conn, ForecastFilter(SERIES, kind=Kind.BACKFILL))} <= closes
 
 
 def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) 
     assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW) == [version]
     assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW) == []
     with engine.connect() as conn:
-        rows = read_bands(conn, series=SERIES, kind=Kind.LIVE)
+        rows = read_bands(conn, ForecastFilter(SERIES, kind=Kind.LIVE))
     assert [row.step for row in rows] == list(range(1, 8))
     assert {row.origin for row in rows} == {origin(candles, -1)}
     assert [row.target_time for row in rows] == [origin(candles, -1) + timedelta(days=h) for h in range(7)]

@@ -18,6 +18,7 @@ from models.schedule import Mode, Schedule
 from storage import registry
 from storage.database.engine import open_database
 from storage.forecasts import insert_forecasts, read_origins
+from storage.query import ForecastFilter
 from storage.scores import Matured, Score, insert_scores
 from storage.series import ensure_series
 from storage.tables import promotions, scores
@@ -137,7 +138,7 @@ def walked(
             forecasts=[Forecast(CLOSED + day * DAY, values, "f" * 64) for day in days],
             created_at=NOW,
         )
-        found = read_origins(conn, series=SERIES, model=model, kind=kind)
+        found = read_origins(conn, ForecastFilter(SERIES, model=model, kind=kind))
         made = [
             Score(row.forecast_id, step, NOW, 100.0, 1.0, crps[day], False, day % 5 > 0, day % 20 > 0, 0.5)._replace(
                 **hits

@@ -1,0 +1,59 @@
+"""The filters of a question about stored forecasts: the same for SQL, the command line, Python and HTTP."""
+
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
+
+from models.forecasts import Kind
+from models.times import as_instant, as_span
+
+Time = str | date | datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastFilter:
+    """Which stored forecasts are asked for; a field that is None filters nothing.
+
+    `origin` is one origin; `start` and `end` bound the origins, both included. `latest` asks for the newest live
+    forecast of each series' champion, and allows no other filter than `series`.
+    """
+
+    series: str | None = None
+    origin: datetime | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    model: str | None = None
+    kind: Kind | None = None
+    latest: bool = False
+
+    def __post_init__(self) -> None:
+        if self.latest and self._filters_more_than_series():
+            raise ValueError("the latest forecasts are filtered by series only")
+
+    @classmethod
+    def parse(
+        cls,
+        series: str | None = None,
+        *,
+        origin: Time = None,
+        start: Time = None,
+        end: Time = None,
+        model: str | None = None,
+        kind: str | None = None,
+    ) -> "ForecastFilter":
+        """Return the filter that people wrote; a time without a zone is UTC, and an end that is a day means all of it.
+
+        Raises ValueError for a time or a kind that cannot be read, and for an end before its start.
+        """
+        first, last = as_span(start, end)
+        return cls(series, as_instant(origin), first, last, model, None if kind is None else Kind(kind))
+
+    def or_latest(self) -> "ForecastFilter":
+        """Return this filter or, when it filters by nothing but the series, that of the latest forecasts."""
+        return self if self._filters_more_than_series() else replace(self, latest=True)
+
+    def _filters_more_than_series(self) -> bool:
+        others = (field.name for field in fields(self) if field.name not in ("series", "latest"))
+        return any(getattr(self, name) is not None for name in others)
+
+
+EVERY_FORECAST = ForecastFilter()
