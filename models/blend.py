@@ -91,9 +91,9 @@ class Blend:
         if not origins:
             return []
         rows = origin_rows(candles, origins, self.min_candles)
-        made = make_features(candles, horizon=Lstm.horizon)
-        networks = self._lstm.quantiles(_networks_of(trained), made, rows, horizon)
-        trees = boosted_quantiles(trained.weights, made, rows, horizon)
+        features = self._lstm.features.of(candles)
+        networks = self._lstm.quantiles(_networks_of(trained), features, rows, horizon)
+        trees = boosted_quantiles(trained.weights, features, rows, horizon)
         base = range_ewma_quantiles(candles, rows, horizon)
         of_lstm, of_trees = (float(trained.config[name]) for name in ("lstm_share", "boosting_share"))
         blended = of_lstm * networks + of_trees * trees + (1 - of_lstm - of_trees) * base

@@ -1,5 +1,6 @@
 """What the networks read and are asked for: 21 causal features and volatility-scaled log returns."""
 
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,27 @@ def make_features(candles: CandleFrame, *, horizon: int) -> Features:
     features = np.clip(np.nan_to_num(features, nan=0.0, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP)
     targets = ahead(candles, horizon) / volatility.sigma
     return Features(features.astype(np.float32), targets.astype(np.float32), volatility.sigma)
+
+
+class RecentFeatures:
+    """The features of the frames asked for last, so that all quarters of a backfill share those of their frame.
+
+    A frame is recognised by identity, so it must not be changed meanwhile. Few are kept: after many revisions of its
+    candles a backfill sees as many frames.
+    """
+
+    def __init__(self, horizon: int, frames: int = 4) -> None:
+        self._horizon = horizon
+        self._kept: deque[tuple[CandleFrame, Features]] = deque(maxlen=frames)
+
+    def of(self, candles: CandleFrame) -> Features:
+        """Return `make_features(candles)`, made anew only when `candles` is none of the last frames."""
+        for frame, features in self._kept:
+            if frame is candles:
+                return features
+        features = make_features(candles, horizon=self._horizon)
+        self._kept.append((candles, features))
+        return features
 
 
 def _past_return(log_close: NDArray[np.float64], span: int) -> NDArray[np.float64]:

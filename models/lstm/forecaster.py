@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from models.catalog import family
 from models.errors import NotEnoughCandles
-from models.features import Features, make_features
+from models.features import Features, RecentFeatures, make_features
 from models.forecasts import Forecast
 from models.frames import CandleFrame, closed_by, fingerprint
 from models.interface import Progress, TrainedModel, TrainRequest, silent
@@ -87,6 +87,7 @@ class Lstm:
 
     def __init__(self, config: LstmConfig | None = None) -> None:
         self.config = config or LstmConfig()
+        self.features = RecentFeatures(self.horizon)
 
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
         """Return one trained ensemble a request, all networks of all requests trained as one fleet.
@@ -135,8 +136,8 @@ class Lstm:
         if not origins:
             return []
         rows = origin_rows(candles, origins, self.min_candles)
-        made = make_features(candles, horizon=self.horizon)
-        return forecasts_from_log_returns(candles, origins, rows, self.quantiles(trained, made, rows, horizon))
+        quantiles = self.quantiles(trained, self.features.of(candles), rows, horizon)
+        return forecasts_from_log_returns(candles, origins, rows, quantiles)
 
     def quantiles(
         self, trained: TrainedModel, made: Features, rows: NDArray[np.int64], horizon: int

@@ -184,6 +184,8 @@ def backfill(
         if not quarters:
             return Backfilled(series, model, len(origins), 0)
         versions, failures = _train(engine, job, model, list(quarters), history, progress, report)
+        # One forecaster for all quarters, so that they share the features of a frame.
+        model_forecaster = forecaster(model)
         stored = 0
         for n_done, (quarter, (version, trained)) in enumerate(versions.items()):
             progress(n_done, len(versions), f"forecasting {quarter_name(quarter)}")
@@ -192,7 +194,7 @@ def backfill(
                 forecasts = [
                     forecast
                     for candles, group in _by_view(history, quarters[quarter])
-                    for forecast in forecaster(model).forecast(trained, candles, group, job.horizon)
+                    for forecast in model_forecaster.forecast(trained, candles, group, job.horizon)
                 ]
                 with writing(engine) as conn:
                     stored += insert_forecasts(

@@ -1,4 +1,4 @@
-"""Training: read candles, fit what is missing as one fleet, register it, judge the challenger."""
+"""Training: decide what is due, train the missing models as one fleet, register them, and load them again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,25 +91,25 @@ def trained_models(
     history: CandleHistory | None = None,
     progress: Progress = silent,
 ) -> dict[datetime, tuple[int, TrainedModel]]:
-    """Return version id and weights for each cutoff, training as one fleet whatever is not registered yet.
+    """Return version id and model for each cutoff; the models that are not registered yet are trained as one fleet.
 
     `pool` names other series to learn from; those that are not stored are left out. `history` holds the candles of
     `series`, if the caller has read them.
 
-    What another process registers meanwhile is used instead of our own, so two trainings of one cutoff leave
-    one version. Raises NotEnoughCandles or TrainingFailed from the model.
+    If another process registers a model meanwhile, its model is used instead of ours, so two trainings of one cutoff
+    leave one version. Raises NotEnoughCandles or TrainingFailed from the model.
     """
     learns = family(model).learns
     wanted: list[datetime | None] = list(cutoffs) if learns else [None]
     with reading(engine) as conn:
-        ids = {
+        versions = {
             cutoff: registry.find_version(
                 conn, series=series, model=model, purpose=purpose, cutoff=cutoff, seed=seed, init_from=init_from
             )
             for cutoff in wanted
         }
         start = load_trained(conn, version=init_from) if init_from is not None else None
-        missing = [cutoff for cutoff, version in ids.items() if version is None]
+        missing = [cutoff for cutoff, version in versions.items() if version is None]
         # Candles are read only when something is trained.
         histories = (
             {
@@ -119,7 +119,7 @@ def trained_models(
             if missing
             else {}
         )
-    # A model that replays the past learns from candles as they were known then.
+    # A backfilled model learns from candles as they were known at its cutoff.
     requests = []
     for cutoff in missing:
         known_at = cutoff if purpose == "backfill" else None
@@ -134,34 +134,58 @@ def trained_models(
             )
         )
     fitted = forecaster(model).train(requests, progress) if requests else []
-    packed = [artifacts.pack(trained.weights) if trained.weights else None for trained in fitted]
-    # A fleet is registered whole or not at all: what a killed training left behind would be trained anew in another
-    # company, and differ in the last bit from what an undisturbed one gives.
-    if fitted:
-        with writing(engine) as conn:
-            for cutoff, trained, weights in zip(missing, fitted, packed, strict=True):
-                ids[cutoff] = registry.register(
-                    conn,
-                    series=series,
-                    model=trained.model,
-                    config=trained.config,
-                    seed=trained.seed,
-                    cutoff=trained.cutoff,
-                    data_fingerprint=trained.data_fingerprint,
-                    device=trained.device,
-                    seconds=trained.seconds,
-                    purpose=purpose,
-                    code_version=code_version(model),
-                    created_at=now,
-                    weights=weights,
-                    init_from=init_from,
-                )
-    found: dict[datetime | None, tuple[int, TrainedModel]] = {}
+    found = _register(engine, fitted, series=series, purpose=purpose, now=now, init_from=init_from)
     with reading(engine) as conn:
-        for cutoff, version in ids.items():
-            assert version is not None
-            found[cutoff] = version, load_trained(conn, version=version)
+        for cutoff, version in versions.items():
+            if version is not None:
+                found[cutoff] = version, load_trained(conn, version=version)
     return {cutoff: found[cutoff if learns else None] for cutoff in cutoffs}
+
+
+def _register(
+    engine: Engine,
+    fitted: Sequence[TrainedModel],
+    *,
+    series: str,
+    purpose: str,
+    now: datetime,
+    init_from: int | None,
+) -> dict[datetime | None, tuple[int, TrainedModel]]:
+    """Register models that were trained together; returns version id and model by cutoff, as they are stored.
+
+    They are registered in one transaction: models that a killed training had left behind would be missing from the
+    next fleet, and the last bit of its other models could differ from an undisturbed training's.
+    """
+    if not fitted:
+        return {}
+    packed = [artifacts.pack(trained.weights) if trained.weights else None for trained in fitted]
+    with writing(engine) as conn:
+        versions = [
+            registry.register(
+                conn,
+                series=series,
+                model=trained.model,
+                config=trained.config,
+                seed=trained.seed,
+                cutoff=trained.cutoff,
+                data_fingerprint=trained.data_fingerprint,
+                device=trained.device,
+                seconds=trained.seconds,
+                purpose=purpose,
+                code_version=code_version(trained.model),
+                created_at=now,
+                weights=weights,
+                init_from=init_from,
+            )
+            for trained, weights in zip(fitted, packed, strict=True)
+        ]
+        stored = {row.id: row.weights_sha256 for row in registry.list_versions(conn, series=series)}
+        found: dict[datetime | None, tuple[int, TrainedModel]] = {}
+        for trained, weights, version in zip(fitted, packed, versions, strict=True):
+            # Another process may have registered this training first, with other weights.
+            ours = stored[version] == (artifacts.sha256(weights) if weights is not None else None)
+            found[trained.cutoff] = version, trained if ours else load_trained(conn, version=version)
+    return found
 
 
 def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) -> int:
