@@ -85,6 +85,9 @@ class Settings(BaseSettings):
         1_000_000_000, gt=0, description="Bytes of one file, uncompressed, beyond which it is refused."
     )
     ca_bundle: Path | None = Field(None, description="File of CA certificates to trust instead of the usual ones.")
+    user_agent: str | None = Field(
+        None, description="Name by which the source knows this client; candlecast and its version by default."
+    )
     cdd_api: str = Field(
         "https://api.cryptodatadownload.com/v1/", description="Where CDD lists its series: an http(s) base URL."
     )
@@ -107,6 +110,13 @@ class Settings(BaseSettings):
         if "://" in value and not value.casefold().startswith(("http://", "https://")):
             raise ValueError("expected an http(s) URL or a folder")
         return checked_web_url(value) if "://" in value else value
+
+    @field_validator("user_agent")
+    @classmethod
+    def _a_header(cls, value: str | None) -> str | None:
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise ValueError("expected one line of ASCII characters, such as a browser's name")
+        return value and value.strip()
 
     @field_validator("cdd_api")
     @classmethod

@@ -11,6 +11,7 @@ def cdd_client(settings: Settings, *, tries: int = TRIES) -> CddClient:
         timeout_s=settings.fetch_timeout_s,
         max_bytes=settings.max_download_bytes,
         ca_bundle=settings.ca_bundle,
+        user_agent=settings.user_agent,
         tries=tries,
         interval_s=settings.fetch_interval_s,
     )

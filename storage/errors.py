@@ -1,13 +1,17 @@
 """What can go wrong outside the process, split by what the caller does next.
 
 StorageError
-├── CddUnavailable      the source did not answer: retry
-├── CddNotFound         the source has no such series: do not retry, check the name
-├── CddRefused          the answer is not a whole CSV file (HTML, truncated, too large): keep what we have
-├── CddFormatChanged    a CSV we cannot read: stop, tell a person, keep the bytes
+├── CddUnavailable      the source did not answer: ask again later
+│   └── CddDenied       it refuses this client, or wants a login: ask again later, and tell a person
+├── CddNotFound         the source has no such series: do not ask again, check the name
+├── CddRefused          the answer is not a whole CSV file (HTML, too large, from another host): keep the stored candles
+├── CddFormatChanged    a CSV that cannot be read: stop and tell a person
 ├── DatabaseUnusable    missing, read-only, locked, corrupted, or of another version: follow the remedy
 ├── BackupRefused       no backup, or one that may not go there: name another file
 └── NotFound            no such series, forecast or model version: check the name
+
+Outside `storage` two more are derived from it: `Held` (tasks/steps/ingest.py), a file that a person has to look at, and
+`ServerNotStarted` (candlecast/orchestrator/server.py).
 """
 
 
@@ -16,7 +20,7 @@ class StorageError(Exception):
 
 
 class CddUnavailable(StorageError):
-    """The source did not answer, or answered that it cannot just now. Retry later.
+    """The source did not answer, or answered that it cannot now. Ask again later.
 
     `retry_after_s` is how long the source asked us to wait, if it did.
     """
@@ -26,20 +30,24 @@ class CddUnavailable(StorageError):
         self.retry_after_s = retry_after_s
 
 
+class CddDenied(CddUnavailable):
+    """The source refuses this client, or wants a login. Ask again later; the message says what to change."""
+
+
 class CddNotFound(StorageError):
     """The source has no file for this series."""
 
 
 class CddRefused(StorageError):
-    """What came is not a whole CSV file: HTML, truncated, too large, or from another host."""
+    """The answer is not a whole CSV file: HTML, truncated, too large, or from another host."""
 
 
 class CddFormatChanged(StorageError):
-    """The file is text but no column layout we know how to read by meaning."""
+    """The file is text, but its columns cannot be made out, or it holds another pair or interval."""
 
 
 class DatabaseUnusable(StorageError):
-    """The database cannot be used as it stands; the message says why and what to do."""
+    """The database cannot be used as it is; the message says why and what to do."""
 
 
 class BackupRefused(StorageError):

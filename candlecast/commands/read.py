@@ -207,6 +207,7 @@ def list_series(
             api=configured.cdd_api,
             token=configured.cdd_token.get_secret_value() or None,
             ca_bundle=configured.ca_bundle,
+            user_agent=configured.user_agent,
         )
         named: list[dict[str, object]] = [
             {"name": str(s), "exchange": s.exchange, "pair": s.pair, "interval": s.interval.value} for s in listed

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 from urllib.parse import urljoin
 
 import requests
 import urllib3
 
 from models.candles import SeriesName
-from storage.errors import CddNotFound, CddRefused, CddUnavailable
+from storage.errors import CddDenied, CddNotFound, CddRefused, CddUnavailable
 from storage.redaction import safe_url
+from storage.source.diagnosis import PAGE_BYTES, denied, no_answer, page_instead_of_file, reason
 from storage.source.urls import same_server
 
 IN_MEMORY_BYTES = 16_000_000
@@ -62,7 +63,15 @@ class Fetched:
 
 
 class StraightSession(requests.Session):
-    """A session that ignores Location headers: requests parses them, and fails on a bad one, even unasked."""
+    """A session that ignores Location headers: requests parses them, and fails on a bad one, even unasked.
+
+    It calls itself `user_agent`, by default candlecast with its version.
+    """
+
+    def __init__(self, user_agent: str | None = None) -> None:
+        super().__init__()
+        own = f"candlecast/{version('candlecast')} (self-hosted forecasts; python-requests/{requests.__version__})"
+        self.headers["User-Agent"] = user_agent or own
 
     def get_redirect_target(self, _response: requests.Response) -> str | None:
         """Return None; the client itself reads the header and checks where it leads."""
@@ -86,6 +95,7 @@ class CddClient:
         timeout_s: float = 60.0,
         max_bytes: int = 1_000_000_000,
         ca_bundle: Path | None = None,
+        user_agent: str | None = None,
         tries: int = TRIES,
         interval_s: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
@@ -101,6 +111,7 @@ class CddClient:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._ca_bundle = ca_bundle
+        self._user_agent = user_agent
         self._tries = tries
         self._interval_s = interval_s
         self._next_start = 0.0
@@ -125,7 +136,8 @@ class CddClient:
                 jitter = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
                 wait = jitter if error.retry_after_s is None else error.retry_after_s
                 now = time.monotonic()
-                if not tries_left or max(wait, now - began) > QUICK_S or now + wait > deadline:
+                slow = max(wait, now - began) > QUICK_S or now + wait > deadline
+                if slow or not tries_left or isinstance(error, CddDenied):
                     raise
             self._sleep(wait)
         raise ValueError("expected at least one try")
@@ -177,19 +189,14 @@ class CddClient:
         return began
 
     def _download(self, url: str, series: SeriesName, conditions: dict[str, str], deadline: float) -> Fetched:
-        with StraightSession() as session:
-            session.headers["User-Agent"] = (
-                f"candlecast/{version('candlecast')} (self-hosted forecasts; python-requests/{requests.__version__})"
-            )
+        with StraightSession(self._user_agent) as session:
             try:
                 with self._in_time(lambda: self._answer(session, url, conditions), url, deadline) as answer:
                     return self._received(answer, series, deadline)
-            except requests.exceptions.SSLError as error:
-                raise CddRefused(f"{safe_url(url)}: the certificate is not trusted: {_reason(error)}") from None
             except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
-                raise CddRefused(f"the source is no URL that can be fetched: {_reason(error)}") from None
+                raise CddRefused(f"the source is no URL that can be fetched: {reason(error)}") from None
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                raise CddUnavailable(f"{safe_url(url)} did not answer: {_reason(error)}") from None
+                raise no_answer(url, error) from None
 
     def _in_time(self, ask: Callable[[], requests.Response], url: str, deadline: float) -> requests.Response:
         # The library's time-out starts anew with every byte that comes: a server that sends its headers byte by byte,
@@ -247,7 +254,11 @@ class CddClient:
             return fetched
         if status in (404, 410):
             raise CddNotFound(f"{url}: there is no such series (HTTP {status}); check the spelling of {series}")
-        if status == 429 or status >= 500:
+        if status in (401, 403, 407, 429) or status >= 500:
+            if page := page_instead_of_file(url, status, _head(answer, deadline)):
+                raise page
+            if status < 429:
+                raise denied(url, status)
             raise CddUnavailable(f"{url} answered HTTP {status}", _retry_after(answer.headers.get("Retry-After")))
         if status != 200:
             raise CddRefused(f"{url}: expected HTTP 200, got {status}")
@@ -269,6 +280,15 @@ class CddClient:
             arrived = answer.raw.tell()
             if promised.isdecimal() and arrived != int(promised):
                 raise CddUnavailable(f"{url}: broken off after {arrived:,} of {int(promised):,} bytes")
+            body.seek(0)
+            if page := page_instead_of_file(url, status, body.read(PAGE_BYTES)):
+                raise page
+        except (urllib3.exceptions.ProtocolError, urllib3.exceptions.TimeoutError, TimeoutError):
+            body.close()
+            raise CddUnavailable(f"{url}: broken off after {fetched.size:,} bytes") from None
+        except urllib3.exceptions.DecodeError:
+            body.close()
+            raise CddUnavailable(f"{url}: the body cannot be unpacked as its Content-Encoding says") from None
         except BaseException:
             body.close()
             raise
@@ -283,13 +303,18 @@ def _close_late_answer(late: Future[requests.Response]) -> None:
         late.result().close()
 
 
-def _reason(error: BaseException) -> str:
-    """Return the innermost reason of an error, without addresses that may hold secrets."""
-    arguments: tuple[Any, ...] = error.args
-    while arguments and isinstance(arguments[0], BaseException):
-        error, arguments = arguments[0], arguments[0].args
-    inner = getattr(error, "reason", None)
-    return f"{type(inner or error).__name__}" + (f": {inner.__cause__ or inner.args[-1]}" if inner is not None else "")
+def _head(answer: requests.Response, deadline: float) -> bytes:
+    """Return the beginning of an answer that is no file, as far as it comes."""
+    head = b""
+    try:
+        while len(head) < PAGE_BYTES and time.monotonic() < deadline:
+            block = answer.raw.read1(PAGE_BYTES, decode_content=True)
+            if not block:
+                break
+            head += block
+    except (urllib3.exceptions.HTTPError, OSError):
+        pass
+    return head
 
 
 def _http_date(text: str | None) -> datetime | None:

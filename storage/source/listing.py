@@ -1,6 +1,6 @@
 """What series CDD says it has: its listing, https://api.cryptodatadownload.com/v1/data/ohlc/<exchange>/available.
 
-The shape of the answer is nobody's promise, so it is searched: anything that names a pair and an interval counts,
+CDD promises no shape for the answer, so all of it is searched: anything that names a pair and an interval counts,
 wherever it stands.
 """
 
@@ -18,6 +18,7 @@ from models.candles import Interval, SeriesName, UnknownSeries
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
 from storage.redaction import safe_url
 from storage.source.client import StraightSession
+from storage.source.diagnosis import no_answer
 
 TIMEOUT_S = 20.0
 MAX_BYTES = 20_000_000
@@ -32,12 +33,17 @@ _INTERVAL_KEYS = ("timeframe", "interval", "period", "frequency", "granularity",
 
 
 def available_series(
-    exchange: str, *, api: str, token: str | None = None, ca_bundle: Path | None = None
+    exchange: str,
+    *,
+    api: str,
+    token: str | None = None,
+    ca_bundle: Path | None = None,
+    user_agent: str | None = None,
 ) -> list[SeriesName]:
     """Return the series that CDD's listing names for `exchange`, sorted by name.
 
-    Raises CddNotFound for an exchange it does not know, CddUnavailable (try later), CddRefused when it wants a (valid)
-    token, CddFormatChanged when no series can be made out in its answer.
+    Raises CddNotFound for an exchange it does not know, CddUnavailable (ask again later), CddRefused when it wants a
+    (valid) token or its certificate is not trusted, CddFormatChanged when its answer names no series.
     """
     if not re.fullmatch(r"[A-Za-z0-9.-]{1,40}", exchange):
         raise UnknownSeries(f"expected the name of an exchange such as Bitstamp, got {exchange[:40]!r}")
@@ -46,7 +52,7 @@ def available_series(
     headers = {"Accept": "application/json"} | ({"Authorization": f"Token {token}"} if token else {})
     try:
         with (
-            StraightSession() as session,
+            StraightSession(user_agent) as session,
             session.get(
                 at,
                 headers=headers,
@@ -60,7 +66,7 @@ def available_series(
             status = answer.status_code
             body = answer.raw.read(MAX_BYTES + 1, decode_content=True)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise CddUnavailable(f"{url} did not answer: {type(error).__name__}") from None
+        raise no_answer(at, error) from None
     if status in (401, 403):
         raise CddRefused(
             f"{url} answered HTTP {status}: "

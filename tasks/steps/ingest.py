@@ -12,7 +12,7 @@ from models.times import from_unix
 from storage import downloads
 from storage.candles import StoreCounts, closed_count, newest_fetch, store_candles
 from storage.database.engine import reading, writing
-from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
+from storage.errors import CddDenied, CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import record_findings
 from storage.health import AGE_CODES, CANDLE_CODES, check_age, check_candles
 from storage.series import ensure_series, series_names
@@ -31,6 +31,7 @@ FILE_CODES = frozenset({"duplicate", "zero-rows", "quarantine", "swapped", "revi
 _OUTCOMES: dict[type[StorageError], str] = {
     CddNotFound: "not_found",
     CddUnavailable: "unavailable",
+    CddDenied: "unavailable",
     CddRefused: "refused",
     CddFormatChanged: "format_changed",
 }

@@ -25,7 +25,7 @@ class Reply:
     """One answer; `cut` sends only so many bytes of the promised body, `drop` closes without a word.
 
     `bytes_per_s` trickles the body, and with `slow_head` the headers before it; `stream` comes after the body, with no
-    length unless `headers` say one.
+    length unless `headers` say one. `raw` is sent as it is instead of all that, and then the connection is closed.
     """
 
     status: int = 200
@@ -36,6 +36,7 @@ class Reply:
     bytes_per_s: float | None = None
     slow_head: bool = False
     stream: Iterable[bytes] | None = None
+    raw: bytes | None = None
 
 
 class CddServer:
@@ -60,7 +61,8 @@ class CddServer:
                 self._send(owner.faults.pop(0) if owner.faults else owner.answer(request) or owner.file(request))
 
             def _send(self, reply: Reply) -> None:
-                if reply.drop:
+                if reply.drop or reply.raw is not None:
+                    self.wfile.write(reply.raw or b"")
                     self.close_connection = True
                     self.connection.close()
                     return

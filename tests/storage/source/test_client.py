@@ -1,8 +1,6 @@
 """The client against a server that plays CDD: what it tries again, what it refuses, how it spaces its requests."""
 
 import itertools
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from cdd_server import CddServer, Reply
-from missing import missing
 
 from models.candles import SeriesName
 from storage.errors import CddNotFound, CddRefused, CddUnavailable
@@ -209,40 +206,6 @@ def test_a_redirect_in_a_circle_ends(server: CddServer, client: CddClient) -> No
 def test_a_redirect_on_the_same_host_is_followed(server: CddServer, client: CddClient) -> None:
     server.faults = [Reply(301, headers={"Location": "/cdd/Bitstamp_BTCUSD_d.csv"})]
     assert size(client) == len(CSV)
-
-
-def self_signed(folder: Path, *, days: int) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that vouches for itself for `days`, and its key; with 0 it has just expired."""
-    key, request, certificate, names = (folder / name for name in ("key.pem", "request.pem", "cert.pem", "names"))
-    names.write_text("subjectAltName=IP:127.0.0.1\n")
-    commands: list[list[str | Path]] = [
-        ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=archive"],
-        ["openssl", "x509", "-req", "-in", request, "-signkey", key, "-days", str(days), "-extfile", names,
-         "-out", certificate],
-    ]  # fmt: skip
-    if shutil.which("openssl") is None:
-        missing("openssl is not installed")
-    for command in commands:
-        subprocess.run(command, capture_output=True, check=True)
-    return certificate, key
-
-
-def test_a_certificate_nobody_vouches_for_is_refused(server: CddServer, tmp_path: Path) -> None:
-    certificate, key = self_signed(tmp_path, days=2)
-    url = server.use_tls(certificate, key)
-    with pytest.raises(CddRefused, match="certificate is not trusted.*self-signed"):
-        CddClient(url).fetch(SERIES)
-    assert size(CddClient(url, ca_bundle=certificate)) == len(CSV)
-
-
-def test_an_expired_certificate_is_refused_though_it_is_trusted(server: CddServer, tmp_path: Path) -> None:
-    certificate, key = self_signed(tmp_path, days=0)
-    url = server.use_tls(certificate, key)
-    time.sleep(1.1)
-    client = CddClient(url, ca_bundle=certificate)
-    with pytest.raises(CddRefused, match="certificate is not trusted.*expired"):
-        client.fetch(SERIES)
-    assert server.requests == []
 
 
 def test_secrets_in_an_url_are_in_no_message(server: CddServer) -> None:

@@ -1,10 +1,12 @@
-"""CDD's listing, in whatever shape it comes."""
+"""CDD's listing of an exchange's series, in all the shapes it may come in."""
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cdd_server import CddServer, Reply, Request
+from certificates import self_signed
 
 from models.candles import UnknownSeries
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
@@ -75,6 +77,19 @@ def test_a_garbled_exchange_is_not_asked_for(server: CddServer) -> None:
     with pytest.raises(UnknownSeries):
         available_series("../x", api=api(server))
     assert server.requests == []
+
+
+def test_the_listing_knows_the_client_by_its_configured_name(server: CddServer) -> None:
+    server.faults = [Reply(200, json.dumps(SHAPES[0]).encode())]
+    available_series("Bitstamp", api=api(server), user_agent="Mozilla/5.0 (me)")
+    assert server.requests[0].headers["User-Agent"] == "Mozilla/5.0 (me)"
+
+
+def test_an_untrusted_certificate_of_the_listing_names_the_setting(server: CddServer, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, days=2)
+    server.use_tls(certificate, key)
+    with pytest.raises(CddRefused, match="set CANDLECAST_CA_BUNDLE"):
+        available_series("Bitstamp", api=api(server).replace("http://", "https://"))
 
 
 def test_nobody_there_is_unavailable() -> None:

@@ -1,0 +1,23 @@
+"""Certificates made with openssl, for servers that speak TLS in tests."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from missing import missing
+
+
+def self_signed(folder: Path, *, days: int) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 that vouches for itself for `days`, and its key; with 0 it has just expired."""
+    key, request, certificate, names = (folder / name for name in ("key.pem", "request.pem", "cert.pem", "names"))
+    names.write_text("subjectAltName=IP:127.0.0.1\n")
+    commands: list[list[str | Path]] = [
+        ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=archive"],
+        ["openssl", "x509", "-req", "-in", request, "-signkey", key, "-days", str(days), "-extfile", names,
+         "-out", certificate],
+    ]  # fmt: skip
+    if shutil.which("openssl") is None:
+        missing("openssl is not installed")
+    for command in commands:
+        subprocess.run(command, capture_output=True, check=True)
+    return certificate, key
