@@ -91,19 +91,30 @@ def candles(
 
 
 def skill(
-    series: str | None = None, *, database: "Database" = None, start: "Time" = None, end: "Time" = None
+    series: str | None = None,
+    *,
+    database: "Database" = None,
+    kind: str | None = None,
+    start: "Time" = None,
+    end: "Time" = None,
 ) -> "pd.DataFrame":
     """Return each model's mean scores per step beside naive's, with the skill, its 95 % interval and the p-value.
 
-    `start` and `end` bound the origin, both included. Live and backfilled forecasts have separate rows.
+    `start` and `end` bound the origin, both included. The kinds have separate rows: live (stored before the close),
+    late (live forecasts stored after it) and backfill.
     """
     from candlecast.frames import read_frame
+    from models.forecasts import ScoreKind
     from models.times import as_span
     from tasks.steps.skill import Judged, judged_skill
 
     first, last = as_span(start, end)
+    chosen = None if kind is None else ScoreKind(kind)
     return read_frame(
-        database, Judged, lambda conn: judged_skill(conn, series=series, start=first, end=last), series=series
+        database,
+        Judged,
+        lambda conn: judged_skill(conn, series=series, kind=chosen, start=first, end=last),
+        series=series,
     )
 
 

@@ -44,10 +44,27 @@ MODEL_NAMES = ("naive", "range-ewma", "lstm", "blend", "tutorial")
 
 
 class Kind(StrEnum):
-    """Whether a forecast was made when its origin was new, or later. The two are never pooled."""
+    """How a forecast was stored: by a run for its newest candle, or by a backfill for a past one."""
 
     LIVE = "live"
     BACKFILL = "backfill"
+
+
+class ScoreKind(StrEnum):
+    """How a score counts; the three are never pooled.
+
+    A step of a live forecast is `live` only if the forecast was stored before the candle of that step closed. The other
+    steps of live forecasts are `late`: the actual close could have been known when they were stored.
+    """
+
+    LIVE = "live"
+    LATE = "late"
+    BACKFILL = "backfill"
+
+    @property
+    def stored_as(self) -> Kind:
+        """The kind of the forecasts that these scores belong to."""
+        return Kind.BACKFILL if self is ScoreKind.BACKFILL else Kind.LIVE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     Float,
@@ -36,7 +37,10 @@ BandKey = tuple[str, datetime, str, str, int]
 
 
 class BandRow(NamedTuple):
-    """One step of one forecast with its nine shown quantiles, in quote currency."""
+    """One step of one forecast with its nine shown quantiles, in quote currency.
+
+    `before_close` is true where the forecast was stored before the candle of this step closed.
+    """
 
     forecast_id: int
     series: str
@@ -46,6 +50,7 @@ class BandRow(NamedTuple):
     created_at: datetime
     step: int
     target_time: datetime
+    before_close: bool
     q025: float
     q05: float
     q10: float
@@ -107,6 +112,7 @@ def _bands(view: str) -> FromClause:
         column("created_at", UtcDateTime(precise=True)),
         column("step", Integer),
         column("target_time", UtcDateTime()),
+        column("before_close", Boolean),
         *(column(name, Float) for name in BAND_LEVELS),
     )
 

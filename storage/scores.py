@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    FromClause,
     Integer,
     Text,
     and_,
@@ -21,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from models.forecasts import BASELINE, QUANTILE_LEVELS, Kind
+from models.forecasts import BASELINE, QUANTILE_LEVELS, ScoreKind
 from storage.database.bulk import unix_us
 from storage.database.times import UtcDateTime
 from storage.database.upsert import insert_or_skip
@@ -41,6 +42,7 @@ _scores = table(
     column("series", Text),
     column("model", Text),
     column("kind", Text),
+    column("forecast_kind", Text),
     column("origin", UtcDateTime()),
     column("model_version", Integer),
     column("step", Integer),
@@ -168,11 +170,16 @@ def insert_scores(conn: Connection, *, rows: Iterable[Score], scored_at: datetim
 
 
 def read_skill(
-    conn: Connection, *, series: str | None = None, start: datetime | None = None, end: datetime | None = None
+    conn: Connection,
+    *,
+    series: str | None = None,
+    kind: ScoreKind | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
 ) -> list[SkillRow]:
     """Return every model's mean scores by series, kind, model and step, on origins that naive shares.
 
-    `start` and `end` bound the origin, both included. Live and backfilled forecasts are never pooled.
+    `start` and `end` bound the origin, both included. Live, late and backfilled scores are never pooled.
     """
     s, b = _scores.alias("s"), _scores.alias("b")
 
@@ -194,7 +201,7 @@ def read_skill(
             b,
             and_(
                 b.c.series == s.c.series,
-                b.c.kind == s.c.kind,
+                b.c.forecast_kind == s.c.forecast_kind,
                 b.c.origin == s.c.origin,
                 b.c.step == s.c.step,
                 b.c.model == BASELINE,
@@ -203,17 +210,17 @@ def read_skill(
         .group_by(s.c.series, s.c.model, s.c.kind, s.c.step)
         .order_by(s.c.series, s.c.kind.desc(), s.c.model, s.c.step)
     )
-    if series is not None:
-        query = query.where(s.c.series == series)
-    if start is not None:
-        query = query.where(s.c.origin >= start)
-    if end is not None:
-        query = query.where(s.c.origin <= end)
+    query = query.where(*_conditions(s, series, kind, start, end))
     return [SkillRow(*row[:5], *(float(value) for value in row[5:])) for row in conn.execute(query)]
 
 
 def read_pit(
-    conn: Connection, *, series: str | None = None, start: datetime | None = None, end: datetime | None = None
+    conn: Connection,
+    *,
+    series: str | None = None,
+    kind: ScoreKind | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
 ) -> list[PitRow]:
     """Return the probability integral transforms counted by tenths, part 0 being below the first decile.
 
@@ -229,12 +236,7 @@ def read_pit(
         .group_by(*keys, text("part"))
         .order_by(c.series, c.kind.desc(), c.model, c.step, text("part"))
     )
-    if series is not None:
-        query = query.where(c.series == series)
-    if start is not None:
-        query = query.where(c.origin >= start)
-    if end is not None:
-        query = query.where(c.origin <= end)
+    query = query.where(*_conditions(_scores, series, kind, start, end))
     return [PitRow(*row) for row in conn.execute(query)]
 
 
@@ -243,7 +245,7 @@ def read_origin_scores(
     *,
     series: str,
     model: str,
-    kind: Kind,
+    kind: ScoreKind,
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> list[OriginScore]:
@@ -251,11 +253,23 @@ def read_origin_scores(
     c = _scores.c
     query = (
         select(c.origin, c.step, c.crps, c.covered80, c.covered95, c.pit)
-        .where(c.series == series, c.model == model, c.kind == kind.value)
+        .where(c.model == model, *_conditions(_scores, series, kind, start, end))
         .order_by(c.origin, c.step)
     )
-    if start is not None:
-        query = query.where(c.origin >= start)
-    if end is not None:
-        query = query.where(c.origin <= end)
     return [OriginScore(*row) for row in conn.execute(query)]
+
+
+def _conditions(
+    source: FromClause, series: str | None, kind: ScoreKind | None, start: datetime | None, end: datetime | None
+) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if series is not None:
+        conditions.append(source.c.series == series)
+    if kind is not None:
+        # The stored kind too, because an index can find it; the kind of a score is worked out for each row.
+        conditions += [source.c.kind == kind.value, source.c.forecast_kind == kind.stored_as.value]
+    if start is not None:
+        conditions.append(source.c.origin >= start)
+    if end is not None:
+        conditions.append(source.c.origin <= end)
+    return conditions

@@ -22,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 
+from models.candles import Interval
 from models.forecasts import BAND_LEVELS, BASELINE
 from storage.database.times import UtcDateTime
 
@@ -226,7 +227,7 @@ forecasts = Table(
         Text,
         CheckConstraint("kind IN ('live', 'backfill')", name="kind"),
         nullable=False,
-        comment="made when its origin was new, or later",
+        comment="live: made by a run for the newest candle; backfill: made later, for a past one",
     ),
     Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
     Column("data_fingerprint", Text, nullable=False, comment="sha256 of the candles it was computed from"),
@@ -287,6 +288,36 @@ _BANDS_AT_ONCE = ",\n".join(
     for name, level in BAND_LEVELS.items()
 )
 
+# The seconds of a candle, by the end of its series' name. A CASE costs less than a join with `series`, and leaves the
+# planner no wrong order of joins to choose.
+_SECONDS = "\n".join(
+    f"    WHEN {{end}}(f.series, {{sign}}{len(end)}) = '{end}' THEN {interval.length.total_seconds():.0f}"
+    for interval in Interval
+    for end in [f"_{interval}"]
+)
+# True where the forecast was stored before the candle of its step closed; that candle closes `step` lengths after the
+# origin. The shorter text sorts first, so a forecast that is stored in the instant of the close is late on SQLite too.
+_BEFORE_CLOSE = f"""f.created_at < datetime(f.origin, (s.step * CASE
+{_SECONDS.format(end="substr", sign="-")} END) || ' seconds')"""
+_BEFORE_CLOSE_POSTGRESQL = f"""f.created_at < f.origin + s.step * interval '1 second' * CASE
+{_SECONDS.format(end="right", sign="")} END"""
+
+
+def _current_scores(before_close: str) -> str:
+    """Return the query of the scores against the newest revision of the truth.
+
+    A model that had seen the truth's time is not scored at all.
+    """
+    return f"""
+SELECT f.series, f.model, CASE WHEN f.kind = 'live' AND NOT ({before_close}) THEN 'late' ELSE f.kind END AS kind,
+  f.kind AS forecast_kind, f.origin, f.model_version, s.*
+FROM scores s JOIN forecasts f ON f.id = s.forecast JOIN model_versions m ON m.id = f.model_version
+WHERE (m.cutoff IS NULL OR m.cutoff <= f.origin)
+  AND s.truth_fetched_at = (
+    SELECT max(t.truth_fetched_at) FROM scores t WHERE t.forecast = s.forecast AND t.step = s.step)
+"""
+
+
 VIEWS = {
     "current_candles": """
 SELECT c.series, c.open_time, c.close_time, c.open, c.high, c.low, c.close, c.volume_base, c.volume_quote,
@@ -317,6 +348,7 @@ WHERE p.outcome <> 'kept'
 """,
     "forecast_bands": f"""
 SELECT f.id AS forecast_id, f.series, f.model, f.kind, f.origin, f.created_at, s.step, s.target_time,
+  {_BEFORE_CLOSE} AS before_close,
 {_BANDS}
 FROM forecasts f JOIN forecast_values s ON s.forecast = f.id AND s.quantile = {MEDIAN_LEVEL}
 """,
@@ -329,14 +361,9 @@ JOIN (
     ORDER BY f.origin DESC LIMIT 1) AS forecast_id
   FROM champions c) newest ON newest.forecast_id = b.forecast_id AND newest.series = b.series
 """,
-    # Newest revision of the truth only; a model that had seen the truth's time is not scored at all.
-    "current_scores": """
-SELECT f.series, f.model, f.kind, f.origin, f.model_version, s.*
-FROM scores s JOIN forecasts f ON f.id = s.forecast JOIN model_versions m ON m.id = f.model_version
-WHERE (m.cutoff IS NULL OR m.cutoff <= f.origin)
-  AND s.truth_fetched_at = (
-    SELECT max(t.truth_fetched_at) FROM scores t WHERE t.forecast = s.forecast AND t.step = s.step)
-""",
+    "current_scores": _current_scores(_BEFORE_CLOSE),
+    # Naive's forecast of the same origin has the same numbers whether it was stored in time or late, so a model's late
+    # step is not dropped where naive's was in time.
     "model_skill": f"""
 SELECT s.series, s.model, s.kind, s.step, count(*) AS n, avg(s.absolute_error) AS mae, avg(s.crps) AS crps,
   avg(CASE WHEN s.covered50 THEN 1.0 ELSE 0.0 END) AS coverage50,
@@ -344,20 +371,23 @@ SELECT s.series, s.model, s.kind, s.step, count(*) AS n, avg(s.absolute_error) A
   avg(CASE WHEN s.covered95 THEN 1.0 ELSE 0.0 END) AS coverage95,
   avg(b.absolute_error) AS naive_mae, avg(b.crps) AS naive_crps
 FROM current_scores s
-JOIN current_scores b ON b.series = s.series AND b.kind = s.kind AND b.origin = s.origin AND b.step = s.step
-  AND b.model = '{BASELINE}'
+JOIN current_scores b ON b.series = s.series AND b.forecast_kind = s.forecast_kind AND b.origin = s.origin
+  AND b.step = s.step AND b.model = '{BASELINE}'
 GROUP BY s.series, s.model, s.kind, s.step
 """,
 }
 
 _POSTGRESQL_VIEWS = VIEWS | {
     "forecast_bands": f"""
-SELECT f.id AS forecast_id, f.series, f.model, f.kind, f.origin, f.created_at, s.*
+SELECT f.id AS forecast_id, f.series, f.model, f.kind, f.origin, f.created_at, s.step, s.target_time,
+  {_BEFORE_CLOSE_POSTGRESQL} AS before_close,
+  {", ".join(f"s.{name}" for name in BAND_LEVELS)}
 FROM forecasts f CROSS JOIN LATERAL (
   SELECT v.step, min(v.target_time) AS target_time,
 {_BANDS_AT_ONCE}
   FROM forecast_values v WHERE v.forecast = f.id GROUP BY v.step) s
 """,
+    "current_scores": _current_scores(_BEFORE_CLOSE_POSTGRESQL),
 }
 
 

@@ -19,7 +19,7 @@ from candlecast.commands.console import (
     span,
 )
 from candlecast.output import Format
-from models.forecasts import Kind
+from models.forecasts import Kind, ScoreKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -32,8 +32,8 @@ NAMES = ("forecasts", "candles", "skill", "models", "series", "findings")
 
 
 BAND_COLUMNS = (
-    "series", "model", "kind", "origin", "step", "target_time", "q025", "q05", "q10", "q25", "q50", "q75", "q90",
-    "q95", "q975", "forecast_id", "created_at",
+    "series", "model", "kind", "origin", "step", "target_time", "before_close", "q025", "q05", "q10", "q25", "q50",
+    "q75", "q90", "q95", "q975", "forecast_id", "created_at",
 )  # fmt: skip
 CANDLE_SHOWN = (
     "open_time", "close_time", "open", "high", "low", "close", "volume_base", "volume_quote", "trades", "fetched_at",
@@ -53,7 +53,7 @@ def forecasts(
     start: Start = None,
     end: End = None,
     model: Annotated[str | None, typer.Option(help="One model, such as naive.")] = None,
-    kind: Annotated[Kind | None, typer.Option(help="live, or backfill; never pooled silently.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="live or backfill; both in separate rows without it.")] = None,
     form: FormatOption = Format.TABLE,
     output: Output = None,
     json: Json = False,
@@ -147,13 +147,16 @@ def candles(
 @app.command()
 def skill(
     series: OptionalSeries = None,
+    kind: Annotated[
+        ScoreKind | None, typer.Option(help="live: stored before the close; late: stored after it; or backfill.")
+    ] = None,
     start: Start = None,
     end: End = None,
     form: FormatOption = Format.TABLE,
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """How good the forecasts were: per model and step, live and backfill apart, each beside naive."""
+    """How good the forecasts were, by model and step, beside naive; live, late and backfill in separate rows."""
     first, last = span(start, end)
     from storage.database.engine import open_for_reading, reading
     from storage.series import require_series
@@ -161,7 +164,7 @@ def skill(
 
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
-        rows = judged_skill(conn, series=series, start=first, end=last)
+        rows = judged_skill(conn, series=series, kind=kind, start=first, end=last)
     emit(Judged._fields, [row._asdict() for row in rows], form, json, output)
 
 

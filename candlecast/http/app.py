@@ -21,7 +21,7 @@ from candlecast.http.kept_answers import KeptAnswers
 from candlecast.http.metrics import metrics
 from candlecast.output import columns_of
 from models.candles import UnknownSeries
-from models.forecasts import Kind
+from models.forecasts import Kind, ScoreKind
 from models.times import as_instant, as_span
 from storage.candles import CandleRow, read_candle_rows
 from storage.database.watched import Watched
@@ -40,7 +40,11 @@ MOST_ROWS = 10_000
 Series = Annotated[str | None, Query(description="One series, such as Bitstamp_BTCUSD_d.", max_length=100)]
 When = Annotated[str | None, Query(description="A day or an instant, UTC.", max_length=40)]
 Model = Annotated[str | None, Query(description="One model, such as naive.", max_length=40, pattern="^[a-z-]+$")]
-OneKind = Annotated[Kind | None, Query(description="live or backfill; both, in rows of their own, without it.")]
+OneKind = Annotated[Kind | None, Query(description="live or backfill; both, in separate rows, without it.")]
+OneScoreKind = Annotated[
+    ScoreKind | None,
+    Query(description="live (stored before the close), late (stored after it) or backfill; all, apart, without it."),
+]
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows a page.")]
 Cursor = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="`next` of the page before.")]
 Format = Annotated[str, Query(pattern="^(json|csv)$", description="json or csv.")]
@@ -146,21 +150,25 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         return _page(OriginRow, rows, limit, format, lambda row: (row.series, row.origin, row.model, row.kind))
 
     @app.get("/api/v1/skill", responses=described(Judged))
-    def skill(series: Series = None, start: When = None, end: When = None, format: Format = "json") -> Response:
-        """Every model's scores beside naive's, with p-values; live and backfill apart; all on one page."""
+    def skill(
+        series: Series = None, kind: OneScoreKind = None, start: When = None, end: When = None, format: Format = "json"
+    ) -> Response:
+        """Every model's scores beside naive's, with p-values; live, late and backfill apart; all on one page."""
         first, last = as_span(start, end)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = judged_skill(conn, series=series, start=first, end=last)
+            rows = judged_skill(conn, series=series, kind=kind, start=first, end=last)
         return answer(Judged._fields, rows, format, None)
 
     @app.get("/api/v1/calibration", responses=described(PitRow))
-    def calibration(series: Series = None, start: When = None, end: When = None, format: Format = "json") -> Response:
-        """How often the truth fell into each tenth of the forecast distribution; all on one page."""
+    def calibration(
+        series: Series = None, kind: OneScoreKind = None, start: When = None, end: When = None, format: Format = "json"
+    ) -> Response:
+        """How often the actual close fell into each tenth of the forecast distribution; all on one page."""
         first, last = as_span(start, end)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_pit(conn, series=series, start=first, end=last)
+            rows = read_pit(conn, series=series, kind=kind, start=first, end=last)
         return answer(PitRow._fields, rows, format, None)
 
     @app.get("/api/v1/models", responses=described(VersionRow))

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from models.candles import Finding, Severity
 from models.drift import Drift, find_drift
-from models.forecasts import BASELINE, Kind
+from models.forecasts import BASELINE, ScoreKind
 from storage import registry
 from storage.database.engine import reading, writing
 from storage.findings import read_findings, record_findings
@@ -17,7 +17,9 @@ CODE = "drift"
 
 
 def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
-    """Look at the champion's live one-step scores, record what was found as a finding, and return it.
+    """Check the champion's live one-step scores for drift, record it as a finding, and return it.
+
+    Late scores do not count: those forecasts were stored after their candles had closed.
 
     The baseline cannot drift from itself. A finding is closed when a later check, of a newly trained champion perhaps,
     no longer sees it.
@@ -29,7 +31,7 @@ def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
             ours, naive = (
                 {
                     score.origin: score
-                    for score in read_origin_scores(conn, series=series, model=model, kind=Kind.LIVE)
+                    for score in read_origin_scores(conn, series=series, model=model, kind=ScoreKind.LIVE)
                     if score.step == 1
                 }
                 for model in (serving.model, BASELINE)

@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 from sqlalchemy import Engine
 
-from models.forecasts import Kind
+from models.forecasts import ScoreKind
 from models.gate import Decision, WalkForward, judge
 from storage import registry
 from storage.database.engine import reading, writing
@@ -18,12 +18,11 @@ def gate(
     engine: Engine, *, series: str, version: int, model: str, baseline: str, start: datetime, now: datetime
 ) -> Decision:
     """Judge challenger `version` on its family's backfilled scores since `start` and record the decision."""
+    kind = ScoreKind.BACKFILL
     with writing(engine) as conn:
         serving = registry.champion(conn, series=series)
         names = {model, baseline} | ({serving.model} if serving else set())
-        scores = {
-            name: read_origin_scores(conn, series=series, model=name, kind=Kind.BACKFILL, start=start) for name in names
-        }
+        scores = {name: read_origin_scores(conn, series=series, model=name, kind=kind, start=start) for name in names}
         shared = set.intersection(*({(row.origin, row.step) for row in rows} for rows in scores.values()))
         walks = {
             name: _walk_forward([row for row in rows if (row.origin, row.step) in shared])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from models.forecasts import BASELINE, Kind
+from models.forecasts import BASELINE, ScoreKind
 from storage.scores import SkillRow, read_origin_scores, read_skill
 
 LEAST_ORIGINS = 10
@@ -39,19 +39,29 @@ class Judged(NamedTuple):
 
 
 def judged_skill(
-    conn: Connection, *, series: str | None = None, start: datetime | None = None, end: datetime | None = None
+    conn: Connection,
+    *,
+    series: str | None = None,
+    kind: ScoreKind | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
 ) -> list[Judged]:
     """Return every model's scores by series, kind, model and step, each tested against naive on shared origins."""
-    rows = read_skill(conn, series=series, start=start, end=end)
-    losses: dict[tuple[str, str, str], dict[int, dict[datetime, float]]] = {}
+    rows = read_skill(conn, series=series, kind=kind, start=start, end=end)
+    losses: dict[tuple[str, str, ScoreKind], dict[int, dict[datetime, float]]] = {}
 
-    def by_step(name: str, model: str, kind: str) -> dict[int, dict[datetime, float]]:
+    def by_step(name: str, model: str, kind: ScoreKind) -> dict[int, dict[datetime, float]]:
         if (name, model, kind) not in losses:
-            found: dict[int, dict[datetime, float]] = defaultdict(dict)
-            for score in read_origin_scores(conn, series=name, model=model, kind=Kind(kind), start=start, end=end):
-                found[score.step][score.origin] = score.crps
-            losses[name, model, kind] = found
+            crps: dict[int, dict[datetime, float]] = defaultdict(dict)
+            for score in read_origin_scores(conn, series=name, model=model, kind=kind, start=start, end=end):
+                crps[score.step][score.origin] = score.crps
+            losses[name, model, kind] = crps
         return losses[name, model, kind]
+
+    def naives(name: str, kind: ScoreKind, step: int) -> dict[datetime, float]:
+        # In time or late: naive's numbers are the same, as the view `model_skill` says.
+        kinds = [each for each in ScoreKind if each.stored_as is kind.stored_as]
+        return {origin: crps for each in kinds for origin, crps in by_step(name, BASELINE, each)[step].items()}
 
     def judged(row: SkillRow) -> Judged:
         skill = 1 - row.crps / row.naive_crps if row.naive_crps else None
@@ -59,7 +69,9 @@ def judged_skill(
         if row.model != BASELINE and row.n >= LEAST_ORIGINS:
             from models.metrics import diebold_mariano, student_t_bound
 
-            ours, theirs = (by_step(row.series, model, row.kind)[row.step] for model in (row.model, BASELINE))
+            of_kind = ScoreKind(row.kind)
+            ours = by_step(row.series, row.model, of_kind)[row.step]
+            theirs = naives(row.series, of_kind, row.step)
             shared = sorted(ours.keys() & theirs.keys())
             test = diebold_mariano(
                 [ours[origin] for origin in shared], [theirs[origin] for origin in shared], step=row.step

@@ -13,7 +13,7 @@ from stores import Store
 
 import candlecast
 from models.candles import Finding, Severity
-from models.forecasts import Kind
+from models.forecasts import Kind, ScoreKind
 from storage.database.engine import open_database, reading, writing
 from storage.errors import DatabaseUnusable, NotFound
 from storage.findings import record_findings
@@ -109,14 +109,22 @@ def test_candles_series_and_findings_are_frames_too(filled: Store) -> None:
     assert found["resolved_at"].isna().all()
 
 
-def test_skill_has_the_interval_and_p_value_of_the_command_line(filled: Store) -> None:
+@pytest.mark.parametrize("kind", ["backfill", "late"])
+def test_skill_has_the_interval_and_p_value_of_the_command_line(filled: Store, kind: str) -> None:
+    """Naive's forecasts were in time, the other model's are late: they are compared all the same."""
     empty = candlecast.skill(database=filled.engine)
     assert empty.empty
     assert tuple(empty.columns) == Judged._fields
     days = [filled.origin + n * DAY for n in range(10, 30)]
     for model, offset in (("naive", 0.0), ("range-ewma", 0.002)):
         version = filled.add_version(model)
-        filled.add_forecasts(version, days, model=model, kind=Kind.BACKFILL)
+        filled.add_forecasts(
+            version,
+            days,
+            model=model,
+            kind=ScoreKind(kind).stored_as,
+            created_at=days[-1] + DAY if model == "range-ewma" else None,
+        )
         with reading(filled.engine) as conn:
             ids = conn.exec_driver_sql(
                 f"SELECT id FROM forecasts WHERE model = '{model}' AND origin >= '{days[0]:%Y-%m-%d}' ORDER BY id"
@@ -128,6 +136,10 @@ def test_skill_has_the_interval_and_p_value_of_the_command_line(filled: Store) -
     with reading(filled.engine) as conn:
         rows = judged_skill(conn, series=filled.series)
     judged = next(row for row in rows if row.model == "range-ewma")
+    assert judged.kind == kind
+    assert set(candlecast.skill(filled.series, database=filled.engine, kind=kind)["model"]) == (
+        {"range-ewma"} if kind == "late" else {"naive", "range-ewma"}
+    )
     shown = frame[frame["model"] == "range-ewma"].iloc[0]
     assert judged.p_value is not None
     for name in ("n", "crps", "naive_crps", "skill", "skill_low", "skill_high", "p_value"):

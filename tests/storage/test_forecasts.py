@@ -34,7 +34,7 @@ def counts(engine: Engine) -> tuple[int, int]:
 
 def test_a_forecast_comes_back_as_it_was_stored(store: Any, engine: Engine) -> None:
     version = store.add_version()
-    assert store.add_forecasts(version, [store.origin, store.origin + DAY]) == 2
+    assert store.add_forecasts(version, [store.origin, store.origin + DAY], created_at=store.now) == 2
     with engine.connect() as conn:
         stored = load_forecast(conn, forecast=2)
     assert stored.forecast == store.forecast(store.origin + DAY)
@@ -288,7 +288,7 @@ def test_a_page_of_forecasts_begins_with_what_follows_its_key(crowded: Any, engi
 
 def test_an_origin_row_says_who_spoke_from_when_and_since_when(store: Any, engine: Engine) -> None:
     naive, lstm = store.add_version(), store.add_version("lstm")
-    store.add_forecasts(naive, [store.origin])
+    store.add_forecasts(naive, [store.origin], created_at=store.now)
     store.add_forecasts(lstm, [store.origin + DAY], model="lstm", kind=Kind.BACKFILL)
     first = OriginRow(1, store.series, "naive", "live", store.origin, store.now, naive)
     second = OriginRow(2, store.series, "lstm", "backfill", store.origin + DAY, store.now, lstm)

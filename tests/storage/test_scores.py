@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from models.forecasts import QUANTILE_LEVELS, Kind
+from models.forecasts import QUANTILE_LEVELS, Kind, ScoreKind
 from storage.scores import (
     OriginScore,
     PitRow,
@@ -95,7 +95,7 @@ def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: En
     with engine.connect() as conn:
         assert {row.model for row in read_skill(conn)} == {"naive", "lstm"}
         assert set(conn.execute(text("SELECT model FROM model_skill")).scalars()) == {"naive", "lstm"}
-        assert read_origin_scores(conn, series=store.series, model="blend", kind=Kind.LIVE) == []
+        assert read_origin_scores(conn, series=store.series, model="blend", kind=ScoreKind.LIVE) == []
 
 
 @pytest.fixture
@@ -137,6 +137,46 @@ def test_live_and_backfill_are_never_pooled(judged: Any) -> None:
     assert (row.n, row.mae, row.naive_mae) == (1, 60.0, 50.0)
 
 
+@pytest.fixture
+def partly_late(store: Any) -> Any:
+    """A live origin: naive's in time, lstm's after the first two candles had closed; and naive backfilled."""
+    naive, lstm = store.add_version(), store.add_version("lstm")
+    store.add_forecasts(naive, [store.origin])
+    store.add_forecasts(lstm, [store.origin], model="lstm", created_at=store.origin + 2 * DAY)
+    store.add_forecasts(naive, [store.origin], kind=Kind.BACKFILL, created_at=store.origin)
+    for forecast in (1, 2, 3):
+        for step in (1, 2, 3):
+            store.add_score(forecast, step, 10.0 * forecast + step, crps=forecast + step / 10, pit=0.05)
+    return store
+
+
+def test_a_step_that_was_stored_after_its_close_is_late_and_never_live(partly_late: Any, engine: Engine) -> None:
+    skill = skill_of(partly_late)
+    assert set(skill) == {
+        ("live", "naive", 1), ("live", "naive", 2), ("live", "naive", 3), ("live", "lstm", 3),
+        ("late", "lstm", 1), ("late", "lstm", 2),
+        ("backfill", "naive", 1), ("backfill", "naive", 2), ("backfill", "naive", 3),
+    }  # fmt: skip
+    assert list(dict.fromkeys(kind for kind, _, _ in skill)) == ["live", "late", "backfill"]
+    # Naive stands beside a late step too, though its own forecast was in time.
+    late = skill["late", "lstm", 2]
+    assert (late.n, late.mae, late.naive_mae, late.naive_crps) == (1, 22.0, 12.0, 1.2)
+    assert (skill["live", "naive", 2].n, skill["backfill", "naive", 2].mae) == (1, 32.0)
+    assert set(skill_of(partly_late, kind=ScoreKind.LATE)) == {("late", "lstm", 1), ("late", "lstm", 2)}
+    with engine.connect() as conn:
+        view = {tuple(row) for row in conn.execute(text("SELECT kind, model, step FROM model_skill"))}
+        counted = [(row.kind, row.model, row.step) for row in read_pit(conn)]
+        late_ones = read_pit(conn, kind=ScoreKind.LATE)
+        of_kind = {
+            kind: [row.step for row in read_origin_scores(conn, series=partly_late.series, model="lstm", kind=kind)]
+            for kind in ScoreKind
+        }
+    assert view == set(skill) == set(counted)
+    assert len(counted) == len(skill)
+    assert late_ones == [PitRow(partly_late.series, "lstm", "late", step, 0, 1) for step in (1, 2)]
+    assert of_kind == {ScoreKind.LIVE: [3], ScoreKind.LATE: [1, 2], ScoreKind.BACKFILL: []}
+
+
 def test_skill_can_be_bounded_by_origin(judged: Any) -> None:
     row = skill_of(judged, start=judged.origin + DAY, end=judged.origin + 2 * DAY)["live", "lstm", 1]
     assert (row.n, row.mae, row.naive_mae) == (2, 20.5, 11.5)
@@ -162,9 +202,8 @@ def test_the_skill_view_says_what_the_function_says(judged: Any, engine: Engine)
 
 def test_scores_over_time_are_in_order_and_of_one_model_and_kind(judged: Any, engine: Engine) -> None:
     with engine.connect() as conn:
-        rows = read_origin_scores(
-            conn, series=judged.series, model="lstm", kind=Kind.LIVE, start=judged.origin, end=judged.origin + 3 * DAY
-        )
+        bounds = {"start": judged.origin, "end": judged.origin + 3 * DAY}
+        rows = read_origin_scores(conn, series=judged.series, model="lstm", kind=ScoreKind.LIVE, **bounds)
     assert [(row.origin, row.step) for row in rows] == [
         (judged.origin + DAY, 1), (judged.origin + DAY, 2), (judged.origin + 2 * DAY, 1), (judged.origin + 3 * DAY, 1),
     ]  # fmt: skip
@@ -179,7 +218,7 @@ def test_scores_over_time_keep_to_their_series_and_their_bounds(judged: Any, eng
     judged.add_score(11, 1, 1.0)
 
     def origins(**asked: Any) -> list[datetime]:
-        wanted = {"series": judged.series, "model": "lstm", "kind": Kind.LIVE, **asked}
+        wanted = {"series": judged.series, "model": "lstm", "kind": ScoreKind.LIVE, **asked}
         with engine.connect() as conn:
             return sorted({row.origin for row in read_origin_scores(conn, **wanted)})
 
@@ -189,7 +228,7 @@ def test_scores_over_time_keep_to_their_series_and_their_bounds(judged: Any, eng
     assert origins(start=days[4]) == days[4:]
     assert origins(end=days[1]) == days[1:2]
     assert origins(model="naive") == days[:4]
-    assert origins(kind=Kind.BACKFILL) == origins(series=other) == days[:1]
+    assert origins(kind=ScoreKind.BACKFILL) == origins(series=other) == days[:1]
 
 
 def test_skill_comes_by_series_then_live_first_then_model_and_step(judged: Any, engine: Engine) -> None:

@@ -1,24 +1,29 @@
 """The views are the reading contract: their columns, what they leave out, and how they find rows."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
+from models.forecasts import Kind
+from storage.forecasts import read_bands
+from storage.query import ForecastFilter
 from storage.tables import VIEWS, metadata
 
 DAY = timedelta(days=1)
 
 CONTRACT = {
     "current_candles": "series open_time close_time open high low close volume_base volume_quote trades fetched_at",
-    "forecast_bands": "forecast_id series model kind origin created_at step target_time "
+    "forecast_bands": "forecast_id series model kind origin created_at step target_time before_close "
     "q025 q05 q10 q25 q50 q75 q90 q95 q975",
-    "latest_forecasts": "forecast_id series model kind origin created_at step target_time "
+    "latest_forecasts": "forecast_id series model kind origin created_at step target_time before_close "
     "q025 q05 q10 q25 q50 q75 q90 q95 q975",
     "model_skill": "series model kind step n mae crps coverage50 coverage80 coverage95 naive_mae naive_crps",
     "arrivals": "series close_time published_at seen_at",
     "champions": "series model_version model since",
+    "current_scores": "series model kind forecast_kind origin model_version forecast step truth_fetched_at actual "
+    "absolute_error crps covered50 covered80 covered95 pit scored_at",
 }
 
 
@@ -83,6 +88,7 @@ def test_a_dashboard_may_filter_by_day_in_plain_text(store: Any, engine: Engine)
         "SELECT * FROM forecast_bands WHERE series = 'x' AND origin >= '2020-01-01' AND origin < '2021-01-01'",
         "SELECT * FROM forecast_bands WHERE series = 'x' AND model = 'lstm' AND kind = 'live'",
         "SELECT * FROM current_candles WHERE series = 'x' AND open_time > '2020-01-01'",
+        "SELECT * FROM forecast_bands WHERE series = 'x' AND before_close",
         "SELECT * FROM model_skill WHERE series = 'x'",
     ],
 )
@@ -97,6 +103,31 @@ def test_no_view_reads_whole_tables_for_one_series(store: Any, engine: Engine, q
             conn.execute(text("SET enable_seqscan = off"))
             plan = [row[0] for row in conn.execute(text(f"EXPLAIN {query}"))]
         assert [step for step in plan if "Seq Scan" in step] == []
+
+
+@pytest.mark.parametrize(
+    ("series", "length"),
+    [("Bitstamp_BTCUSD_d", DAY), ("Bitstamp_BTCUSD_1h", DAY / 24), ("Gemini_BTCUSD_minute", DAY / 1440)],
+)
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_step_is_before_its_close_until_the_instant_of_the_close(
+    store: Any, engine: Engine, series: str, length: timedelta, kind: Kind
+) -> None:
+    store.add_series(series)
+    version, tick = store.add_version(series=series), timedelta(microseconds=1)
+    # Stored just before the second candle closes, in that instant, and in the seventh's; the clock of spring changes
+    # in many zones while they are open, which must not matter.
+    first = datetime(2020, 3, 28, 22, tzinfo=UTC)
+    origins = [first + n * 50 * length for n in range(3)]
+    for origin, created_at in zip(origins, (2 * length - tick, 2 * length, 7 * length), strict=True):
+        store.add_forecasts(version, [origin], series=series, kind=kind, created_at=origin + created_at)
+    with engine.connect() as conn:
+        if engine.dialect.name == "postgresql":
+            conn.execute(text("SET TIME ZONE 'Europe/Berlin'"))
+        rows = read_bands(conn, ForecastFilter(series))
+    steps = {origin: [row.step for row in rows if row.origin == origin and row.before_close] for origin in origins}
+    assert steps == {origins[0]: [2, 3, 4, 5, 6, 7], origins[1]: [3, 4, 5, 6, 7], origins[2]: []}
+    assert {type(row.before_close) for row in rows} == {bool}
 
 
 def test_foreign_keys_hold(store: Any, engine: Engine) -> None:

@@ -76,17 +76,23 @@ class Store:
         kind: Kind = Kind.LIVE,
         series: str | None = None,
         centre: float = 100.0,
+        created_at: datetime | None = None,
     ) -> int:
+        """Store a forecast for each origin; a live one 20 minutes after it unless `created_at` says when."""
+        stored = 0
         with self.engine.begin() as conn:
-            return insert_forecasts(
-                conn,
-                series=series or self.series,
-                model=model,
-                model_version=version,
-                kind=kind,
-                forecasts=[self.forecast(origin, centre=centre) for origin in origins],
-                created_at=self.now,
-            )
+            for origin in origins:
+                soon = origin + timedelta(minutes=20) if kind is Kind.LIVE else self.now
+                stored += insert_forecasts(
+                    conn,
+                    series=series or self.series,
+                    model=model,
+                    model_version=version,
+                    kind=kind,
+                    forecasts=[self.forecast(origin, centre=centre)],
+                    created_at=created_at or soon,
+                )
+        return stored
 
     def promote(self, version: int, *, outcome: str = "promoted", series: str | None = None) -> None:
         with self.engine.begin() as conn:

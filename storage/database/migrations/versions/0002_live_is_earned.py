@@ -1,7 +1,11 @@
-"""The second schema: new views.
+"""The second schema: which steps were stored before their candles closed, and when candles arrived.
 
-Views are made anew after every migration, so the new view `arrivals` needs no statement here.
+Views are made anew after every migration, so the new view `arrivals`, the column `before_close` and the kind `late` of
+the scores need no statement here.
 """
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0002"
 down_revision = "0001"
@@ -10,4 +14,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Change nothing that is stored."""
+    """Change what is stored; SQLite keeps no comments."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.alter_column(
+            "forecasts",
+            "kind",
+            existing_type=sa.Text(),
+            existing_nullable=False,
+            comment="live: made by a run for the newest candle; backfill: made later, for a past one",
+        )
