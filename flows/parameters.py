@@ -6,18 +6,12 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from models.candles import SeriesName
-from models.forecasts import MODEL_NAMES
+from models.catalog import MODEL_NAMES, checked_model
 from models.times import as_instant
 
 
 def _series(name: str) -> str:
     return str(SeriesName.parse(name))
-
-
-def _model(name: str) -> str:
-    if name not in MODEL_NAMES:
-        raise ValueError(f"unknown model {name!r}; the models are {', '.join(MODEL_NAMES)}")
-    return name
 
 
 def _first(value: object) -> object:
@@ -33,7 +27,7 @@ SeriesParameter = Annotated[
     AfterValidator(_series),
     Field(description="A series as CDD names its file, such as Bitstamp_BTCUSD_d."),
 ]
-ModelParameter = Annotated[str, AfterValidator(_model), Field(description=f"One of {', '.join(MODEL_NAMES)}.")]
+ModelParameter = Annotated[str, AfterValidator(checked_model), Field(description=f"One of {', '.join(MODEL_NAMES)}.")]
 StartParameter = Annotated[
     datetime, BeforeValidator(_first), Field(description="First origin, UTC: a day such as 2024-01-01, or an instant.")
 ]

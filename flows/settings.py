@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.candles import SeriesName, UnknownSeries
-from models.forecasts import MODEL_NAMES
+from models.catalog import checked_model
 from models.schedule import Schedule
 from storage.source.urls import checked_web_url
 
@@ -126,9 +126,7 @@ class Settings(BaseSettings):
     @field_validator("model")
     @classmethod
     def _a_model(cls, value: str) -> str:
-        if value not in MODEL_NAMES:
-            raise ValueError(f"unknown model; the models are {', '.join(MODEL_NAMES)}")
-        return value
+        return checked_model(value, quoted=False)
 
     @field_validator("series", mode="before")
     @classmethod

@@ -1,9 +1,11 @@
-"""Every forecaster by its name, with what planning asks of it; the heavy ones are imported when they are to work."""
+"""The models there are, by name, and what planning needs to know of each; a forecaster is imported when it is used."""
 
 from importlib import import_module
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from models.interface import Forecaster
+# Settings and commands ask for the names, so importing this stays cheap.
+if TYPE_CHECKING:
+    from models.interface import Forecaster
 
 
 class Family(NamedTuple):
@@ -25,15 +27,26 @@ _FAMILIES = {
 }
 
 
-def family(name: str) -> Family:
-    """Return what is known of the model called `name`; raises ValueError that lists the names there are."""
+MODEL_NAMES = tuple(_FAMILIES)
+
+
+def checked_model(name: str, *, quoted: bool = True) -> str:
+    """Return `name` if it is the name of a model.
+
+    Raises ValueError that lists the models; it quotes `name`, unless that may be a secret in the wrong place.
+    """
     if name not in _FAMILIES:
-        raise ValueError(f"unknown model {name!r}; the models are {', '.join(_FAMILIES)}")
-    return _FAMILIES[name]
+        raise ValueError(f"unknown model{f' {name!r}' if quoted else ''}; the models are {', '.join(MODEL_NAMES)}")
+    return name
 
 
-def forecaster(name: str) -> Forecaster:
-    """Return the forecaster called `name`; raises ValueError that lists the names there are."""
+def family(name: str) -> Family:
+    """Return what is known of the model called `name`; raises ValueError as `checked_model` does."""
+    return _FAMILIES[checked_model(name)]
+
+
+def forecaster(name: str) -> "Forecaster":
+    """Return the forecaster called `name`; raises ValueError as `checked_model` does."""
     module, _, cls = family(name).home.partition(":")
     built: Forecaster = getattr(import_module(module), cls)()
     return built

@@ -6,7 +6,7 @@ Standard library only, so that importing it stays cheap for the commands that re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from models.candles import Interval
 
@@ -33,14 +33,25 @@ BAND_LEVELS = {
     "q975": 0.975,
 }
 
-# How often each model's central bands are checked against what came.
-COVERAGE_BANDS = {"coverage50": (0.25, 0.75), "coverage80": (0.1, 0.9), "coverage95": (0.025, 0.975)}
+
+class CentralBand(NamedTuple):
+    """A band that should hold `percent` % of the actual closes; `low` and `high` are its edges' columns."""
+
+    percent: int
+    low: str
+    high: str
+
+    def __str__(self) -> str:
+        return f"{self.percent} %"
+
+
+# The bands that are drawn, listed and scored, from the narrowest to the widest.
+CENTRAL_BANDS = (CentralBand(50, "q25", "q75"), CentralBand(80, "q10", "q90"), CentralBand(95, "q025", "q975"))
 
 # What every other model is shown beside.
 BASELINE = "naive"
 # What is forecast and backfilled every day whoever serves, so that a champion always stands beside it.
 REFERENCES = (BASELINE, "range-ewma")
-MODEL_NAMES = ("naive", "range-ewma", "lstm", "blend", "tutorial")
 
 
 class Kind(StrEnum):

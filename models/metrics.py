@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.forecasts import COVERAGE_BANDS, QUANTILE_LEVELS
+from models.forecasts import BAND_LEVELS, CENTRAL_BANDS, QUANTILE_LEVELS
 
 LEVELS = np.array(QUANTILE_LEVELS)
 
@@ -58,12 +58,16 @@ def pit(actual: ArrayLike, quantiles: ArrayLike) -> NDArray[np.float64]:
 
 
 def covered(actual: ArrayLike, quantiles: ArrayLike) -> dict[str, NDArray[np.bool_]]:
-    """Return whether the truth fell inside each central band, its edges included, by the band's name."""
+    """Return whether the actual fell inside each central band, its edges included; the keys are coverage50, 80, 95."""
     y, q = np.asarray(actual, dtype=float), np.asarray(quantiles, dtype=float)
     return {
-        name: (q[..., QUANTILE_LEVELS.index(low)] <= y) & (y <= q[..., QUANTILE_LEVELS.index(high)])
-        for name, (low, high) in COVERAGE_BANDS.items()
+        f"coverage{band.percent}": (q[..., _place(band.low)] <= y) & (y <= q[..., _place(band.high)])
+        for band in CENTRAL_BANDS
     }
+
+
+def _place(column: str) -> int:
+    return QUANTILE_LEVELS.index(BAND_LEVELS[column])
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from models.forecasts import BASELINE, QUANTILE_LEVELS, ScoreKind
+from models.forecasts import BASELINE, CENTRAL_BANDS, QUANTILE_LEVELS, ScoreKind
 from storage.database.bulk import unix_us
 from storage.database.times import UtcDateTime
 from storage.database.upsert import insert_or_skip
@@ -48,7 +48,7 @@ _scores = table(
     column("step", Integer),
     column("absolute_error", Float),
     column("crps", Float),
-    *(column(f"covered{share}", Boolean) for share in (50, 80, 95)),
+    *(column(f"covered{band.percent}", Boolean) for band in CENTRAL_BANDS),
     column("pit", Float),
 )
 
@@ -191,7 +191,7 @@ def read_skill(
         func.count().label("n"),
         func.avg(s.c.absolute_error),
         func.avg(s.c.crps),
-        *(func.avg(s.c[f"covered{band}"].cast(Integer)) for band in (50, 80, 95)),
+        *(func.avg(s.c[f"covered{band.percent}"].cast(Integer)) for band in CENTRAL_BANDS),
         func.avg(b.c.absolute_error),
         func.avg(b.c.crps),
     ]

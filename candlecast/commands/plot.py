@@ -6,6 +6,7 @@ from itertools import groupby
 from sqlalchemy import Connection
 
 from models.candles import SeriesName
+from models.forecasts import CENTRAL_BANDS
 from storage.candles import CandleRow, read_candle_rows
 from storage.forecasts import BandRow
 
@@ -16,7 +17,7 @@ STEP_COLUMNS = 3
 # What the axis of prices and the frame take.
 MARGIN = 12
 # From the widest to the narrowest, so that each is drawn over the one before.
-BANDS = (("q025", "q975", "░", "95 %"), ("q10", "q90", "▒", "80 %"), ("q25", "q75", "▓", "50 %"))
+BANDS = tuple(zip(reversed(CENTRAL_BANDS), "░▒▓", strict=True))
 
 
 def fan_charts(conn: Connection, bands: Sequence[BandRow], *, columns: int, colour: bool) -> str:
@@ -54,11 +55,13 @@ def fan_chart(bands: Sequence[BandRow], candles: Sequence[CandleRow], *, columns
     plotext.theme("clear")
     now = len(before) - 1
     places = [now + STEP_COLUMNS * row.step for row in bands]
-    for low, high, mark, _ in BANDS:
+    for band, mark in BANDS:
         for place, row in zip(places, bands, strict=True):
             # In halves: the canvas rounds places to columns of its own, and none may stay empty.
             for half in range(2 * STEP_COLUMNS):
-                plotext.plot([place - half / 2] * 2, [getattr(row, low), getattr(row, high)], marker=mark, color="cyan")
+                plotext.plot(
+                    [place - half / 2] * 2, [getattr(row, band.low), getattr(row, band.high)], marker=mark, color="cyan"
+                )
     plotext.plot(range(len(before)), [candle.close for candle in before], marker="braille")
     plotext.scatter(places, [row.q50 for row in bands], marker="●", color="blue")
     seen = [(place, came[row.target_time]) for place, row in zip(places, bands, strict=True) if row.target_time in came]
@@ -70,6 +73,6 @@ def fan_chart(bands: Sequence[BandRow], candles: Sequence[CandleRow], *, columns
     plotext.xticks(at, [f"{moment:%Y-%m-%d}" for moment in named])
     plotext.title(f"{first.series}: {first.model}, {first.kind}, from {origin:%Y-%m-%d %H:%M} UTC")
     drawn = plotext.build()
-    key = "  ".join(f"{mark} {name}" for _, _, mark, name in BANDS) + "  ● median" + ("  ◆ what came" if seen else "")
+    key = "  ".join(f"{mark} {band}" for band, mark in BANDS) + "  ● median" + ("  ◆ what came" if seen else "")
     text = f"{drawn.rstrip()}\n{key}"
     return text if colour else plotext.uncolorize(text)

@@ -123,6 +123,15 @@ def train(
     talk("no training is due" if version is None else f"trained version {version}; see: candlecast models {series}")
 
 
+def _check_model(name: str) -> None:
+    from models.catalog import checked_model
+
+    try:
+        checked_model(name)
+    except ValueError as error:
+        raise WrongUse(str(error), param_hint="--model") from None
+
+
 @app.command()
 def backfill(
     series: Annotated[list[str], typer.Argument(help="Series, such as Bitstamp_BTCUSD_d.")],
@@ -139,10 +148,8 @@ def backfill(
     assert first is not None
     assert last is not None
     configured = settings()
-    from models.forecasts import MODEL_NAMES
-
-    if model is not None and model not in MODEL_NAMES:
-        raise WrongUse(f"unknown model {model!r}; the models are {', '.join(MODEL_NAMES)}")
+    if model is not None:
+        _check_model(model)
     from storage.database.engine import open_database, reading
     from storage.series import require_series
 

@@ -7,11 +7,12 @@ import matplotlib.dates as mdates
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from models.forecasts import CENTRAL_BANDS
 from storage.candles import CandleRow
 from storage.forecasts import BandRow
 
 # Widest band first, so that the narrower ones are drawn over it; a single hue, darker where likelier.
-_BANDS = (("q025", "q975", 0.18, "95 %"), ("q10", "q90", 0.28, "80 %"), ("q25", "q75", 0.45, "50 %"))
+_BANDS = tuple(zip(reversed(CENTRAL_BANDS), (0.18, 0.28, 0.45), strict=True))
 
 
 def fan_chart(candles: Sequence[CandleRow], bands: Sequence[BandRow], path: Path) -> Path:
@@ -32,10 +33,10 @@ def fan_chart(candles: Sequence[CandleRow], bands: Sequence[BandRow], path: Path
     axes.plot(times, closes, color="#22313f", linewidth=1.3, label="close")
     length = candles[-1].close_time - candles[-1].open_time
     fan: list[float] = [times[-1], *mdates.date2num([row.target_time + length for row in bands]).tolist()]
-    for low, high, alpha, label in _BANDS:
-        lower = [closes[-1], *(getattr(row, low) for row in bands)]
-        upper = [closes[-1], *(getattr(row, high) for row in bands)]
-        axes.fill_between(fan, lower, upper, color="#c0582b", alpha=alpha, linewidth=0, label=label)
+    for band, alpha in _BANDS:
+        lower = [closes[-1], *(getattr(row, band.low) for row in bands)]
+        upper = [closes[-1], *(getattr(row, band.high) for row in bands)]
+        axes.fill_between(fan, lower, upper, color="#c0582b", alpha=alpha, linewidth=0, label=str(band))
     axes.plot(fan, [closes[-1], *(row.q50 for row in bands)], color="#8c3a15", linewidth=1.3, label="median")
     axes.set_title(f"{bands[0].series}: {bands[0].model} forecast from {bands[0].origin:%Y-%m-%d %H:%M} UTC")
     axes.set_ylabel("close, quote currency")

@@ -8,6 +8,7 @@ from prefect.artifacts import create_table_artifact
 from sqlalchemy import Engine
 
 from models.candles import SeriesName
+from models.forecasts import CENTRAL_BANDS
 from storage.candles import read_candle_rows
 from storage.database.engine import reading
 from storage.findings import read_findings
@@ -51,9 +52,10 @@ def forecast_table(bands: Sequence[BandRow]) -> list[dict[str, str | int]]:
             "step": row.step,
             "target (UTC)": f"{row.target_time:%Y-%m-%d %H:%M}",
             "median": f"{row.q50:,.6g}",
-            "50 % band": f"{row.q25:,.6g} – {row.q75:,.6g}",
-            "80 % band": f"{row.q10:,.6g} – {row.q90:,.6g}",
-            "95 % band": f"{row.q025:,.6g} – {row.q975:,.6g}",
+            **{
+                f"{band} band": f"{getattr(row, band.low):,.6g} – {getattr(row, band.high):,.6g}"
+                for band in CENTRAL_BANDS
+            },
         }
         for row in bands
     ]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import models.code_version
+from models.catalog import MODEL_NAMES
 from models.code_version import code_hash, code_version
-from models.forecasts import MODEL_NAMES
 
 BEFORE = {name: code_hash(name) for name in MODEL_NAMES}
 
