@@ -17,6 +17,7 @@ class LastDownload(NamedTuple):
     sha256: str | None
     etag: str | None
     last_modified: str | None
+    file_time: datetime | None
     fetched_at: datetime
 
 

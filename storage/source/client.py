@@ -43,14 +43,17 @@ QUICK_S = 5.0
 class Fetched:
     """A file as it came; `body` is None where the file has not changed. Close it when done.
 
-    `file_time` is the file's age as the server gives it (Last-Modified). It is None for a local file, whose own time
-    says when somebody copied it and nothing about its newest candle.
+    `file_time` is the time of the file as the server gives it (Last-Modified), `answered_at` the server's clock then
+    (Date). Both are None for a local file, whose own time says when somebody copied it and nothing about its candles.
+    `end_known` is False where the answer did not say where it ends, so that a broken connection looks like its end.
     """
 
     url: str
     body: BinaryIO | None
     http_status: int | None = None
     file_time: datetime | None = None
+    answered_at: datetime | None = None
+    end_known: bool = True
     etag: str | None = None
     last_modified: str | None = None
     sha256: str | None = None
@@ -242,13 +245,16 @@ class CddClient:
 
     def _received(self, answer: requests.Response, series: SeriesName, deadline: float) -> Fetched:
         url, status = safe_url(answer.url), answer.status_code
+        promised = answer.headers.get("Content-Length", "")
         fetched = Fetched(
             url,
             None,
             status,
-            _http_date(answer.headers.get("Last-Modified")),
-            answer.headers.get("ETag"),
-            answer.headers.get("Last-Modified"),
+            file_time=http_date(answer.headers.get("Last-Modified")),
+            answered_at=http_date(answer.headers.get("Date")),
+            end_known=promised.isdecimal() or answer.raw.chunked,
+            etag=answer.headers.get("ETag"),
+            last_modified=answer.headers.get("Last-Modified"),
         )
         if status == 304:
             return fetched
@@ -262,7 +268,6 @@ class CddClient:
             raise CddUnavailable(f"{url} answered HTTP {status}", _retry_after(answer.headers.get("Retry-After")))
         if status != 200:
             raise CddRefused(f"{url}: expected HTTP 200, got {status}")
-        promised = answer.headers.get("Content-Length", "")
         if promised.isdecimal() and int(promised) > self._max_bytes:
             raise CddRefused(f"{url}: larger than {self._max_bytes:,} bytes: it announces {int(promised):,}")
         body = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
@@ -317,7 +322,8 @@ def _head(answer: requests.Response, deadline: float) -> bytes:
     return head
 
 
-def _http_date(text: str | None) -> datetime | None:
+def http_date(text: str | None) -> datetime | None:
+    """Return the aware UTC instant of a header such as Last-Modified, None where it cannot be read."""
     if not text:
         return None
     try:
@@ -332,5 +338,5 @@ def _retry_after(text: str | None) -> float | None:
         return None
     if text.strip().isdecimal():
         return float(text)
-    moment = _http_date(text)
+    moment = http_date(text)
     return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)

@@ -6,6 +6,7 @@ volume first, one volume only, spreadsheet re-saves. So a column is known by wha
 allow, and never by its place.
 """
 
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from models.candles import Interval, SeriesName
 from storage.chunk import Chunk, joined
 from storage.errors import CddFormatChanged, CddRefused
 from storage.source.cells import line_blocks, numbers
+from storage.source.closing import agreed_time, shows_closed
 from storage.source.columns import EARLIEST, LATEST, NO_TIME, Layout, banner_time
 
 HEADER_WITHIN_LINES = 30
@@ -46,12 +48,14 @@ class CddFile:
     """One file being read: iterate `chunks()` once; the counters are complete when it ends.
 
     `rows_in` counts data rows: neither banner nor header nor blank lines. Every one of them ends up in a chunk or in
-    `set_aside`. `swapped` counts candles whose two volumes were exchanged back.
+    `set_aside`. `swapped` counts candles whose two volumes were exchanged back. Where the end of the file is not known
+    (`end_known`), a last row without a line end may have been cut and is set aside.
     """
 
     stream: BinaryIO
     series: SeriesName
     file_time: datetime | None = None
+    end_known: bool = True
     banner: str = ""
     rows_in: int = 0
     swapped: int = 0
@@ -68,7 +72,7 @@ class CddFile:
         layout, rest = self._find_header(blocks)
         newest: Chunk | None = None
         daily: list[Chunk] = []
-        for first_line, lines in chain([rest], blocks):
+        for first_line, lines in self._without_cut_row(chain([rest], blocks)):
             chunk = self._read(first_line, lines, layout)
             if len(chunk) == 0:
                 continue
@@ -87,11 +91,34 @@ class CddFile:
             return
         length = int(self.series.interval.length.total_seconds())
         closes = datetime.fromtimestamp(int(newest.open_time[0]) + length, UTC)
-        newest.provisional[:] = self.file_time is None or self.file_time < closes
+        newest.provisional[:] = not shows_closed(self.file_time, closes=closes, length=self.series.interval.length)
         if self.series.interval is Interval.DAY:
             yield self._without_duplicates(self._without_overlaps(joined([*daily, newest]), length))
         else:
             yield self._without_duplicates(newest)
+
+    def _without_cut_row(self, blocks: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+        """Yield the blocks, and set aside the file's last row where the connection may have broken off in it."""
+        if self.end_known:
+            yield from blocks
+            return
+        last = next(blocks)
+        for block in blocks:
+            yield last
+            last = block
+        first_line, lines = last
+        # Asked at the end, since looking at the end of the stream moves it.
+        position = self.stream.seek(-1, io.SEEK_END)
+        whole = self.stream.read(1) in b"\r\n\0"
+        self.stream.seek(position + 1)
+        if lines and not whole:
+            self.rows_in += 1
+            self._reject(
+                first_line + len(lines) - 1,
+                lines.pop(),
+                "it may be cut: it is the last row, has no line end, and the source did not say how long the file is",
+            )
+        yield first_line, lines
 
     # --- the head of the file --------------------------------------------------------------------------------
 
@@ -107,7 +134,7 @@ class CddFile:
             layout = Layout.from_header(text, self.series)
             if layout is not None:
                 self.banner = " ".join(seen)
-                self.file_time = self.file_time or banner_time(self.banner)
+                self.file_time = agreed_time(self.file_time, banner_time(self.banner))
                 return layout, (number + 1, lines[number:])
             if text.strip(",; \t"):
                 seen.append(text)

@@ -12,11 +12,13 @@ from models.times import from_unix
 from storage import downloads
 from storage.candles import StoreCounts, closed_count, newest_fetch, store_candles
 from storage.database.engine import reading, writing
+from storage.downloads import LastDownload
 from storage.errors import CddDenied, CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import record_findings
 from storage.health import AGE_CODES, CANDLE_CODES, check_age, check_candles
 from storage.series import ensure_series, series_names
-from storage.source.client import CddClient, Fetched
+from storage.source.client import CddClient, Fetched, http_date
+from storage.source.closing import made_at
 from storage.source.file import CddFile
 from tasks.steps.freshness import note_age
 
@@ -81,10 +83,8 @@ def ingest_series(
     try:
         # A file that is held, or taken against the rules, is looked at again even when it has not changed.
         taken = last if last is not None and last.outcome == "stored" and not accept else None
-        fetched = client.fetch(
-            name, etag=taken.etag if taken else None, last_modified=taken.last_modified if taken else None
-        )
-        if fetched.body is None or (taken is not None and fetched.sha256 == taken.sha256):
+        fetched = _fetch(client, name, taken, now)
+        if fetched is None:
             note_age(engine, series=series, now=now)
             return IngestReport(series, "unchanged")
         with writing(engine) as conn:
@@ -98,6 +98,29 @@ def ingest_series(
             fetched.close()
 
 
+def _fetch(client: CddClient, name: SeriesName, taken: LastDownload | None, now: datetime) -> Fetched | None:
+    """Return the file of a series, None where it is unchanged since `taken`.
+
+    A file as new as its download does not show that its newest candle had closed. When it is asked for again and has
+    not changed, its age shows it: then it is returned once more.
+    """
+    if taken is None:
+        return client.fetch(name)
+    fetched = client.fetch(name, etag=taken.etag, last_modified=taken.last_modified)
+    told = http_date(taken.last_modified)
+    was_too_new = told is not None and taken.file_time is None and told <= taken.fetched_at
+    if fetched.body is None and was_too_new and _made_at(fetched, now, told) is not None:
+        fetched = client.fetch(name)
+    if fetched.sha256 == taken.sha256 and not (was_too_new and _made_at(fetched, now) is not None):
+        fetched.close()
+    return None if fetched.body is None or fetched.body.closed else fetched
+
+
+def _made_at(fetched: Fetched, now: datetime, otherwise: datetime | None = None) -> datetime | None:
+    """Return when the file was made, as far as its Last-Modified (or else `otherwise`) is a witness of it."""
+    return made_at(fetched.file_time or otherwise, answered_at=fetched.answered_at or now, now=now)
+
+
 def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, *, accept: bool) -> IngestReport:
     series = str(name)
     assert fetched.body is not None
@@ -106,7 +129,7 @@ def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, 
     if newest is not None and now <= newest:
         # The clock went back: revisions stay in the order in which they came.
         now = newest + timedelta(microseconds=1)
-    file = CddFile(fetched.body, name, fetched.file_time)
+    file = CddFile(fetched.body, name, _made_at(fetched, now), fetched.end_known)
     download = downloads.insert_download(
         conn,
         series=series,

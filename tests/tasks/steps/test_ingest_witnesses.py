@@ -1,0 +1,205 @@
+"""What an answer says of itself, where it ends and when its file was made: no cut row and no open day is taken."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from cdd_server import CddServer, Reply
+from sqlalchemy import Engine, text
+
+from storage.database.engine import open_database
+from storage.errors import CddUnavailable
+from storage.source.client import CddClient
+from tasks.steps.ingest import IngestReport, ingest_series
+
+SERIES = "Bitstamp_BTCUSD_d"
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+FIRST = datetime(2020, 1, 1, tzinfo=UTC)
+# Ten days: the newest opens on the 10th and closes when the 11th begins.
+CLOSES = FIRST + 10 * DAY
+HEAD = b"unix,date,symbol,open,high,low,close,Volume BTC,Volume USD\n"
+ROWS = [
+    f"{int((FIRST + i * DAY).timestamp())},{FIRST + i * DAY:%Y-%m-%d},BTC/USD,100,107,90,101.25,10,1004.75\n".encode()
+    for i in range(10)
+]
+FILE = HEAD + b"".join(ROWS)
+NEWEST_FIRST = HEAD + b"".join(reversed(ROWS))
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def server() -> Iterator[CddServer]:
+    with CddServer() as server:
+        yield server
+
+
+def ingest(engine: Engine, server: CddServer, *replies: bytes, now: datetime = CLOSES + HOUR) -> IngestReport:
+    """Ingest the series from a server that answers with these bytes, one after the other."""
+    server.faults = [Reply(raw=reply) for reply in replies]
+    client = CddClient(server.url, sleep=lambda _: None)
+    return ingest_series(engine, series=SERIES, client=client, now=now)
+
+
+def days(engine: Engine, *, closed: bool = True) -> list[int]:
+    """The days of January that have a candle, closed or still open."""
+    with engine.connect() as conn:
+        rows = conn.execute(text("SELECT DISTINCT open_time, provisional FROM candles ORDER BY open_time")).all()
+    return [int(str(opened)[8:10]) for opened, provisional in rows if bool(provisional) is not closed]
+
+
+def answer(
+    body: bytes,
+    *,
+    version: str = "1.1",
+    length: int | None = -1,
+    last_modified: datetime | None = None,
+    date: datetime | None = None,
+    etag: str | None = None,
+    status: str = "200 OK",
+) -> bytes:
+    """An answer as bytes; `length` -1 is the body's, None sends none."""
+    lines = [f"HTTP/{version} {status}", "Content-Type: text/csv", "Connection: close"]
+    if length is not None:
+        lines.append(f"Content-Length: {len(body) if length == -1 else length}")
+    if last_modified is not None:
+        lines.append(f"Last-Modified: {format_datetime(last_modified, usegmt=True)}")
+    if date is not None:
+        lines.append(f"Date: {format_datetime(date, usegmt=True)}")
+    if etag is not None:
+        lines.append(f"ETag: {etag}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def chunked(body: bytes, *, whole: bool) -> bytes:
+    """An answer in two chunks; without its end, half of the second one is missing."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    first, second = body[:300], body[300:]
+    end = second + b"\r\n0\r\n\r\n" if whole else second[: len(second) // 2]
+    return head + b"%x\r\n%b\r\n%x\r\n%b" % (len(first), first, len(second), end)
+
+
+# --- where the answer ends -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("cut", [1, 9], ids=lambda cut: f"{cut} bytes short")
+@pytest.mark.parametrize("file", [FILE, NEWEST_FIRST], ids=["oldest first", "newest first"])
+def test_nothing_of_a_row_is_taken_in_which_a_body_without_length_ends(
+    engine: Engine, server: CddServer, version: str, cut: int, file: bytes
+) -> None:
+    report = ingest(engine, server, answer(file[:-cut], version=version, length=None))
+    lost = 10 if file is FILE else 1
+    assert lost not in days(engine) + days(engine, closed=False)
+    assert (report.rows_in, report.rows_new, report.rows_quarantined) == (10, 9, 1)
+    with engine.connect() as conn:
+        raw, reason = conn.execute(text("SELECT raw_text, reason FROM quarantine")).one()
+    assert file.endswith(raw.encode() + file[-cut:])
+    assert "it may be cut" in reason
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_a_body_without_length_that_ends_with_a_line_is_taken_whole(
+    engine: Engine, server: CddServer, end: bytes
+) -> None:
+    report = ingest(engine, server, answer(FILE.replace(b"\n", end), version="1.0", length=None))
+    assert (report.rows_new, report.rows_quarantined) == (10, 0)
+
+
+def test_a_last_row_without_line_end_is_taken_where_the_length_is_known(engine: Engine, server: CddServer) -> None:
+    report = ingest(engine, server, answer(FILE[:-1], version="1.0"))
+    assert (report.rows_new, report.rows_quarantined) == (10, 0)
+
+
+def test_a_chunked_body_is_taken_whole(engine: Engine, server: CddServer) -> None:
+    assert ingest(engine, server, chunked(FILE, whole=True)).rows_new == 10
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [chunked(FILE, whole=False), answer(FILE[:-40], length=len(FILE)), answer(FILE[:-40], version="1.0", length=999)],
+    ids=["chunked", "HTTP/1.1 with a length", "HTTP/1.0 with a length"],
+)
+def test_a_body_that_is_cut_is_asked_for_again_and_never_taken(engine: Engine, server: CddServer, cut: bytes) -> None:
+    with pytest.raises(CddUnavailable, match="broken off after"):
+        ingest(engine, server, cut, cut)
+    assert len(server.requests) == 2
+    assert days(engine) == []
+    assert ingest(engine, server, cut, answer(FILE)).rows_new == 10
+
+
+# --- when the file was made ----------------------------------------------------------------------------------------
+
+
+def test_a_file_made_after_its_newest_day_closes_it(engine: Engine, server: CddServer) -> None:
+    ingest(engine, server, answer(FILE, last_modified=CLOSES + MINUTE, date=CLOSES + HOUR))
+    assert days(engine) == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("last_modified", "date"),
+    [
+        (CLOSES + 3 * HOUR, CLOSES - 3 * HOUR),
+        (CLOSES + DAY, CLOSES - 3 * HOUR),
+        (CLOSES + DAY, None),
+        # The server's clock runs ahead like its file.
+        (CLOSES + 3 * HOUR, CLOSES + 4 * HOUR),
+    ],
+)
+def test_a_last_modified_in_the_future_closes_no_candle(
+    engine: Engine, server: CddServer, last_modified: datetime, date: datetime | None
+) -> None:
+    ingest(engine, server, answer(FILE, last_modified=last_modified, date=date), now=CLOSES - 3 * HOUR)
+    assert days(engine) == list(range(1, 10))
+    assert days(engine, closed=False) == [10]
+
+
+def test_a_source_that_dates_every_copy_closes_no_candle_however_often_it_is_asked(
+    engine: Engine, server: CddServer
+) -> None:
+    for minutes in (0, 5, 10):
+        asked = CLOSES + (20 + minutes) * MINUTE
+        ingest(engine, server, answer(FILE, last_modified=asked, date=asked), now=asked)
+    assert days(engine, closed=False) == [10]
+    with engine.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM downloads")).scalar_one() == 1
+
+
+@pytest.mark.parametrize("unchanged", ["304 with its time", "304 without", "200"])
+def test_a_file_made_just_before_it_was_asked_for_closes_its_day_when_it_is_asked_for_again(
+    engine: Engine, server: CddServer, unchanged: str
+) -> None:
+    made = CLOSES + 20 * MINUTE
+    ingest(engine, server, answer(FILE, last_modified=made, date=made, etag='"a"'), now=made)
+    assert days(engine, closed=False) == [10]
+    later = made + 5 * MINUTE
+    whole = answer(FILE, last_modified=made, date=later, etag='"a"')
+    told = made if unchanged == "304 with its time" else None
+    nothing_new = answer(b"", last_modified=told, date=later, etag='"a"', status="304 Not Modified", length=None)
+    report = ingest(engine, server, *([whole] if unchanged == "200" else [nothing_new, whole]), now=later)
+    assert report.rows_new == 1
+    assert days(engine) == list(range(1, 11))
+    assert ingest(engine, server, nothing_new, now=later + 5 * MINUTE).outcome == "unchanged"
+
+
+def test_a_file_that_lacks_the_days_before_its_own_time_was_copied_then_and_closes_no_candle(
+    engine: Engine, server: CddServer
+) -> None:
+    ingest(
+        engine, server, answer(FILE, last_modified=CLOSES + 2 * DAY, date=CLOSES + 2 * DAY + HOUR), now=CLOSES + 3 * DAY
+    )
+    assert days(engine, closed=False) == [10]
+
+
+def test_a_banner_that_names_the_newest_row_s_day_closes_no_candle_whatever_last_modified_says(
+    engine: Engine, server: CddServer
+) -> None:
+    file = b"Created on 01-10-2020 by CryptoDataDownload\n" + FILE
+    ingest(engine, server, answer(file, last_modified=CLOSES + MINUTE, date=CLOSES + HOUR))
+    assert days(engine, closed=False) == [10]
