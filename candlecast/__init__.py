@@ -12,8 +12,9 @@ All of them raise storage.errors.NotFound for a series that is not stored, stora
 no database to read, and ValueError for a time or a kind that cannot be read and for an end before its start.
 """
 
+import sys
 from datetime import date, datetime
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,20 +29,37 @@ if TYPE_CHECKING:
 __all__ = ["candles", "findings", "forecasts", "series", "skill"]
 
 
-def _refuse_hidden_packages() -> None:
-    """Raise ImportError when Python would find somebody else's package in the place of one of ours."""
+def _import_own_packages() -> None:
+    """Import flows, tasks, storage and models from beside this package (docs/decisions/0009-folders.md).
+
+    A folder or file of the same name earlier on the import path hides ours. Raises ImportError that names it, because
+    the caller may be using it; but where nothing should come from the working directory (`python -m candlecast`,
+    `python -P`), the one in the working directory is passed over.
+    """
     home = Path(__file__).resolve().parents[1]
+    runs_candlecast = sys.argv[:1] == ["-m"] and any(argument.startswith("candlecast") for argument in sys.orig_argv)
     for name in ("flows", "tasks", "storage", "models"):
+        own = home / name / "__init__.py"
         spec = find_spec(name)
+        # A folder without an __init__.py has no origin; any real package comes before it.
         place = Path(spec.origin).resolve() if spec is not None and spec.origin else None
-        if place is not None and place != home / name / "__init__.py":
+        if place == own:
+            continue
+        if place is not None:
             hiding = place.parent if place.name == "__init__.py" else place
-            raise ImportError(
-                f"{hiding} hides candlecast's own package {name!r}: rename it, or run Python in another folder"
-            )
+            passed_over = hiding.parent == Path.cwd() and (sys.flags.safe_path or runs_candlecast)
+            if name in sys.modules or not passed_over:
+                raise ImportError(
+                    f"{hiding} hides candlecast's own package {name!r}: rename it, or run Python in another folder"
+                )
+        spec = spec_from_file_location(name, own)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
 
 
-_refuse_hidden_packages()
+_import_own_packages()
 
 
 def forecasts(

@@ -106,7 +106,8 @@ def child(arguments: Sequence[str], url: str, **environment: str) -> Iterator[Ca
     """
     # In a session of its own: Ctrl-C is for us, who still have to tell it how the run ended.
     server = subprocess.Popen(  # noqa: S603 - our own interpreter and module names
-        [sys.executable, *arguments],
+        # -P: no module comes from the working directory.
+        [sys.executable, "-P", *arguments],
         env=os.environ | environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

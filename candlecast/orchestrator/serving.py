@@ -16,25 +16,31 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
     """Run the schedule until the process is stopped, beside a Prefect server of its own or that of PREFECT_API_URL."""
     with _server(port) as url:
         os.environ["PREFECT_API_URL"] = url
+        # For the processes of the flow runs: no module of theirs comes from the working directory.
+        os.environ["PYTHONSAFEPATH"] = "1"
         # Prefect reads its environment when it is imported.
+        from prefect import serve
+        from prefect.deployments.runner import RunnerDeployment
         from prefect.schedules import Cron
         from prefect.types.entrypoint import EntrypointType
 
+        from candlecast.orchestrator.served import scheduled
         from candlecast.orchestrator.setup import prepare
-        from flows.daily import scheduled
 
         prepare(notify=notify, pools=False)
         print(
             f"candlecast: daily at 00:20 UTC; Prefect's pages are at {safe_url(url).removesuffix('/api')}",
             file=sys.stderr,
         )
-        scheduled.serve(
+        deployment = RunnerDeployment.from_flow(
+            scheduled,
             name="scheduled",
             schedule=Cron(CRON, timezone="UTC"),
             entrypoint_type=EntrypointType.MODULE_PATH,
-            limit=1,
-            print_starting_message=False,
         )
+        # Prefect would name the function, flows.daily.daily, which has none of the options of `scheduled`.
+        deployment.entrypoint = "candlecast.orchestrator.served.scheduled"
+        serve(deployment, limit=1, print_starting_message=False)
 
 
 @contextmanager
