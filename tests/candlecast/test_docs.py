@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from typer.main import get_command
 
 from candlecast.cli import app
@@ -29,9 +30,12 @@ def test_every_command_is_in_the_operating_page_and_has_help():
 def test_every_setting_is_in_the_operating_page_with_its_default():
     for name, field in Settings.model_fields.items():
         (line,) = [line for line in OPERATING.splitlines() if line.startswith(f"| `CANDLECAST_{name.upper()}`")]
-        default = field.default
-        shown = default[0] if isinstance(default, tuple) else str(default)
-        assert f"`{shown}`" in line or "empty" in line or "none" in line
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        if isinstance(default, float) and default.is_integer():
+            default = int(default)
+        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+        cell = line.split("|")[2].strip()
+        assert cell == (f"`{shown}`" if shown else "none" if default is None else "empty"), name
 
 
 def test_every_table_and_view_is_in_the_design_page_with_the_views_columns():

@@ -86,7 +86,7 @@ def test_no_command_exports_a_formula(poisoned, name, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 1
     assert alive(done.stdout) == []
-    assert name in WITHOUT_FREE_TEXT or "'=HYPERLINK" in done.stdout
+    assert ("'=HYPERLINK" in done.stdout) == (name not in WITHOUT_FREE_TEXT)
     assert poisoned.run(*arguments, "-o", str(tmp_path / "out.csv")).returncode == 0
     assert (tmp_path / "out.csv").read_text() == done.stdout
 
@@ -111,7 +111,7 @@ def test_no_question_is_answered_with_a_formula(web, question):
     assert len(answer.text.splitlines()) > 1
     assert alive(answer.text) == []
     without = {"forecasts/latest", f"candles?series={SERIES}"}
-    assert question in without or "'=HYPERLINK" in answer.text
+    assert ("'=HYPERLINK" in answer.text) == (question not in without)
 
 
 def test_every_question_of_the_api_that_has_rows_is_asked_here(web):

@@ -1,8 +1,6 @@
 """Training on another pool: a real server, a worker that is there, away, late or killed; the forecast comes anyway."""
 
-import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import time
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 from markets import write_csv
 from prefect_parts import BIN, ROOT, PrefectServer, Worker
+from processes import kill_session
 from synthetic import random_walk
 
 pytestmark = pytest.mark.slow
@@ -140,7 +139,7 @@ def test_a_worker_killed_in_the_middle_costs_the_training_and_not_the_forecast(i
         while time.monotonic() < deadline and "training lstm (scratch)" not in worker.log.read_text():
             time.sleep(0.2)
         assert worker.process is not None
-        os.killpg(worker.process.pid, signal.SIGKILL)
+        kill_session(worker.process)
         _, stderr = running.communicate(timeout=300)
     assert running.returncode == 1, stderr[-3000:]
     assert "training did not finish, the champion stays" in stderr

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from disturbed import BACKFILL, DAILY, SERIES, Installation, Undisturbed, as_sqlite, assert_same
 from prefect_parts import BIN, PrefectServer, Worker
+from processes import kill_session
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +129,7 @@ def test_runs_whose_worker_was_killed_are_crashed_and_do_not_block_the_next(
             _until(lambda: "for flow 'daily'" in worker.log.read_text(), 120, worker.log)
             time.sleep(chance.uniform(0, 4))
             assert worker.process is not None
-            os.killpg(worker.process.pid, signal.SIGKILL)
+            kill_session(worker.process)
             _kill_children_of_flow(made)
         assert _states(own) == ["RUNNING"]
         own.prefect("deployment", "run", "daily/scheduled")

@@ -8,7 +8,6 @@ printed; CANDLECAST_TEST_SEED=N repeats one.
 import contextlib
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from cdd_server import CddServer, Reply
+from processes import kill_session
 from synthetic import random_walk
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(2400)]
@@ -283,8 +283,7 @@ def _killed(now: datetime, chance: random.Random) -> int:
     process.stdout.readline()
     time.sleep(chance.uniform(0, 0.8))
     alive = process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_session(process)
     process.stdout.close()
     return int(alive)
 

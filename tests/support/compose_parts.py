@@ -1,6 +1,5 @@
 """Reads docs/deploy/compose.yaml as `docker compose` does, and runs its services as processes of this machine."""
 
-import contextlib
 import os
 import re
 import shlex
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 from docker.utils.build import exclude_paths
 from prefect_parts import BIN, ROOT
+from processes import kill_session
 
 DEPLOY = ROOT / "docs" / "deploy"
 FILE = DEPLOY / "compose.yaml"
@@ -141,10 +141,8 @@ class Host:
                 codes[name] = process.wait(grace)
             except subprocess.TimeoutExpired:
                 codes[name] = -signal.SIGKILL
-            with contextlib.suppress(ProcessLookupError):
-                # Whatever is left of a container goes with it.
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            # All that is left of a container goes with it.
+            kill_session(process)
         return codes
 
     def _log(self, name: str) -> Path:

@@ -1,9 +1,6 @@
 """An installation that runs as processes against one Prefect server, and what it holds when nobody interferes."""
 
-import contextlib
-import os
 import random
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -12,6 +9,7 @@ from typing import Any
 
 from markets import write_csv
 from prefect_parts import BIN, PrefectServer
+from processes import kill_session
 from sqlalchemy import create_engine, text
 from synthetic import random_walk
 
@@ -86,9 +84,7 @@ class Installation:
             self.begun(process, offset)
             time.sleep(chance.uniform(0, lasts))
             alive = process.poll() is None
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(20)
+            kill_session(process)
             if alive:
                 return
             # How long an undisturbed run lasts was measured when the machine had more to do.

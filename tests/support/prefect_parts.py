@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from processes import kill_session
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
@@ -72,8 +74,7 @@ class PrefectServer:
     def kill(self) -> None:
         """Kill -9; enter it again to have it back at the same address."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(20)
+        kill_session(self._process)
 
     def flow_runs(self, flow: str) -> list[dict[str, Any]]:
         """Return the runs of a flow that the server knows, as its API describes them."""
@@ -126,11 +127,10 @@ class Worker:
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Stop a process and its whole session, politely first."""
+    """Stop a process and its whole session: by SIGINT, and by SIGKILL if it has not ended after 20 s."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(20)
+            kill_session(process)
