@@ -40,6 +40,22 @@ _NAME = re.compile(
 )
 
 
+# The other names of CDD's files. Yearly: Bitstamp_BTCUSD_2021_minute. Old: gemini_BTCUSD_2019_1min, gemini_BTCUSD_1hr,
+# gemini_BTCUSD_day. Futures: BTCUSDT_Binance_futures_data_day.
+_OTHER_NAME = re.compile(
+    r"(?P<exchange>[A-Za-z0-9][A-Za-z0-9.-]{0,39})_(?P<pair>[A-Za-z0-9]{4,30})(?:_(?P<year>20\d{2}))?_(?P<interval>[0-9a-z]+)"
+)
+_FUTURES_NAME = re.compile(
+    r"(?P<pair>[A-Za-z0-9]{4,30})_(?P<exchange>[A-Za-z0-9][A-Za-z0-9.-]{0,30})_futures(?:_data)?"
+    r"(?:_(?P<year>20\d{2}))?_(?P<interval>[0-9a-z]+)"
+)
+_OTHER_INTERVALS = {
+    "d": Interval.DAY, "1d": Interval.DAY, "day": Interval.DAY, "daily": Interval.DAY,
+    "1h": Interval.HOUR, "1hr": Interval.HOUR, "hour": Interval.HOUR, "hourly": Interval.HOUR, "60min": Interval.HOUR,
+    "minute": Interval.MINUTE, "1min": Interval.MINUTE, "1m": Interval.MINUTE,
+}  # fmt: skip
+
+
 class UnknownSeries(ValueError):
     """A series name that is not `<Exchange>_<PAIR>_<interval>`."""
 
@@ -69,21 +85,48 @@ class SeriesName:
     @classmethod
     def of_file(cls, file: Path) -> "SeriesName":
         """Return the series a file is named after, what follows a double underscore aside; raises UnknownSeries."""
-        return cls.parse(file.stem.split("__")[0])
+        return cls.of_file_name(file.stem.split("__")[0])
+
+    @classmethod
+    def of_file_name(cls, text: str) -> "SeriesName":
+        """Return the series of a file's name without its ending, which may be one of CDD's other names.
+
+        Yearly and old files are parts of the series that CDD serves today: `gemini_BTCUSD_2019_1min` is part of
+        `Gemini_BTCUSD_minute`. Futures are a market of their own: `BTCUSDT_Binance_futures_data_day` is
+        `Binance-futures_BTCUSDT_d`. Raises UnknownSeries for any other text.
+        """
+        if _NAME.fullmatch(text):
+            return cls.parse(text)
+        futures = _FUTURES_NAME.fullmatch(text)
+        match = futures or _OTHER_NAME.fullmatch(text)
+        if match is None or match["interval"] not in _OTHER_INTERVALS:
+            return cls.parse(text)
+        exchange = match["exchange"].capitalize() if match["exchange"].islower() else match["exchange"]
+        exchange += "-futures" if futures else ""
+        return cls.parse(f"{exchange}_{match['pair']}_{_OTHER_INTERVALS[match['interval']]}")
+
+    @property
+    def splits(self) -> list[tuple[str, str]]:
+        """The ways to cut the pair into base and quote, the likeliest first: BATUSD is BAT in USD, or BA in TUSD.
+
+        Binance has no plain dollars: ARBUSD is AR in BUSD there. Elsewhere a base of two letters is less likely.
+        """
+        pair = self.pair.upper()
+        fitting = [one for one in QUOTE_CURRENCIES if pair.endswith(one) and len(pair) > len(one) + 1]
+        fitting.sort(key=len, reverse=True)
+        if self.exchange.casefold() != "binance":
+            fitting.sort(key=lambda one: len(pair) - len(one) < 3)
+        return [(pair.removesuffix(one), one) for one in fitting] or [(pair[:-3], pair[-3:])]
 
     @property
     def quote(self) -> str:
         """The currency prices are in, such as USD."""
-        pair = self.pair.upper()
-        for currency in sorted(QUOTE_CURRENCIES, key=len, reverse=True):
-            if pair.endswith(currency) and len(pair) > len(currency) + 1:
-                return currency
-        return pair[-3:]
+        return self.splits[0][1]
 
     @property
     def base(self) -> str:
         """The currency that is priced, such as BTC."""
-        return self.pair.upper().removesuffix(self.quote)
+        return self.splits[0][0]
 
     def __str__(self) -> str:
         return f"{self.exchange}_{self.pair}_{self.interval}"

@@ -51,8 +51,10 @@ class StoreCounts:
     moved_far: int = 0
     largest_move: float = 0.0
     revised_span: list[int] = field(default_factory=list)
-    refused: list[tuple[int, str, str]] = field(default_factory=list)
-    """(line number, raw text, reason) of rows that may not replace what is stored."""
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    """(line number, reason) of rows that may not replace what is stored."""
+    span: list[int] = field(default_factory=list)
+    """The open times of the first and last row."""
 
 
 def store_candles(
@@ -65,7 +67,9 @@ def store_candles(
     """
     import numpy as np
 
-    stored = _newest_revisions(conn, series, int(chunk.open_time.min()), int(chunk.open_time.max()))
+    first, last = int(chunk.open_time.min()), int(chunk.open_time.max())
+    counts.span = [min([first, *counts.span]), max([last, *counts.span])]
+    stored = _newest_revisions(conn, series, first, last)
     n = len(chunk)
     values = np.stack([getattr(chunk, name) for name in VALUES], axis=1)
     place = np.searchsorted(stored.open_time, chunk.open_time)
@@ -80,11 +84,11 @@ def store_candles(
 
     for i in np.flatnonzero(twice & ~same):
         reason = "a duplicate: the same time stands earlier in the file"
-        counts.refused.append((int(chunk.line_number[i]), chunk.raw[i], reason))
+        counts.refused.append((int(chunk.line_number[i]), reason))
     late = stored_closed & chunk.provisional & ~same & ~twice
     for i in np.flatnonzero(late):
         reason = "an unfinished view of a candle that is stored as closed"
-        counts.refused.append((int(chunk.line_number[i]), chunk.raw[i], reason))
+        counts.refused.append((int(chunk.line_number[i]), reason))
     equal = known & same & (stored_closed | chunk.provisional)
     revised = stored_closed & ~same & ~chunk.provisional & ~twice
     write = ~equal & ~late & ~(twice & ~same)
@@ -102,10 +106,21 @@ def store_candles(
     _insert(conn, series, chunk.take(write), fetched_at, download)
 
 
-def closed_count(conn: Connection, *, series: str) -> int:
-    """Return how many closed candles are stored."""
+def closed_count(
+    conn: Connection, *, series: str, span: Sequence[int] | None = None, before_download: int | None = None
+) -> int:
+    """Return how many closed candles are stored.
+
+    With `span` (unix seconds), only those that open in it; with `before_download`, only those of earlier downloads.
+    """
+    from models.times import from_unix
+
     c = candles.c
     query = select(func.count(c.open_time.distinct())).where(c.series == series, ~c.provisional)
+    if span:
+        query = query.where(c.open_time.between(from_unix(span[0]), from_unix(span[1])))
+    if before_download is not None:
+        query = query.where(c.download < before_download)
     return conn.execute(query).scalar_one()
 
 
@@ -197,7 +212,7 @@ def read_history(conn: Connection, *, series: str) -> "CandleHistory":
 def not_before(history: "CandleHistory", now: datetime) -> datetime:
     """Return the instant at which something is made from `history`: `now`, or later where another process stored more.
 
-    Clocks go back, and those of two machines differ; a forecast must not look older than what it was made from.
+    A run's clock is read when it begins, and clocks go back; a forecast must not look older than what it was made from.
     """
     return now if history.last_fetch is None else max(now, history.last_fetch)
 

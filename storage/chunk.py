@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+NO_TIME = int(np.iinfo(np.int64).min)
+"""Stands for an instant that is not known."""
+
 
 @dataclass
 class Chunk:
@@ -27,7 +30,6 @@ class Chunk:
     trades: Floats
     line_number: Ints
     provisional: NDArray[np.bool_]
-    raw: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.open_time)
@@ -39,10 +41,17 @@ class Chunk:
 
 _ARRAYS = (
     "open_time", "open", "high", "low", "close", "volume_base", "volume_quote", "trades", "line_number", "provisional",
-    "raw",
 )  # fmt: skip
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
     """Return several chunks as one."""
+    if len(chunks) == 1:
+        return chunks[0]
     return Chunk(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _ARRAYS})
+
+
+def no_candles() -> Chunk:
+    """Return a chunk of length 0."""
+    kinds = {"open_time": np.int64, "line_number": np.int64, "provisional": np.bool_}
+    return Chunk(**{name: np.empty(0, dtype=kinds.get(name, np.float64)) for name in _ARRAYS})

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.tables import downloads, quarantine
 
@@ -21,12 +22,16 @@ class LastDownload(NamedTuple):
     fetched_at: datetime
 
 
-def last_download(conn: Connection, *, series: str) -> LastDownload | None:
-    """Return the last file of `series` that was stored or held, None before the first."""
+def last_download(conn: Connection, *, series: str, file_name: str) -> LastDownload | None:
+    """Return the last file of this name that was stored or held for `series`, None before the first.
+
+    A series may come in several files, one a year; an ETag is one file's.
+    """
     c = downloads.c
     row = conn.execute(
         select(*(c[name] for name in LastDownload._fields))
         .where(c.series == series, c.outcome.in_(("stored", "held")))
+        .where(or_(c.url == file_name, c.url.endswith(f"/{file_name}", autoescape=True)))
         .order_by(c.id.desc())
         .limit(1)
     ).one_or_none()
@@ -47,21 +52,31 @@ def complete_download(conn: Connection, *, download: int, file_time: datetime | 
 
 
 def insert_quarantine(
-    conn: Connection, *, series: str, download: int, rows: Iterable[tuple[int, str, str]], created_at: datetime
+    conn: Connection, *, series: str, download: int, rows: Iterable[tuple[int, str, str]], seen_at: datetime
 ) -> int:
-    """Store rows that are no candles as (line number, raw text, reason); returns how many."""
-    values = [
-        {
+    """Store rows that are no candles as (line number, raw text, reason); returns how many were given.
+
+    A row that an earlier file, or another line, brought already is kept once, with the newest reason and both times.
+    """
+    values = {}
+    count = 0
+    for line, raw, reason in rows:
+        count += 1
+        # PostgreSQL's text cannot hold a zero character.
+        text = raw.replace("\0", "\ufffd")
+        values[text] = {
             "download": download,
             "series": series,
             "line_number": line,
-            # PostgreSQL's text cannot hold a zero character.
-            "raw_text": raw.replace("\0", "\ufffd"),
+            "raw_text": text,
             "reason": reason,
-            "created_at": created_at,
+            "created_at": seen_at,
+            "last_seen_at": seen_at,
         }
-        for line, raw, reason in rows
-    ]
     if values:
-        conn.execute(insert(quarantine), values)
-    return len(values)
+        dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(quarantine)
+        renewed = {name: statement.excluded[name] for name in ("download", "line_number", "reason", "last_seen_at")}
+        statement = statement.on_conflict_do_update(index_elements=["series", "raw_text"], set_=renewed)
+        conn.execute(statement, list(values.values()))
+    return count

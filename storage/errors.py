@@ -10,7 +10,7 @@ StorageError
 ├── BackupRefused       no backup, or one that may not go there: name another file
 └── NotFound            no such series, forecast or model version: check the name
 
-Outside `storage` two more are derived from it: `Held` (tasks/steps/ingest.py), a file that a person has to look at, and
+Outside `storage` two more are derived from it: `Held` (tasks/steps/holds.py), a file that a person has to look at, and
 `ServerNotStarted` (candlecast/orchestrator/server.py).
 """
 

@@ -125,13 +125,17 @@ quarantine = Table(
     "quarantine",
     metadata,
     Column("id", _Id, primary_key=True, comment="number of the row"),
-    Column("download", ForeignKey("downloads.id"), nullable=False, index=True, comment="the fetch that brought it"),
+    Column(
+        "download", ForeignKey("downloads.id"), nullable=False, index=True, comment="the newest fetch that brought it"
+    ),
     _series(index=True),
-    Column("line_number", Integer, nullable=False, comment="line in the file, from 1"),
-    Column("raw_text", Text, nullable=False, comment="the line as it came"),
+    Column("line_number", Integer, nullable=False, comment="line in that file, from 1"),
+    Column("raw_text", Text, nullable=False, comment="the line as it came, cut to 500 characters"),
     Column("reason", Text, nullable=False, comment="why it is not a candle"),
-    Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
-    comment="rows of downloads that could not be stored as candles; few, nothing is lost",
+    Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when it was first seen"),
+    Column("last_seen_at", UtcDateTime(precise=True), nullable=False, comment="when it was last seen"),
+    Index("uq_quarantine_series_raw_text", "series", "raw_text", unique=True),
+    comment="rows of files that are no candles, each once; few, nothing is lost",
 )
 
 findings = Table(

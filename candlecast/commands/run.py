@@ -61,23 +61,41 @@ def daily(
 
 @app.command()
 def ingest(
-    series: SeriesList = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Series such as Bitstamp_BTCUSD_d, or files of CDD that hold a part of one, such as "
+            "Bitstamp_BTCUSD_2021_minute; the settings' without any."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A file on this machine with candles of SERIES, whatever its name and span.")
+    ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Take a file that was held for a person.")] = False,
     json: Json = False,
 ) -> None:
     """Fetch, parse, check and store candles now, without forecasting."""
     configured = settings()
-    names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
+    given = series or list(configured.series)
+    names = [SeriesName.of_file_name(name) for name in given]
+    if file is not None and len(given) != 1:
+        raise WrongUse("expected exactly one series for the file", param_hint="--file")
     from flows.sources import cdd_client
     from storage.database.engine import open_database
+    from storage.source.client import CddClient
     from tasks.steps.ingest import ingest_series
 
-    client, engine = cdd_client(configured), open_database(configured.database_url)
+    client = cdd_client(configured) if file is None else CddClient(str(file.parent))
+    engine = open_database(configured.database_url)
     failures: list[str] = []
     reports = []
-    for name in names:
+    for text, name in zip(given, names, strict=True):
+        file_name = file.name if file is not None else f"{text}.csv"
         try:
-            reports.append(ingest_series(engine, series=name, client=client, now=datetime.now(UTC), accept=accept))
+            report = ingest_series(
+                engine, series=str(name), client=client, now=datetime.now(UTC), accept=accept, file_name=file_name
+            )
+            reports.append(report)
         except StorageError as error:
             failures.append(f"{name}: {error}")
     columns = (
@@ -92,7 +110,8 @@ def ingest(
         "findings",
     )
     if reports:
-        emit(columns, reports, Format.TABLE, json)
+        rows = [{name: getattr(report, name) for name in columns} for report in reports]
+        emit(columns, rows, Format.TABLE, json, None)
     if failures:
         fail("; ".join(failures))
 
@@ -166,7 +185,7 @@ def backfill(
             for name in dict.fromkeys(series)
         ]
         rows, estimate = plan(engine, jobs)
-        emit(PLAN_COLUMNS, rows, Format.TABLE, json)
+        emit(PLAN_COLUMNS, rows, Format.TABLE, json, None)
         talk(estimate)
         return
     engine.dispose()
@@ -183,7 +202,7 @@ def backfill(
         except BackfillFailed as error:
             fail(f"some partitions failed, the others are stored; the same command tries them again: {error}")
     columns = ("series", "model", "origins", "stored")
-    emit(columns, done, Format.TABLE, json)
+    emit(columns, [{name: getattr(one, name) for name in columns} for one in done], Format.TABLE, json, None)
 
 
 @app.command()
@@ -236,5 +255,6 @@ def study(
             seeds=seeds,
             quick=quick,
         )
-    emit(done.lines[0]._fields, done.lines, Format.TABLE, json)
+    rows: list[dict[str, object]] = [line._asdict() for line in done.lines]
+    emit(tuple(rows[0]), rows, Format.TABLE, json, None)
     talk(f"the study, with its figures, is at {done.page}")

@@ -120,16 +120,26 @@ class CddClient:
         self._next_start = 0.0
         self._sleep = sleep
 
-    def fetch(self, series: SeriesName, *, etag: str | None = None, last_modified: str | None = None) -> Fetched:
+    def fetch(
+        self,
+        series: SeriesName,
+        *,
+        etag: str | None = None,
+        last_modified: str | None = None,
+        file_name: str | None = None,
+    ) -> Fetched:
         """Return the file of `series`, or that it is unchanged since `etag` or `last_modified`.
+
+        `file_name` is the file's name where it is not that of the series, as those of CDD's yearly files.
 
         Raises CddNotFound (check the name), CddUnavailable (ask again later), CddRefused (the answer is not a whole
         CSV file).
         """
+        file_name = file_name or f"{series}.csv"
         if not self._web:
-            return self._from_folder(series)
+            return self._from_folder(file_name)
         conditions = {"If-None-Match": etag} if etag else {"If-Modified-Since": last_modified} if last_modified else {}
-        url = urljoin(self._source if self._source.endswith("/") else f"{self._source}/", f"{series}.csv")
+        url = urljoin(self._source if self._source.endswith("/") else f"{self._source}/", file_name)
         deadline = time.monotonic() + self._timeout_s
         for tries_left in reversed(range(self._tries)):
             began = self._wait_for_turn()
@@ -153,11 +163,11 @@ class CddClient:
 
     # --- folder ------------------------------------------------------------------------------------------------
 
-    def _from_folder(self, series: SeriesName) -> Fetched:
+    def _from_folder(self, file_name: str) -> Fetched:
         folder = Path(self._source)
         if not folder.is_dir():
             raise CddNotFound(f"expected a folder of CDD files at {folder}, there is none")
-        path = folder / f"{series}.csv"
+        path = folder / file_name
         try:
             found = path.stat()
             # A pipe would be waited for, a device read, for ever.

@@ -1,46 +1,37 @@
 """CryptoDataDownload's CSV, read by meaning: bytes in, candles and set-aside rows out. No I/O of its own.
 
-Seen in files of 2018 to 2025 (`docs/data.md` lists them all): banner line or none, header in any case and order,
-time as unix s, ms or us (mixed inside one file), as a date, a datetime or `2019-10-17 09-AM`, base or quote
-volume first, one volume only, spreadsheet re-saves. So a column is known by what its name says and its values
-allow, and never by its place.
+A file says most things twice: the time by unix and date, the price by two volumes, the interval by its name and its
+rows, the pair by its name and its symbols. Both are heard, and where they contradict each other nothing is chosen: the
+row is set aside, or the file refused, with the reason. `docs/data.md` says all of it.
 """
 
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
-from statistics import mode
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.candles import Interval, SeriesName
-from storage.chunk import Chunk, joined
+from storage.chunk import NO_TIME, Chunk, joined, no_candles
 from storage.errors import CddFormatChanged, CddRefused
-from storage.source.cells import line_blocks, numbers
+from storage.source.cells import Block, blocks, texts_of_lines
+from storage.source.checks import Checks, SetAside
 from storage.source.closing import agreed_time, shows_closed
-from storage.source.columns import EARLIEST, LATEST, NO_TIME, Layout, banner_time
+from storage.source.columns import Layout, layouts
+from storage.source.headerless import layout_without_header
+from storage.source.plain import Plain, read_plain
+from storage.source.symbols import names_the_pair, other_pair
+from storage.source.table import Numbered, Table, cut_rows, is_blank, looks_like_a_row, read_numbers
+from storage.source.times import TimeReader
 
 HEADER_WITHIN_LINES = 30
-# Prices are binary floats: a high this much (relatively) below a close is noise, not a violation.
-PRICE_NOISE = 1e-8
-# quote / base volume is the mean price, so it lies within low..high but for rounding of small volumes.
-VOLUME_SLACK = 0.02
 RAW_TEXT_KEPT = 500
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """A row that is no candle: its line in the file (from 1), its text and why."""
-
-    line_number: int
-    raw_text: str
-    reason: str
+ROWS_FOR_SYMBOLS = 500
 
 
 @dataclass
@@ -48,8 +39,8 @@ class CddFile:
     """One file being read: iterate `chunks()` once; the counters are complete when it ends.
 
     `rows_in` counts data rows: neither banner nor header nor blank lines. Every one of them ends up in a chunk or in
-    `set_aside`. `swapped` counts candles whose two volumes were exchanged back. Where the end of the file is not known
-    (`end_known`), a last row without a line end may have been cut and is set aside.
+    `set_aside`. Where the end of the file is not known (`end_known`), a last row without a line end may have been cut
+    and is set aside.
     """
 
     stream: BinaryIO
@@ -58,22 +49,36 @@ class CddFile:
     end_known: bool = True
     banner: str = ""
     rows_in: int = 0
-    swapped: int = 0
-    swapped_span: list[int] = field(default_factory=list)
-    set_aside: list[SetAside] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """How the file was read where a person may want to check it, a sentence each."""
+    zones: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict)
+    """Stretches of local time: by column and seconds east of UTC, how many rows, first and last open time."""
+
+    def __post_init__(self) -> None:
+        self.checks = Checks(self.series)
+        self._times = TimeReader(self.series)
+        self._pair_found = False
+        self._other_symbols: Counter[str] = Counter()
+        self._beside_another = False
+
+    @property
+    def set_aside(self) -> list[SetAside]:
+        """The rows that are no candles."""
+        return self.checks.set_aside
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the file's candles, some ten thousand at a time (a daily file at once).
 
         Raises CddRefused for something that is not text or not CSV, CddFormatChanged for CSV whose columns cannot
-        be made out or that holds another pair.
+        be made out, or that holds another pair or another interval.
         """
-        blocks = line_blocks(self.stream)
-        layout, rest = self._find_header(blocks)
+        following = blocks(self.stream)
+        layout, early, first = self._find_header(next(following, Block(1, "", open_end=True)))
         newest: Chunk | None = None
         daily: list[Chunk] = []
-        for first_line, lines in self._without_cut_row(chain([rest], blocks)):
-            chunk = self._read(first_line, lines, layout)
+        pieces = chain(self._read_lines(early, layout, cut=False)[:1], self._read_all(first, following, layout))
+        for piece in pieces:
+            chunk = piece
             if len(chunk) == 0:
                 continue
             # The newest candle is held back: whether it had closed is known only at the end of the file.
@@ -84,228 +89,239 @@ class CddFile:
             if self.series.interval is Interval.DAY:
                 daily.append(chunk)
             elif len(chunk):
-                yield self._without_duplicates(chunk)
-        if self.rows_in == 0:
-            raise CddFormatChanged(f"{self.series}: the file has a header and not a single row")
-        if newest is None:
-            return
-        length = int(self.series.interval.length.total_seconds())
-        closes = datetime.fromtimestamp(int(newest.open_time[0]) + length, UTC)
-        newest.provisional[:] = not shows_closed(self.file_time, closes=closes, length=self.series.interval.length)
-        if self.series.interval is Interval.DAY:
-            yield self._without_duplicates(self._without_overlaps(joined([*daily, newest]), length))
-        else:
-            yield self._without_duplicates(newest)
+                yield self._finished(chunk)
+        self._require_rows_of_the_pair()
+        self.checks.require_interval()
+        if newest is not None:
+            closes = datetime.fromtimestamp(int(newest.open_time[0]) + self.checks.length, UTC)
+            newest.provisional[:] = not shows_closed(self.file_time, closes=closes, length=self.series.interval.length)
+            if self.series.interval is Interval.DAY:
+                yield self._finished(self.checks.without_overlaps(joined([*daily, newest])))
+            else:
+                yield self._finished(newest)
+        self._remember_texts()
 
-    def _without_cut_row(self, blocks: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-        """Yield the blocks, and set aside the file's last row where the connection may have broken off in it."""
-        if self.end_known:
-            yield from blocks
-            return
-        last = next(blocks)
-        for block in blocks:
-            yield last
-            last = block
-        first_line, lines = last
-        # Asked at the end, since looking at the end of the stream moves it.
-        position = self.stream.seek(-1, io.SEEK_END)
-        whole = self.stream.read(1) in b"\r\n\0"
-        self.stream.seek(position + 1)
-        if lines and not whole:
-            self.rows_in += 1
-            self._reject(
-                first_line + len(lines) - 1,
-                lines.pop(),
-                "it may be cut: it is the last row, has no line end, and the source did not say how long the file is",
-            )
-        yield first_line, lines
+    def texts(self, line_numbers: Sequence[int]) -> dict[int, str]:
+        """Return the texts of some lines of the file, cut to RAW_TEXT_KEPT characters."""
+        found = texts_of_lines(self.stream, set(line_numbers))
+        return {number: text[:RAW_TEXT_KEPT] for number, text in found.items()}
+
+    def _finished(self, chunk: Chunk) -> Chunk:
+        chunk = self.checks.without_duplicates(chunk)
+        self.checks.find_wicks(chunk)
+        return chunk
+
+    def _remember_texts(self) -> None:
+        if self.set_aside:
+            texts = self.texts([row.line_number for row in self.set_aside])
+            for row in self.set_aside:
+                row.raw_text = texts.get(row.line_number, "")
 
     # --- the head of the file --------------------------------------------------------------------------------
 
-    def _find_header(self, blocks: Iterator[tuple[int, list[str]]]) -> tuple[Layout, tuple[int, list[str]]]:
-        """Return the layout, and the lines after the header that have been read with it."""
-        seen: list[str] = []
-        # A header stands within the first block unless the file is a few lines long.
-        first_line, lines = next(blocks, (1, []))
-        for number, line in enumerate(lines[:HEADER_WITHIN_LINES], first_line):
-            text = line.strip().strip("\ufeff")
-            if number == 1 and re.match(r"<(!doctype|html|\?xml|head|body)", text, re.IGNORECASE):
-                raise CddRefused(f"{self.series}: expected a CSV file, got HTML that begins {text[:60]!r}")
-            layout = Layout.from_header(text, self.series)
-            if layout is not None:
-                self.banner = " ".join(seen)
-                self.file_time = agreed_time(self.file_time, banner_time(self.banner))
-                return layout, (number + 1, lines[number:])
-            if text.strip(",; \t"):
-                seen.append(text)
-        if not seen:
+    def _find_header(self, block: Block) -> tuple[Layout, list[Numbered], Block]:
+        """Return the layout, the rows that stand before the header, and the rest of the block."""
+        head = block.text.split("\n", HEADER_WITHIN_LINES)
+        text = head[0].strip()
+        if re.match(r"<(!doctype|html|\?xml|head|body)", text, re.IGNORECASE):
+            raise CddRefused(f"{self.series}: expected a CSV file, got HTML that begins {text[:60]!r}")
+        if is_blank(block.text.replace("\n", "")):
             raise CddRefused(f"{self.series}: the file is empty")
+        for place, line in enumerate(head[:HEADER_WITHIN_LINES]):
+            tables = layouts(line, self.series)
+            if not tables:
+                continue
+            layout = self._chosen(tables, [one for one in block.text.split("\n", ROWS_FOR_SYMBOLS) if one != line])
+            before = [(i, one) for i, one in enumerate(head[:place], 1) if not is_blank(one)]
+            early = [(i, one) for i, one in before if looks_like_a_row(one, layout)]
+            self.banner = " ".join(one.strip() for i, one in before if (i, one) not in early)
+            self.file_time = agreed_time(self.file_time, banner_time(self.banner))
+            rest = "\n".join(head[place + 1 :])
+            return layout, early, Block(place + 2, rest, block.open_end)
+        lines = block.lines()
+        for line in lines[HEADER_WITHIN_LINES:]:
+            # A file that somebody sorted may have its header anywhere.
+            if not line[:1].isdigit() and (tables := layouts(line, self.series)):
+                return self._chosen(tables, lines[:ROWS_FOR_SYMBOLS]), [], block
+        guessed = layout_without_header(lines, self.series)
+        if guessed is not None:
+            self.remarks.append(
+                f"the file has no header; its rows show which column is which: {guessed.remark}, counted from 1"
+            )
+            return guessed, [], block
         raise CddFormatChanged(
             f"{self.series}: expected a header with a date or unix column and open, high, low, close within the first "
-            f"{HEADER_WITHIN_LINES} lines; the first line was {seen[0][:120]!r}"
+            f"{HEADER_WITHIN_LINES} lines; the first line was {text[:120]!r}. If the file has no header, put one in "
+            f"front that names its columns in their order, such as: unix,date,symbol,open,high,low,close,"
+            f"Volume {self.series.base},Volume {self.series.quote}"
         )
+
+    def _chosen(self, tables: list[Layout], lines: Sequence[str]) -> Layout:
+        """Return the table of the pair, by the symbol beside it or, without one, by its volumes' currency."""
+        if len(tables) == 1:
+            return tables[0]
+        self._beside_another = True
+        ours = []
+        for table in tables:
+            cut = cut_rows(list(enumerate(lines)), table, lambda *_: None, beside_another=True)
+            symbols = {text for text in cut.column(table.symbol) if text}
+            named = any(names_the_pair(text, self.series, table.currencies) for text in symbols)
+            bases = {base for base, _ in self.series.splits}
+            if named or (not symbols and bases & table.currencies):
+                ours.append(table)
+        if len(ours) != 1:
+            number = "none of them is" if not ours else f"{len(ours)} of them are"
+            raise CddFormatChanged(
+                f"{self.series}: the file holds {len(tables)} tables side by side, and by the symbols beside them "
+                f"{number} of {self.series.pair}; keep one table in a file"
+            )
+        self.remarks.append(
+            f"the file holds {len(tables)} tables side by side; the one of {self.series.pair} was read, whose prices "
+            f"begin in column {ours[0].prices['open'] + 1}"
+        )
+        return ours[0]
 
     # --- rows --------------------------------------------------------------------------------------------------
 
-    def _reject(self, line_number: int, raw: str, reason: str) -> None:
-        self.set_aside.append(SetAside(int(line_number), raw[:RAW_TEXT_KEPT], reason))
-
-    def _read(self, first_line: int, lines: list[str], layout: Layout) -> Chunk:
-        blank = f"{layout.delimiter} \t\r"
-        numbered = [
-            (number, line)
-            for number, line in enumerate(lines, first_line)
-            # A header may be repeated where files were joined.
-            if line[:1].isdigit() or (line.strip(blank) and line.strip().casefold() != layout.text)
-        ]
-        self.rows_in += len(numbered)
-        found = layout.cells([line for _, line in numbered])
-        # A row that ends before the others do was cut, perhaps in the middle of a number.
-        usual = mode(len(row) for row in found.ragged) if found.ragged else 0
-        least = max(min(usual, layout.width), layout.last_needed + 1)
-        if any(len(row) < least for row in found.ragged):
-            kept = []
-            for (number, line), row in zip(numbered, found.ragged, strict=True):
-                if len(row) < least:
-                    self._reject(number, line, f"expected at least {least} cells, got {len(row)}")
-                else:
-                    kept.append((number, line))
-            numbered = kept
-            found = layout.cells([line for _, line in numbered])
-        columns = found.columns
-        n = len(numbered)
-
-        def column(place: int | None) -> Sequence[str]:
-            return columns[place] if place is not None and n else [""] * n
-
-        price = {name: numbers(column(place)) for name, place in layout.prices.items()}
-        first, second = numbers(column(layout.volume_base)), numbers(column(layout.volume_quote))
-        chunk = Chunk(
-            open_time=layout.times(column(layout.unix), column(layout.date)),
-            **{name: values.value for name, values in price.items()},
-            volume_base=first.value,
-            volume_quote=second.value,
-            trades=numbers(column(layout.trades)).value,
-            line_number=np.array([number for number, _ in numbered], dtype=np.int64),
-            provisional=np.zeros(n, dtype=np.bool_),
-            raw=np.array([line for _, line in numbered], dtype=object),
-        )
-        return self._checked(chunk, layout, column(layout.symbol), first.garbled | second.garbled)
-
-    def _checked(self, chunk: Chunk, layout: Layout, symbols: Sequence[str], bad_volume: NDArray[np.bool_]) -> Chunk:
-        prices = np.stack([chunk.open, chunk.high, chunk.low, chunk.close]) if len(chunk) else np.empty((4, 0))
-        length = int(self.series.interval.length.total_seconds())
-        top, bottom = np.maximum(chunk.open, chunk.close), np.minimum(chunk.open, chunk.close)
-        noise = PRICE_NOISE * np.abs(chunk.high)
-        other_pair = layout.other_pair(symbols, self.series)
-        if len(chunk) and other_pair.mean() > 0.5:
-            found = Counter(symbols).most_common(1)[0][0]
-            raise CddFormatChanged(f"{self.series}: expected rows of {self.series.pair}, the file holds {found[:40]!r}")
-        with np.errstate(invalid="ignore"):
-            reasons = {
-                "its time cannot be read": chunk.open_time == NO_TIME,
-                "its time lies outside 2009..2100": (chunk.open_time != NO_TIME)
-                & ((chunk.open_time < EARLIEST) | (chunk.open_time > LATEST)),
-                "it is of another pair": other_pair,
-                "a price is not a number": ~np.isfinite(prices).all(axis=0),
-                "a placeholder: every price is zero": (prices == 0).all(axis=0),
-                "a price is zero or negative": (prices <= 0).any(axis=0),
-                "its high is below its open, low or close": (chunk.high + noise < top)
-                | (chunk.high + noise < chunk.low),
-                "its low is above its open or close": chunk.low - noise > bottom,
-                "a volume is not a number": bad_volume,
-                "a volume is negative": (chunk.volume_base < 0) | (chunk.volume_quote < 0),
-            }
-            if self.series.interval is not Interval.DAY:
-                reasons["it starts off the grid of its interval"] = chunk.open_time % length != 0
-        good = np.ones(len(chunk), dtype=np.bool_)
-        for reason, wrong in reasons.items():
-            for i in np.flatnonzero(wrong & good):
-                self._reject(chunk.line_number[i], chunk.raw[i], reason)
-            good &= ~wrong
-        if not good.all():
-            chunk = chunk.take(good)
-        self._put_volumes_right(chunk)
-        return chunk
-
-    def _put_volumes_right(self, chunk: Chunk) -> None:
-        base, quote = chunk.volume_base, chunk.volume_quote
-        with np.errstate(invalid="ignore", divide="ignore"):
-            low, high = chunk.low * (1 - VOLUME_SLACK), chunk.high * (1 + VOLUME_SLACK)
-            fits = (quote / base >= low) & (quote / base <= high)
-            fits_swapped = (base / quote >= low) & (base / quote <= high)
-        swapped = fits_swapped & ~fits
-        # Where the price is near one, both ways round fit; such a row is like its nearest telling neighbour.
-        telling = np.flatnonzero(fits_swapped != fits)
-        unsure = np.flatnonzero(fits & fits_swapped)
-        if len(telling) and len(unsure):
-            after = (
-                np.searchsorted(telling, unsure).clip(1, len(telling) - 1)
-                if len(telling) > 1
-                else np.zeros_like(unsure)
-            )
-            before = (after - 1).clip(0)
-            nearest = np.where(unsure - telling[before] <= telling[after] - unsure, before, after)
-            swapped[unsure] = swapped[telling[nearest]]
-        if swapped.any():
-            chunk.volume_base, chunk.volume_quote = np.where(swapped, quote, base), np.where(swapped, base, quote)
-            times = chunk.open_time[swapped]
-            self.swapped += int(swapped.sum())
-            known = [*self.swapped_span, int(times.min()), int(times.max())]
-            self.swapped_span = [min(known), max(known)]
-
-    def _without_duplicates(self, chunk: Chunk) -> Chunk:
-        unique, _, counts = np.unique(chunk.open_time, return_index=True, return_counts=True)
-        if (counts == 1).all():
-            return chunk
-        keep = np.ones(len(chunk), dtype=np.bool_)
-        for instant in unique[counts > 1]:
-            rows = np.flatnonzero(chunk.open_time == instant)
-            best = max(rows, key=lambda i: fullness(chunk, int(i)))
-            for i in rows[rows != best]:
-                keep[i] = False
-                self._reject(
-                    chunk.line_number[i],
-                    chunk.raw[i],
-                    f"a duplicate: line {chunk.line_number[best]} has the same time and is fuller",
-                )
-        return chunk.take(keep)
-
-    def _without_overlaps(self, chunk: Chunk, length: int) -> Chunk:
-        """Set aside daily rows that overlap others: a day may start at any hour, but days may not overlap.
-
-        Where rows overlap, the one that starts at midnight UTC stays, then the one whose hour is commonest in the
-        file; so a file whose days start at 04:00 keeps its true times, and no candle claims hours it has not seen.
-        """
-        hours = chunk.open_time % length
-        if (hours == 0).all():
-            return chunk
-        common = dict(zip(*np.unique(hours, return_counts=True), strict=True))
-        order = sorted(
-            range(len(chunk)),
-            key=lambda i: (hours[i] != 0, -int(common[hours[i]]), int(chunk.open_time[i]), int(chunk.line_number[i])),
-        )
-        taken: dict[int, list[int]] = {}
-        keep = np.zeros(len(chunk), dtype=np.bool_)
-        for i in order:
-            start = int(chunk.open_time[i])
-            day = start // length
-            rivals = [other for near in (day - 1, day, day + 1) for other in taken.get(near, [])]
-            # Rows of the very same time are duplicates, which are judged by fullness instead.
-            if any(abs(other - start) < length and other != start for other in rivals):
-                at = datetime.fromtimestamp(start, UTC)
-                self._reject(
-                    chunk.line_number[i], chunk.raw[i], f"it overlaps another day: it starts at {at:%H:%M} UTC"
-                )
+    def _read_all(self, first: Block, following: Iterator[Block], layout: Layout) -> Iterator[Chunk]:
+        for piece in chain([first], following):
+            block = self._without_cut_row(piece) if piece.open_end and not self.end_known else piece
+            if not block.text:
                 continue
-            taken.setdefault(day, []).append(start)
-            keep[i] = True
-        return chunk.take(keep)
+            plain = None if self._beside_another else read_plain(block.text, layout, self.checks.length)
+            if plain is not None:
+                yield self._read_plain(plain, block, layout)
+                continue
+            lines = list(enumerate(block.lines(), block.first_line))
+            chunks = self._read_lines(lines, layout, cut=block.open_end)
+            layout = self._layout
+            yield from chunks
+
+    def _without_cut_row(self, block: Block) -> Block:
+        """Return the file's last block without its last row, in which the connection may have broken off."""
+        whole, _, cut = block.text.rpartition("\n")
+        if not is_blank(cut):
+            self.rows_in += 1
+            self.checks.reject(
+                block.first_line + block.text.count("\n"),
+                "it may be cut: it is the last row, has no line end, and the source did not say how long the file is",
+            )
+        return Block(block.first_line, whole, open_end=False)
+
+    def _read_plain(self, plain: Plain, block: Block, layout: Layout) -> Chunk:
+        n = len(plain.open_time)
+        self.rows_in += n
+        other = other_pair(plain.symbols, self.series, layout.currencies)
+        counts = np.bincount(plain.symbol_of, minlength=len(other))
+        self._count_symbols({text: int(count) for text, count in zip(plain.symbols, counts, strict=True)}, layout)
+        chunk = Chunk(
+            open_time=plain.open_time,
+            **plain.numbers,
+            line_number=np.arange(block.first_line, block.first_line + n),
+            provisional=np.zeros(n, dtype=np.bool_),
+        )
+        nothing = np.zeros(n, dtype=np.bool_)
+        return self.checks.candles(
+            chunk,
+            other_pair=other[plain.symbol_of] if other.any() else nothing,
+            garbled_volume=nothing,
+            contradicted={},
+            cut=block.open_end,
+        )
+
+    def _read_lines(self, lines: list[Numbered], layout: Layout, *, cut: bool) -> list[Chunk]:
+        """Return the candles of some lines, in pieces where another header stands between them."""
+        self._layout = layout
+        pieces: list[tuple[Layout, list[Numbered]]] = [(layout, [])]
+        for number, line in lines:
+            if line[:1].isdigit():
+                pieces[-1][1].append((number, line))
+                continue
+            if is_blank(line):
+                continue
+            if "open" in line.casefold() and (tables := layouts(line, self.series)):
+                # A header may be repeated where files were joined, and another one may follow.
+                if line.strip().casefold() != self._layout.text:
+                    after = [text for i, text in lines if i > number][:ROWS_FOR_SYMBOLS]
+                    self._layout = self._chosen(tables, after)
+                    pieces.append((self._layout, []))
+                continue
+            if self.banner and (line.strip() in self.banner or "cryptodatadownload" in line.casefold()):
+                continue
+            pieces[-1][1].append((number, line))
+        last = lines[-1][0] if lines else 0
+        chunks = []
+        for piece, rows in pieces:
+            if rows:
+                chunks.append(self._read_rows(rows, piece, cut=cut and rows[-1][0] == last))
+        return chunks
+
+    def _read_rows(self, rows: list[Numbered], layout: Layout, *, cut: bool) -> Chunk:
+        before = len(self.set_aside)
+        table = cut_rows(rows, layout, self.checks.reject, beside_another=self._beside_another)
+        cut = cut and len(table.line_numbers) > 0 and int(table.line_numbers[-1]) == rows[-1][0]
+        n = len(table.line_numbers)
+        self.rows_in += n + len(self.set_aside) - before
+        if not n:
+            return no_candles()
+        symbols = table.column(table.layout.symbol)
+        self._count_symbols(Counter(symbols), table.layout)
+        other = other_pair(symbols, self.series, table.layout.currencies)
+        heard = self._heard(table, other)
+        values, garbled = read_numbers(table)
+        chunk = Chunk(
+            open_time=heard[0],
+            **values,
+            line_number=table.line_numbers,
+            provisional=np.zeros(n, dtype=np.bool_),
+        )
+        return self.checks.candles(chunk, other_pair=other, garbled_volume=garbled, contradicted=heard[1], cut=cut)
+
+    def _heard(self, table: Table, other: NDArray[np.bool_]) -> tuple[NDArray[np.int64], dict[int, tuple[str, int]]]:
+        """Return the open times of a table's rows and the contradicted ones; other pairs' rows have no say."""
+        ours = np.flatnonzero(~other) if other.any() else np.arange(len(other))
+        columns = [(name, table.column(place)) for name, place in table.layout.times]
+        if other.any():
+            columns = [(name, [texts[int(i)] for i in ours]) for name, texts in columns]
+        heard = self._times.read(columns)
+        for column, seconds, count, first, last in heard.zones:
+            known = self.zones.get((column, seconds), (0, first, last))
+            self.zones[column, seconds] = (known[0] + count, min(known[1], first), max(known[2], last))
+        for column, example in heard.unheard:
+            remark = (
+                f"the column {column!r} cannot be read as a time ({example[:40]!r}); the others say when candles open"
+            )
+            if remark.split("(")[0] not in [known.split("(")[0] for known in self.remarks]:
+                self.remarks.append(remark)
+        open_time = np.full(len(other), NO_TIME, dtype=np.int64)
+        open_time[ours] = heard.open_time
+        return open_time, {int(ours[i]): reason for i, reason in heard.contradicted.items()}
+
+    # --- the pair ----------------------------------------------------------------------------------------------
+
+    def _count_symbols(self, counts: dict[str, int], layout: Layout) -> None:
+        for text, count in counts.items():
+            if names_the_pair(text, self.series, layout.currencies):
+                self._pair_found = True
+            else:
+                self._other_symbols[text] += count
+
+    def _require_rows_of_the_pair(self) -> None:
+        if self.rows_in == 0:
+            raise CddFormatChanged(f"{self.series}: the file has a header and not a single row")
+        if not self._pair_found and self._other_symbols:
+            found = self._other_symbols.most_common(1)[0][0]
+            raise CddFormatChanged(f"{self.series}: expected rows of {self.series.pair}, the file holds {found[:40]!r}")
 
 
-def fullness(chunk: Chunk, i: int) -> tuple[float, float, float]:
-    """Return how full a row is: of two rows of one candle the one with more volume and trades saw more of it."""
-    return tuple(
-        -1.0 if np.isnan(value) else float(value)
-        for value in (chunk.volume_base[i], chunk.trades[i], chunk.high[i] - chunk.low[i])
-    )  # type: ignore[return-value]
+def banner_time(banner: str) -> datetime | None:
+    """Return the day a banner such as `Created on 10-17-2019,...` names: its first instant, the earliest it can be."""
+    match = re.search(r"(\d{1,2})-(\d{1,2})-(\d{4})|(\d{4})-(\d{2})-(\d{2})", banner)
+    if match is None:
+        return None
+    month, day, year, *iso = match.groups()
+    try:
+        parts = [int(part) for part in (iso if year is None else (year, month, day))]
+        return datetime(parts[0], parts[1], parts[2], tzinfo=UTC)
+    except ValueError:
+        return None

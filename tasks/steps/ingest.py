@@ -1,6 +1,5 @@
 """Ingesting: fetch a file, parse it, check it, store it whole or not at all."""
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,21 +13,15 @@ from storage.candles import StoreCounts, closed_count, newest_fetch, store_candl
 from storage.database.engine import reading, writing
 from storage.downloads import LastDownload
 from storage.errors import CddDenied, CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
-from storage.findings import record_findings
+from storage.findings import read_findings, record_findings
 from storage.health import AGE_CODES, CANDLE_CODES, check_age, check_candles
 from storage.series import ensure_series, series_names
 from storage.source.client import CddClient, Fetched, http_date
 from storage.source.closing import made_at
 from storage.source.file import CddFile
+from tasks.steps.file_findings import FILE_CODES, file_findings
 from tasks.steps.freshness import note_age
-
-# A file is held for a person when it lacks, or moves by more than 1 %, more than this share of the stored candles.
-HELD_SHARE = 0.02
-# ... and at least this many, so that a short series is not held for one candle.
-HELD_CANDLES = 5
-
-# The codes of the findings about the file itself.
-FILE_CODES = frozenset({"duplicate", "zero-rows", "quarantine", "swapped", "revision"})
+from tasks.steps.holds import Held, commonest_reason, hold_if_few_candles, hold_if_rewritten
 
 _OUTCOMES: dict[type[StorageError], str] = {
     CddNotFound: "not_found",
@@ -37,10 +30,6 @@ _OUTCOMES: dict[type[StorageError], str] = {
     CddRefused: "refused",
     CddFormatChanged: "format_changed",
 }
-
-
-class Held(StorageError):
-    """A file that would rewrite too much of what is stored: a person should look before it is taken."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +57,36 @@ class IngestReport:
 
 
 def ingest_series(
-    engine: Engine, *, series: str, client: CddClient, now: datetime, accept: bool = False
+    engine: Engine,
+    *,
+    series: str,
+    client: CddClient,
+    now: datetime,
+    accept: bool = False,
+    file_name: str | None = None,
 ) -> IngestReport:
     """Fetch, parse, check and store one series in one transaction; `now` is when its candles become known.
 
-    An unchanged file writes nothing. Raises Held for a file that lacks or moves too much of what is stored (`accept`
-    takes it all the same), and the source's errors as they are; both are recorded for a series that is stored.
+    `file_name` names a file that holds a part of the series, such as CDD's yearly ones; without it the file is that of
+    the whole series. An unchanged file writes nothing. Raises Held for a file that lacks or moves too much of what is
+    stored, or of which too much is no candles (`accept` takes it all the same), and the source's errors as they are;
+    both are recorded for a series that is stored.
     """
     name = SeriesName.parse(series)
+    whole = f"{series}.csv"
     with reading(engine) as conn:
         known = series in series_names(conn)
-        last = downloads.last_download(conn, series=series) if known else None
+        last = downloads.last_download(conn, series=series, file_name=file_name or whole) if known else None
     fetched: Fetched | None = None
     try:
         # A file that is held, or taken against the rules, is looked at again even when it has not changed.
         taken = last if last is not None and last.outcome == "stored" and not accept else None
-        fetched = _fetch(client, name, taken, now)
+        fetched = _fetch(client, name, taken, now, file_name or whole)
         if fetched is None:
             note_age(engine, series=series, now=now)
             return IngestReport(series, "unchanged")
         with writing(engine) as conn:
-            return _store(conn, name, fetched, now, accept=accept)
+            return _store(conn, name, fetched, now, accept=accept, is_part=file_name not in (None, whole))
     except (Held, CddNotFound, CddUnavailable, CddRefused, CddFormatChanged) as error:
         if known:
             _record_failure(engine, series, client, fetched, now, error)
@@ -98,19 +96,21 @@ def ingest_series(
             fetched.close()
 
 
-def _fetch(client: CddClient, name: SeriesName, taken: LastDownload | None, now: datetime) -> Fetched | None:
+def _fetch(
+    client: CddClient, name: SeriesName, taken: LastDownload | None, now: datetime, file_name: str
+) -> Fetched | None:
     """Return the file of a series, None where it is unchanged since `taken`.
 
     A file as new as its download does not show that its newest candle had closed. When it is asked for again and has
     not changed, its age shows it: then it is returned once more.
     """
     if taken is None:
-        return client.fetch(name)
-    fetched = client.fetch(name, etag=taken.etag, last_modified=taken.last_modified)
+        return client.fetch(name, file_name=file_name)
+    fetched = client.fetch(name, etag=taken.etag, last_modified=taken.last_modified, file_name=file_name)
     told = http_date(taken.last_modified)
     was_too_new = told is not None and taken.file_time is None and told <= taken.fetched_at
     if fetched.body is None and was_too_new and _made_at(fetched, now, told) is not None:
-        fetched = client.fetch(name)
+        fetched = client.fetch(name, file_name=file_name)
     if fetched.sha256 == taken.sha256 and not (was_too_new and _made_at(fetched, now) is not None):
         fetched.close()
     return None if fetched.body is None or fetched.body.closed else fetched
@@ -121,7 +121,9 @@ def _made_at(fetched: Fetched, now: datetime, otherwise: datetime | None = None)
     return made_at(fetched.file_time or otherwise, answered_at=fetched.answered_at or now, now=now)
 
 
-def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, *, accept: bool) -> IngestReport:
+def _store(
+    conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, *, accept: bool, is_part: bool
+) -> IngestReport:
     series = str(name)
     assert fetched.body is not None
     ensure_series(conn, name=name, now=now)
@@ -146,14 +148,20 @@ def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, 
     for chunk in file.chunks():
         store_candles(conn, series=series, chunk=chunk, fetched_at=now, download=download, counts=counts)
     if file.rows_in == len(file.set_aside):
-        first = file.set_aside[0]
         raise CddFormatChanged(
-            f"{series}: not one of the file's {file.rows_in} rows is a candle; line {first.line_number}: {first.reason}"
+            f"{series}: not one of the file's {file.rows_in} rows is a candle. {commonest_reason(file)}"
         )
+    if is_part:
+        # It can only lack candles of its own span.
+        counts.stored_before = closed_count(conn, series=series, span=counts.span, before_download=download)
     if not accept:
-        _hold_if_too_much_changed(series, counts)
-    aside = [(row.line_number, row.raw_text, row.reason) for row in file.set_aside] + counts.refused
-    downloads.insert_quarantine(conn, series=series, download=download, rows=aside, created_at=now)
+        remedy = f"look at the file; to take it as it is, add --accept to: candlecast ingest {series}"
+        hold_if_few_candles(file, remedy=remedy)
+        hold_if_rewritten(series, counts, remedy=remedy)
+    refused_texts = file.texts([line for line, _ in counts.refused]) if counts.refused else {}
+    aside = [(row.line_number, row.raw_text, row.reason) for row in file.set_aside]
+    aside += [(line, refused_texts.get(line, ""), reason) for line, reason in counts.refused]
+    downloads.insert_quarantine(conn, series=series, download=download, rows=aside, seen_at=now)
     rows = {
         "rows_in": file.rows_in,
         "rows_new": counts.new,
@@ -163,71 +171,25 @@ def _store(conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, 
     }
     downloads.complete_download(conn, download=download, file_time=file.file_time, rows=rows)
     seen = [
-        *_file_findings(file, counts),
+        *file_findings(file, counts),
         *check_candles(conn, series=series, interval=name.interval),
         *check_age(conn, series=series, interval=name.interval, now=now),
     ]
+    kept = _of_other_files(conn, series, counts) if is_part else []
     codes = FILE_CODES | CANDLE_CODES | AGE_CODES
-    record_findings(conn, series=series, codes=codes, seen=seen, now=now, download=download)
+    record_findings(conn, series=series, codes=codes, seen=[*seen, *kept], now=now, download=download)
     return IngestReport(series, "stored", largest_revision=counts.largest_move, findings=len(seen), **rows)
 
 
-def _hold_if_too_much_changed(series: str, counts: StoreCounts) -> None:
-    limit = max(HELD_CANDLES, HELD_SHARE * counts.stored_before)
-    missing = counts.stored_before - counts.matched
-    remedy = f"look at the file; to take it as it is: candlecast ingest {series} --accept"
-    if missing > limit:
-        raise Held(
-            f"{series}: the file lacks {missing} of the {counts.stored_before} stored candles "
-            f"(more than {HELD_SHARE:.0%}); nothing was stored. {remedy}"
-        )
-    if counts.moved_far > limit:
-        raise Held(
-            f"{series}: the file moves {counts.moved_far} of the {counts.stored_before} stored candles by more than "
-            f"1 % (more than {HELD_SHARE:.0%} of them); nothing was stored. {remedy}"
-        )
-
-
-def _file_findings(file: CddFile, counts: StoreCounts) -> list[Finding]:
-    findings = []
-    reasons = Counter(row.reason.split(":")[0] for row in file.set_aside)
-    for reason, count in sorted(reasons.items()):
-        findings.append(
-            Finding(
-                "duplicate" if "duplicate" in reason else "zero-rows" if "placeholder" in reason else "quarantine",
-                Severity.INFO if "placeholder" in reason else Severity.WARNING,
-                f"{count} rows of the file were set aside: {reason}",
-                "their text and reason are in the table quarantine",
-                count,
-            )
-        )
-    if file.swapped:
-        first, last = (from_unix(instant) for instant in file.swapped_span)
-        findings.append(
-            Finding(
-                "swapped",
-                Severity.INFO,
-                f"the base and quote volumes of {file.swapped} candles were exchanged in the file and are put right",
-                "nothing to do: quote volume over base volume must be a price within low..high",
-                file.swapped,
-                first,
-                last,
-            )
-        )
-    if counts.revised:
-        first, last = (from_unix(instant) for instant in counts.revised_span)
-        findings.append(
-            Finding(
-                "revision",
-                Severity.INFO if counts.moved_far == 0 else Severity.WARNING,
-                f"the source changed {counts.revised} closed candles, by {counts.largest_move:.2%} at most",
-                "both revisions are kept; candles --as-of shows the earlier one",
-                counts.revised,
-                first,
-                last,
-            )
-        )
-    return findings
+def _of_other_files(conn: Connection, series: str, counts: StoreCounts) -> list[Finding]:
+    """Return the open findings about files that a file of another span says nothing about."""
+    first, last = (from_unix(instant) for instant in counts.span)
+    return [
+        Finding(row.code, Severity(row.severity), row.message, row.remedy, row.count, row.first_time, row.last_time)
+        for row in read_findings(conn, series=series)
+        if row.code in FILE_CODES
+        and (row.first_time is None or row.last_time is None or row.last_time < first or row.first_time > last)
+    ]
 
 
 def _record_failure(

@@ -1,40 +1,16 @@
 """The parser by meaning: one small file an oddity, and the real files of many vintages."""
 
-import io
 import re
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cdd_files import days, read, reasons, times
 
-from models.candles import SeriesName
-from storage.chunk import Chunk, joined
 from storage.errors import CddFormatChanged, CddRefused
-from storage.source.file import CddFile
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "cdd"
-
-
-def read(data: Path | bytes, series: str = "Coinbase_BTCUSD_d", **more: object) -> tuple[CddFile, Chunk]:
-    """Return a file and its candles, oldest first."""
-    stream = io.BytesIO(data if isinstance(data, bytes) else data.read_bytes())
-    file = CddFile(stream, SeriesName.parse(series), **more)  # type: ignore[arg-type]
-    chunk = joined(list(file.chunks()))
-    return file, chunk.take(np.argsort(chunk.open_time, kind="stable"))
-
-
-def times(chunk: Chunk) -> list[str]:
-    return [datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M") for t in chunk.open_time.tolist()]
-
-
-def days(chunk: Chunk) -> list[str]:
-    return [text.removesuffix(" 00:00") for text in times(chunk)]
-
-
-def reasons(file: CddFile) -> dict[str, int]:
-    return dict(Counter(row.reason.split(":")[0] for row in file.set_aside))
 
 
 def test_a_banner_is_skipped_and_dates_the_file() -> None:
@@ -91,8 +67,11 @@ def test_exchanged_volumes_are_put_right_and_counted() -> None:
     assert chunk.volume_base.tolist() == [10000, 10000, 10000, 9000]
     ratio = chunk.volume_quote / chunk.volume_base
     assert ((chunk.low <= ratio) & (ratio <= chunk.high)).all()
-    assert file.swapped == 2
-    assert [datetime.fromtimestamp(t, UTC).day for t in file.swapped_span] == [26, 27]
+    assert file.checks.swapped.count == 2
+    assert [datetime.fromtimestamp(t, UTC).day for t in (file.checks.swapped.first, file.checks.swapped.last)] == [
+        26,
+        27,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +81,7 @@ def test_exchanged_volumes_are_put_right_and_counted() -> None:
 def test_volumes_are_told_apart_by_their_names(name: str, volumes: list[float]) -> None:
     file, chunk = read(FIXTURES / f"{name}.csv")
     assert chunk.volume_base.tolist() == volumes
-    assert file.swapped == 0
+    assert file.checks.swapped.count == 0
 
 
 def test_unix_times_may_have_a_fraction() -> None:
@@ -248,7 +227,7 @@ def test_every_real_vintage_is_read_to_the_row(
 ) -> None:
     series = re.sub("^gemini", "Gemini", name.split("__")[0]).replace("1hr", "1h")
     file, chunk = read(shared_data / f"{name}.csv", series)
-    assert (file.rows_in, len(chunk), file.swapped) == (rows, candles, swapped)
+    assert (file.rows_in, len(chunk), file.checks.swapped.count) == (rows, candles, swapped)
     assert (times(chunk)[0], times(chunk)[-1]) == (first, last)
     assert reasons(file) == aside
     assert chunk.provisional.sum() == 1
@@ -278,7 +257,10 @@ def test_the_samples_hole_stays_a_hole(sample_csv: Path) -> None:
 
 def test_a_row_that_was_cut_in_the_middle_of_its_close_is_set_aside(tmp_path: Path) -> None:
     whole = (FIXTURES / "impossible_rows.csv").read_text().splitlines()
-    rows = [f"{1577318400 + 86400 * day},2019-12-26,BTCUSD,100.5,110.5,90.5,104.75,1.5,150.5" for day in (4, 3, 2, 1)]
+    rows = [
+        f"{1577318400 + 86400 * day},2019-12-{26 + day},BTCUSD,100.5,110.5,90.5,104.75,1.5,150.5"
+        for day in (4, 3, 2, 1)
+    ]
     cut = rows[-1][: rows[-1].index("104.75") + len("104.")]
     path = tmp_path / "Bitstamp_BTCUSD_d.csv"
     path.write_text(

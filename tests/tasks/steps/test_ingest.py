@@ -14,7 +14,8 @@ from storage.database.engine import open_database
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import read_findings
 from storage.source.client import CddClient
-from tasks.steps.ingest import Held, IngestReport, ingest_series
+from tasks.steps.holds import Held
+from tasks.steps.ingest import IngestReport, ingest_series
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "cdd"
 SERIES = "Coinbase_BTCUSD_d"
@@ -396,5 +397,8 @@ def test_rows_in_are_rows_stored_whatever_the_bytes(engine: Engine, tmp_path: Pa
         stored += 1
         assert report.rows_in == report.rows_new + report.rows_equal + report.rows_revised + report.rows_quarantined
         assert count(engine, "candles") - before[0] == report.rows_new + report.rows_revised
-        assert count(engine, "quarantine") - before[1] == report.rows_quarantined
+        newest = "download = (SELECT max(id) FROM downloads)"
+        # A row that stands twice, or stood in an earlier file, is kept once.
+        assert bool(report.rows_quarantined) <= count(engine, "quarantine", newest) <= report.rows_quarantined
+        assert count(engine, "quarantine") <= before[1] + report.rows_quarantined
     assert stored > 10

@@ -1,0 +1,333 @@
+"""What makes a row a candle: its prices, volumes, time and pair; and what is set aside, each row with its reason."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.candles import Interval, SeriesName
+from storage.chunk import NO_TIME, Chunk, Ints
+from storage.errors import CddFormatChanged
+from storage.source.times import EARLIEST, LATEST, apart, length_word
+
+# Prices are binary floats: a high this much (relatively) below a close is noise, not a violation.
+PRICE_NOISE = 1e-8
+# quote / base volume is the mean price, so it lies within low..high but for rounding of small volumes.
+VOLUME_SLACK = 0.02
+# A last row without a line end was cut where its volumes contradict its prices and at most this share of the others do.
+CUT_SHARE = 0.001
+# A candle is far outside its neighbours where its high is so many times theirs, or its low so many times below theirs.
+WICK_FACTOR = 5.0
+WICK_NEIGHBOURS = 3
+
+# Why a row is set aside, in one word each.
+DUPLICATE, OVERLAP, PLACEHOLDER, OTHER_PAIR, CONTRADICTED, NO_CANDLE = (
+    "duplicate", "overlap", "placeholder", "other pair", "contradicted", "no candle",
+)  # fmt: skip
+# Kinds that CDD's own files hold in numbers.
+KINDS_OF_CDD = frozenset({DUPLICATE, OVERLAP, PLACEHOLDER})
+
+
+@dataclass
+class SetAside:
+    """A row that is no candle: its line in the file (from 1), why, and the open time it claims, if it can be read."""
+
+    line_number: int
+    reason: str
+    kind: str = NO_CANDLE
+    open_time: int | None = None
+    raw_text: str = ""
+
+
+@dataclass
+class Spans:
+    """How many candles something concerns, and the first and last of them."""
+
+    count: int = 0
+    first: int = 0
+    last: int = 0
+
+    def add(self, times: Ints) -> None:
+        """Count some more candles by their open times."""
+        if len(times):
+            known = [int(times.min()), int(times.max()), *([self.first, self.last] if self.count else [])]
+            self.first, self.last = min(known), max(known)
+            self.count += len(times)
+
+
+@dataclass
+class Wick:
+    """A candle far outside its neighbours: the price that is, and theirs."""
+
+    open_time: int
+    side: str
+    price: float
+    neighbours: float
+
+
+@dataclass
+class Checks:
+    """The checks of one file, and what they have found so far."""
+
+    series: SeriesName
+    set_aside: list[SetAside] = field(default_factory=list)
+    swapped: Spans = field(default_factory=Spans)
+    unreadable_volumes: Spans = field(default_factory=Spans)
+    negative_volumes: Spans = field(default_factory=Spans)
+    odd_volumes: Spans = field(default_factory=Spans)
+    wicks: list[Wick] = field(default_factory=list)
+    steps: Counter[int] = field(default_factory=Counter)
+    _two_volumes: int = 0
+    _times: int = 0
+    _torn_times: int = 0
+
+    @property
+    def length(self) -> int:
+        """Seconds that a candle lasts."""
+        return int(self.series.interval.length.total_seconds())
+
+    def reject(self, line_number: int, reason: str, kind: str = NO_CANDLE, open_time: int | None = None) -> None:
+        """Set a row aside."""
+        known = open_time is not None and EARLIEST <= open_time <= LATEST
+        self.set_aside.append(SetAside(int(line_number), reason, kind, int(open_time) if known and open_time else None))
+
+    def candles(
+        self,
+        chunk: Chunk,
+        *,
+        other_pair: NDArray[np.bool_],
+        garbled_volume: NDArray[np.bool_],
+        contradicted: dict[int, tuple[str, int]],
+        cut: bool,
+    ) -> Chunk:
+        """Return the rows that are candles; `cut` says that the last one has no line end."""
+        if not len(chunk):
+            return chunk
+        self._measure_steps(chunk)
+        good = np.ones(len(chunk), dtype=np.bool_)
+        for row, (sentence, opened) in contradicted.items():
+            good[row] = False
+            self.reject(chunk.line_number[row], sentence, CONTRADICTED, opened)
+        with np.errstate(invalid="ignore"):
+            for reason, kind, wrong in self._faults(chunk, other_pair):
+                if not wrong.any():
+                    continue
+                for i in np.flatnonzero(wrong & good):
+                    self.reject(chunk.line_number[i], reason, kind, int(chunk.open_time[i]))
+                good &= ~wrong
+        if not good.all():
+            cut = cut and bool(good[-1])
+            chunk, garbled_volume = chunk.take(good), garbled_volume[good]
+        return self._with_volumes_put_right(chunk, garbled_volume, cut=cut)
+
+    def _faults(self, chunk: Chunk, other_pair: NDArray[np.bool_]) -> list[tuple[str, str, NDArray[np.bool_]]]:
+        top, bottom = np.maximum(chunk.open, chunk.close), np.minimum(chunk.open, chunk.close)
+        noise = PRICE_NOISE * np.abs(chunk.high)
+        least, most = np.minimum(bottom, chunk.low), np.maximum(top, chunk.high)
+        traded = (chunk.volume_base > 0) | (chunk.volume_quote > 0)
+        zeros = (least == 0) & (most == 0)
+        faults = [
+            ("it is of another pair", OTHER_PAIR, other_pair),
+            ("its time cannot be read", NO_CANDLE, chunk.open_time == NO_TIME),
+            (
+                "its time lies outside 2009..2100",
+                NO_CANDLE,
+                (chunk.open_time != NO_TIME) & ((chunk.open_time < EARLIEST) | (chunk.open_time > LATEST)),
+            ),
+            ("a price is not a number", NO_CANDLE, ~np.isfinite(least + most)),
+            ("a placeholder: every price is zero", PLACEHOLDER, zeros & ~traded),
+            ("every price is zero, and there are trades", NO_CANDLE, zeros & traded),
+            ("a price is zero or negative", NO_CANDLE, least <= 0),
+            (
+                "its high is below its open, low or close",
+                NO_CANDLE,
+                (chunk.high + noise < top) | (chunk.high + noise < chunk.low),
+            ),
+            ("its low is above its open or close", NO_CANDLE, chunk.low - noise > bottom),
+        ]
+        if self.series.interval is not Interval.DAY:
+            faults.append(("it starts off the grid of its interval", NO_CANDLE, chunk.open_time % self.length != 0))
+        return faults
+
+    # --- the interval ------------------------------------------------------------------------------------------
+
+    def _measure_steps(self, chunk: Chunk) -> None:
+        times, counts = np.unique(chunk.open_time[chunk.open_time != NO_TIME], return_counts=True)
+        steps, how_often = np.unique(np.diff(times), return_counts=True)
+        for step, often in zip(steps.tolist(), how_often.tolist(), strict=True):
+            self.steps[step] += often
+        self._times += len(times)
+        if (counts > 1).any():
+            order = np.lexsort((chunk.close, chunk.open_time))
+            opened, close = chunk.open_time[order], chunk.close[order]
+            torn = (opened[1:] == opened[:-1]) & (close[1:] != close[:-1]) & (opened[1:] != NO_TIME)
+            self._torn_times += len(np.unique(opened[1:][torn]))
+
+    def require_interval(self) -> None:
+        """Raise CddFormatChanged unless the commonest step between the file's times is the interval of its name."""
+        word = length_word(self.series.interval)
+        if self._torn_times > max(2, self._times / 2):
+            raise CddFormatChanged(
+                f"{self.series}: {self._torn_times} of the file's {self._times} times have several rows with different "
+                f"prices: its rows are of a shorter interval than {word}, or its times have lost their hours"
+            )
+        if not self.steps:
+            return
+        most = max(self.steps.values())
+        if self.steps[self.length] == most:
+            return
+        step = min(step for step, count in self.steps.items() if count == most)
+        other = {86_400: "d", 3600: "1h", 60: "minute"}.get(step)
+        remedy = f"; it may be {self.series.exchange}_{self.series.pair}_{other}" if other else ""
+        raise CddFormatChanged(f"{self.series}: the rows are {apart(step)} apart, the name says {word}{remedy}")
+
+    # --- volumes -----------------------------------------------------------------------------------------------
+
+    def _with_volumes_put_right(self, chunk: Chunk, garbled: NDArray[np.bool_], *, cut: bool) -> Chunk:
+        """Exchange volumes that stand the wrong way round, and forget those that cannot be: quote / base is a price."""
+        self.unreadable_volumes.add(chunk.open_time[garbled])
+        base, quote = chunk.volume_base, chunk.volume_quote
+        with np.errstate(invalid="ignore", divide="ignore"):
+            negative = (base < 0) | (quote < 0)
+            if negative.any():
+                self.negative_volumes.add(chunk.open_time[negative])
+                base, quote = np.where(base < 0, np.nan, base), np.where(quote < 0, np.nan, quote)
+                chunk.volume_base, chunk.volume_quote = base, quote
+            low, high = chunk.low * (1 - VOLUME_SLACK), chunk.high * (1 + VOLUME_SLACK)
+            ratio = quote / base
+            fits = (ratio >= low) & (ratio <= high)
+            if fits.all():
+                # Where the price is near one, both ways round may fit; then the names of the columns count.
+                self._two_volumes += len(chunk)
+                return chunk
+            turned = base / quote
+            fits_swapped = (turned >= low) & (turned <= high)
+            two = (base > 0) & (quote > 0)
+        swapped = self._swapped(fits, fits_swapped)
+        odd = two & ~fits & ~fits_swapped
+        if cut and odd[-1] and odd[:-1].sum() + self.odd_volumes.count <= CUT_SHARE * (two.sum() + self._two_volumes):
+            self.reject(
+                chunk.line_number[-1],
+                "it was cut: no line end follows it, and unlike those of the other rows its two volumes give no price "
+                "between its low and its high",
+                NO_CANDLE,
+                int(chunk.open_time[-1]),
+            )
+            keep = np.arange(len(chunk) - 1)
+            chunk, swapped, odd, two, base, quote = (
+                chunk.take(keep), swapped[:-1], odd[:-1], two[:-1], base[:-1], quote[:-1],
+            )  # fmt: skip
+        self._two_volumes += int(two.sum())
+        self.odd_volumes.add(chunk.open_time[odd])
+        if swapped.any():
+            chunk.volume_base, chunk.volume_quote = np.where(swapped, quote, base), np.where(swapped, base, quote)
+            self.swapped.add(chunk.open_time[swapped])
+        return chunk
+
+    @staticmethod
+    def _swapped(fits: NDArray[np.bool_], fits_swapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        swapped: NDArray[np.bool_] = fits_swapped & ~fits
+        # Where the price is near one, both ways round fit; such a row is like its nearest telling neighbour.
+        telling = np.flatnonzero(fits_swapped != fits)
+        unsure = np.flatnonzero(fits & fits_swapped)
+        if len(telling) and len(unsure):
+            after = (
+                np.searchsorted(telling, unsure).clip(1, len(telling) - 1)
+                if len(telling) > 1
+                else np.zeros_like(unsure)
+            )
+            before = (after - 1).clip(0)
+            nearest = np.where(unsure - telling[before] <= telling[after] - unsure, before, after)
+            swapped[unsure] = swapped[telling[nearest]]
+        return swapped
+
+    # --- rows of one candle ------------------------------------------------------------------------------------
+
+    def without_duplicates(self, chunk: Chunk) -> Chunk:
+        """Return the chunk with one row a candle: the fullest."""
+        unique, counts = np.unique(chunk.open_time, return_counts=True)
+        if len(unique) == len(chunk):
+            return chunk
+        keep = np.ones(len(chunk), dtype=np.bool_)
+        order = np.argsort(chunk.open_time, kind="stable")
+        ends = np.cumsum(counts)
+        for end, count in zip(ends[counts > 1], counts[counts > 1], strict=True):
+            rows = order[end - count : end]
+            best = max(rows, key=lambda i: fullness(chunk, int(i)))
+            for i in rows[rows != best]:
+                keep[i] = False
+                self.reject(
+                    chunk.line_number[i],
+                    f"a duplicate: line {chunk.line_number[best]} has the same time and is as full or fuller",
+                    DUPLICATE,
+                    int(chunk.open_time[i]),
+                )
+        return chunk.take(keep)
+
+    def without_overlaps(self, chunk: Chunk) -> Chunk:
+        """Set aside daily rows that overlap others: a day may start at any hour, but days may not overlap.
+
+        Where rows overlap, the one that starts at midnight UTC stays, then the one whose hour is commonest in the
+        file; so a file whose days start at 04:00 keeps its true times, and no candle claims hours it has not seen.
+        """
+        length = self.length
+        hours = chunk.open_time % length
+        if (hours == 0).all():
+            return chunk
+        common = dict(zip(*np.unique(hours, return_counts=True), strict=True))
+        order = sorted(
+            range(len(chunk)),
+            key=lambda i: (hours[i] != 0, -int(common[hours[i]]), int(chunk.open_time[i]), int(chunk.line_number[i])),
+        )
+        taken: dict[int, list[int]] = {}
+        keep = np.zeros(len(chunk), dtype=np.bool_)
+        for i in order:
+            start = int(chunk.open_time[i])
+            day = start // length
+            rivals = [other for near in (day - 1, day, day + 1) for other in taken.get(near, [])]
+            # Rows of the very same time are duplicates, which are judged by fullness instead.
+            if any(abs(other - start) < length and other != start for other in rivals):
+                at = datetime.fromtimestamp(start, UTC)
+                reason = f"it overlaps another day: it starts at {at:%H:%M} UTC"
+                self.reject(chunk.line_number[i], reason, OVERLAP, start)
+                continue
+            taken.setdefault(day, []).append(start)
+            keep[i] = True
+        return chunk.take(keep)
+
+    # --- neighbours --------------------------------------------------------------------------------------------
+
+    def find_wicks(self, chunk: Chunk) -> None:
+        """Note the candles whose high or low is WICK_FACTOR times outside those of their nearest candles."""
+        if len(chunk) < 2 * WICK_NEIGHBOURS:
+            return
+        order = np.argsort(chunk.open_time, kind="stable")
+        low, high = chunk.low[order], chunk.high[order]
+        # Most files have no candle that could be one: no high so far above the lowest low within a few candles.
+        lowest, highest = _around(low, np.minimum, np.inf), _around(high, np.maximum, 0.0)
+        deep, tall = low * WICK_FACTOR < lowest, high > WICK_FACTOR * highest
+        for i in np.flatnonzero(deep | tall):
+            at = int(chunk.open_time[order[i]])
+            if deep[i]:
+                self.wicks.append(Wick(at, "low", float(low[i]), float(lowest[i])))
+            else:
+                self.wicks.append(Wick(at, "high", float(high[i]), float(highest[i])))
+
+
+def _around(values: "np.ndarray", extreme: np.ufunc, nothing: float) -> "np.ndarray":
+    """Return the extreme of the WICK_NEIGHBOURS values before and after each, itself left out."""
+    result = np.full(len(values), nothing)
+    for distance in range(1, WICK_NEIGHBOURS + 1):
+        extreme(result[distance:], values[:-distance], out=result[distance:])
+        extreme(result[:-distance], values[distance:], out=result[:-distance])
+    return result
+
+
+def fullness(chunk: Chunk, i: int) -> tuple[float, float, float]:
+    """Return how full a row is: of two rows of one candle the one with more volume and trades saw more of it."""
+    return tuple(
+        -1.0 if np.isnan(value) else float(value)
+        for value in (chunk.volume_base[i], chunk.trades[i], chunk.high[i] - chunk.low[i])
+    )  # type: ignore[return-value]

@@ -1,0 +1,84 @@
+"""Numbers as files write them: 1234.5, 1,234.5, 1.234,5, 1 234,5, 3.2e4, $8,162.44."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.chunk import Floats
+
+# Texts that say that a number is not known.
+UNKNOWN = frozenset({"", "null", "nan", "none", "n/a", "na", "-", "--", "#n/a", "nil"})
+
+_COMMA_IS_DECIMAL = re.compile(
+    r"[+-]?(\d{1,3}(\.\d{3})+,\d+|\d+,\d{1,2}|\d+,\d{4,}|0,\d+|\d{4,},\d+|\d+,\d+[eE][+-]?\d+)"
+)
+_POINT_IS_DECIMAL = re.compile(
+    r"[+-]?(\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,}|\d+\.\d{1,2}|\d+\.\d{4,}|0?\.\d+|\d{4,}\.\d+|\d+\.\d*[eE][+-]?\d+)"
+)
+_WITH_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?([eE][+-]?\d+)?")
+_WITH_THOUSANDS_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+# Blanks and apostrophes between thousands, currency signs, and the apostrophe that makes a cell a text.
+_ORNAMENT = re.compile(r"[\s\u00a0\u202f\u2009'’$€£]")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column's numbers: NaN where nothing or `n/a` stood, and where something stood that is no number: `garbled`."""
+
+    value: Floats
+    garbled: NDArray[np.bool_]
+
+
+def decimal_commas(columns: Mapping[str, Sequence[str]]) -> dict[str, bool]:
+    """Return for each number column whether a comma is its decimal sign.
+
+    A column decides by a cell that can be read in one way only. One without such a cell (`8,355`, `8.355`) follows the
+    others if they agree; a comma that still can be both stands between thousands.
+    """
+    if not any("," in text for texts in columns.values() for text in texts):
+        return dict.fromkeys(columns, False)
+    comma, point = set(), set()
+    for name, texts in columns.items():
+        cells = {_ORNAMENT.sub("", text) for text in texts}
+        if any(_COMMA_IS_DECIMAL.fullmatch(text) for text in cells):
+            comma.add(name)
+        if any(_POINT_IS_DECIMAL.fullmatch(text) for text in cells):
+            point.add(name)
+    of_others = bool(comma) and not point
+    return {name: name in comma or (of_others and name not in point) for name in columns}
+
+
+def numbers(texts: Sequence[str], *, decimal_comma: bool = False) -> Numbers:
+    """Return the numbers of a column."""
+    try:
+        # Python alone takes 1_000 for a number, and a point may stand between thousands beside decimal commas.
+        if not decimal_comma and "_" not in "".join(texts):
+            values = np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
+            return Numbers(values, np.isinf(values))
+    except ValueError:
+        pass
+    known = {text: number(text, decimal_comma=decimal_comma) for text in set(texts)}
+    values = np.array([known[text] for text in texts], dtype=np.float64)
+    unknown = {text: text.strip().casefold() in UNKNOWN for text in known}
+    garbled = np.isnan(values) & ~np.array([unknown[text] for text in texts], dtype=np.bool_)
+    return Numbers(np.where(np.isinf(values), np.nan, values), garbled | np.isinf(values))
+
+
+def number(text: str, *, decimal_comma: bool = False) -> float:
+    """Return the number a text says, NaN where it says none."""
+    text = _ORNAMENT.sub("", text)
+    if decimal_comma:
+        if _WITH_DECIMAL_COMMA.fullmatch(text):
+            text = text.replace(".", "").replace(",", ".")
+        elif not _POINT_IS_DECIMAL.fullmatch(text):
+            return np.nan
+    elif _WITH_THOUSANDS_COMMAS.fullmatch(text):
+        # Only groups of three, so that 1,5 is not read as 15.
+        text = text.replace(",", "")
+    try:
+        return float(text) if "_" not in text else np.nan
+    except ValueError:
+        return np.nan
