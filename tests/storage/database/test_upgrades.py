@@ -424,7 +424,9 @@ def test_the_migrations_build_what_the_page_of_tables_declares(tmp_path: Path, r
         (request.getfixturevalue("postgresql_url"), None),
     ):
         engine = open_database(url)
-        migrated = {row[:2]: pieces(row[2]) for row in objects(engine) if "alembic_version" not in row[1] + row[2]}
+        # The version and the hashes of the views' texts are how a database knows its state, not part of the schema.
+        bookkeeping = re.compile("alembic_version|made by candlecast, text")
+        migrated = {row[:2]: pieces(row[2]) for row in objects(engine) if not bookkeeping.search(row[1] + row[2])}
         if other is None:
             with engine.begin() as conn:
                 conn.exec_driver_sql("DROP SCHEMA public CASCADE")
