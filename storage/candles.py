@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, exists, func, select
 
-from storage.database.bulk import insert_columns, unix_us
+from storage.database.inserting import insert_columns
+from storage.database.times import unix_us
 from storage.tables import candles
 
 if TYPE_CHECKING:

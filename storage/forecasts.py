@@ -21,9 +21,8 @@ from sqlalchemy import (
 
 from models.candles import Interval, SeriesName
 from models.forecasts import BAND_LEVELS, QUANTILE_LEVELS, Forecast, Kind, target_time
-from storage.database.bulk import insert_columns
+from storage.database.inserting import insert_columns, insert_new
 from storage.database.times import UtcDateTime
-from storage.database.upsert import insert_new
 from storage.errors import NotFound
 from storage.query import EVERY_FORECAST, ForecastFilter
 from storage.tables import forecast_values, forecasts, model_versions

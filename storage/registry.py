@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from storage import artifacts
-from storage.database.upsert import insert_or_skip
+from storage.database.inserting import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import model_versions, promotions
 

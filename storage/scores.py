@@ -23,9 +23,8 @@ from sqlalchemy import (
 )
 
 from models.forecasts import BASELINE, CENTRAL_BANDS, QUANTILE_LEVELS, ScoreKind
-from storage.database.bulk import unix_us
-from storage.database.times import UtcDateTime
-from storage.database.upsert import insert_or_skip
+from storage.database.inserting import insert_or_skip
+from storage.database.times import UtcDateTime, unix_us
 from storage.tables import MEDIAN_LEVEL, forecast_values, forecasts, model_versions, scores
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from models.candles import SeriesName
-from storage.database.upsert import insert_or_skip
+from storage.database.inserting import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import candles, series
 

@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect
+from sqlalchemy import BigInteger, ColumnElement, DateTime, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
@@ -45,3 +48,27 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class unix_us(FunctionElement[int]):
+    """An instant's column as whole microseconds since 1970, so that no date is parsed in Python."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column)
+
+
+@compiles(unix_us, "sqlite")
+def _in_sqlite(element: unix_us, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    text = compiler.process(column, **more)
+    # substr is empty, and so 0, for instants that are stored to the second.
+    return f"(CAST(strftime('%s', {text}) AS INTEGER) * 1000000 + CAST(substr({text}, 21, 6) AS INTEGER))"
+
+
+@compiles(unix_us, "postgresql")
+def _in_postgresql(element: unix_us, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    return f"CAST(EXTRACT(EPOCH FROM {compiler.process(column, **more)}) * 1000000 AS BIGINT)"
