@@ -7,6 +7,7 @@ StorageError
 ├── CddRefused          the answer is not a whole CSV file (HTML, too large, from another host): keep the stored candles
 ├── CddFormatChanged    a CSV that cannot be read: stop and tell a person
 ├── DatabaseUnusable    missing, read-only, locked, corrupted, or of another version: follow the remedy
+├── StatementRefused    the database refused a statement of ours: a fault of candlecast, report it
 ├── BackupRefused       no backup, or one that may not go there: name another file
 └── NotFound            no such series, forecast or model version: check the name
 
@@ -48,6 +49,10 @@ class CddFormatChanged(StorageError):
 
 class DatabaseUnusable(StorageError):
     """The database cannot be used as it is; the message says why and what to do."""
+
+
+class StatementRefused(StorageError):
+    """A statement has a mistake or breaks a constraint; the message holds neither SQL nor values."""
 
 
 class BackupRefused(StorageError):

@@ -1,5 +1,6 @@
 """Connections: how SQLite and PostgreSQL are set up so that they behave the same, and open errors people can act on."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +12,19 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from storage.database.version import head_version, schema_version, wrong_version
-from storage.errors import DatabaseUnusable
+from storage.errors import DatabaseUnusable, StatementRefused
 from storage.redaction import safe_database_url
 
 BUSY_TIMEOUT_S = 30
+
+log = logging.getLogger(__name__)
 
 
 def make_engine(url: str, *, read_only: bool = False) -> Engine:
     """Return an engine for `url`, set up but not connected; raises DatabaseUnusable for an URL of no use.
 
-    Whatever is wrong with the database itself (locked, full, damaged, gone) is raised as DatabaseUnusable by every
-    statement; only mistakes in statements and broken constraints stay SQLAlchemy's own errors.
+    Every statement raises DatabaseUnusable where something is wrong with the database itself (locked, full, damaged,
+    gone), and StatementRefused for a mistake in the statement or a broken constraint. Neither shows SQL or values.
     """
     try:
         parsed = make_url(url)
@@ -84,13 +87,16 @@ def _with_typed_errors(engine: Engine) -> Engine:
     def explain(context: ExceptionContext) -> None:
         error = context.sqlalchemy_exception
         # A failed ping is not an error yet: the pool connects again.
+        if error is None or context.is_pre_ping:
+            return
         # Whatever happens before there is a connection is no mistake in a statement.
-        if (
-            isinstance(error, DatabaseError)
-            and not context.is_pre_ping
-            and (context.connection is None or _concerns_the_database(error))
-        ):
+        if isinstance(error, DatabaseError) and (context.connection is None or _concerns_the_database(error)):
             raise explained(error, engine) from context.original_exception
+        log.debug("refused: %s", error.statement)
+        raise StatementRefused(
+            f"the database {safe_database_url(engine)} refused a statement: {_first_line(context.original_exception)}; "
+            "this is a fault of candlecast, please report it"
+        ) from context.original_exception
 
     return engine
 
@@ -164,9 +170,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield conn
 
 
+def _first_line(error: BaseException) -> str:
+    """Return what the driver says; PostgreSQL's further lines quote the statement and its values."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
     """Return the driver's error as one that says what to do."""
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    reason = _first_line(error.orig or error)
     remedies = {
         "readonly": "make the file and its folder writable for this user",
         "unable to open": "check that the folder exists and this user may write in it",

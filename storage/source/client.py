@@ -140,9 +140,11 @@ class CddClient:
             return self._from_folder(file_name)
         conditions = {"If-None-Match": etag} if etag else {"If-Modified-Since": last_modified} if last_modified else {}
         url = urljoin(self._source if self._source.endswith("/") else f"{self._source}/", file_name)
-        deadline = time.monotonic() + self._timeout_s
+        deadline = None
         for tries_left in reversed(range(self._tries)):
             began = self._wait_for_turn()
+            # Counted from the first start: waiting for other requests takes nothing from this one.
+            deadline = deadline or began + self._timeout_s
             try:
                 return self._download(url, series, conditions, deadline)
             except CddUnavailable as error:

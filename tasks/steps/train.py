@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from models.catalog import family, forecaster
 from models.code_version import code_version
-from models.errors import BadWeights
+from models.errors import BadWeights, NotEnoughCandles
 from models.forecasts import BASELINE
 from models.history import CandleHistory
 from models.interface import Progress, TrainedModel, TrainRequest, silent
@@ -189,7 +189,14 @@ def _register(
 
 
 def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) -> int:
-    """Return the live version of a model that learns nothing, registering it the first time."""
+    """Return the live version of a model that learns nothing, registering it the first time.
+
+    Raises NotEnoughCandles for a series without a closed candle: it may not be stored at all, because its source has
+    never answered.
+    """
+    with reading(engine) as conn:
+        if latest_close_time(conn, series=series) is None:
+            raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
     return trained_models(engine, series=series, model=model, cutoffs=[now], purpose="live", seed=0, now=now)[now][0]
 
 

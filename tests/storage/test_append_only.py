@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DatabaseError
+
+from storage.errors import StatementRefused
 
 TABLES = {"promotions": "reason", "forecasts": "flow_run", "forecast_values": "value", "scores": "crps"}
 
@@ -30,7 +31,7 @@ def test_records_refuse_to_be_changed_or_removed(recorded: Engine, table: str) -
     before = rows_of(recorded, table)
     assert before
     for statement in statements:
-        with pytest.raises(DatabaseError, match=f"{table} is append-only"), recorded.begin() as conn:
+        with pytest.raises(StatementRefused, match=f"{table} is append-only"), recorded.begin() as conn:
             conn.execute(text(statement))
     assert rows_of(recorded, table) == before
 
@@ -44,7 +45,7 @@ def test_records_cannot_be_replaced_by_new_ones_of_the_same_key(store: Any, reco
     replace = "INSERT OR REPLACE INTO {0}" if recorded.dialect.name == "sqlite" else "INSERT INTO {0}"
     before = rows_of(recorded, table)
     # Whether it is refused or skipped is the table's affair; nothing may change.
-    with suppress(DatabaseError), recorded.begin() as conn:
+    with suppress(StatementRefused), recorded.begin() as conn:
         conn.execute(text(f"{replace.format(table)} SELECT {copied} FROM {table}"))
     assert rows_of(recorded, table) == before
 
@@ -53,6 +54,6 @@ def test_a_forecast_cannot_be_replaced_under_another_number(recorded: Engine) ->
     columns = "series, model, model_version, origin, kind, created_at, data_fingerprint"
     replace = "INSERT OR REPLACE INTO" if recorded.dialect.name == "sqlite" else "INSERT INTO"
     before = rows_of(recorded, "forecasts")
-    with suppress(DatabaseError), recorded.begin() as conn:
+    with suppress(StatementRefused), recorded.begin() as conn:
         conn.execute(text(f"{replace} forecasts (id, {columns}) SELECT 99, {columns} FROM forecasts"))
     assert rows_of(recorded, "forecasts") == before
