@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from models import metrics
 from models.quantiles import MEDIAN
-from storage.database.engine import writing
+from storage.database.engine import reading, writing
 from storage.scores import Matured, Score, insert_scores, unscored
 
 BATCH = 10_000
@@ -43,8 +43,11 @@ def score_matured(engine: Engine, *, series: str, now: datetime) -> int:
     """Score every forecast step whose candle has closed and whose truth is not scored yet; returns how many."""
     stored = 0
     while True:
-        with writing(engine) as conn:
+        with reading(engine) as conn:
             rows = unscored(conn, series=series, limit=BATCH)
-            if not rows:
-                return stored
-            stored += insert_scores(conn, rows=scored(rows), scored_at=now)
+        if not rows:
+            return stored
+        # Another process may score the same steps meanwhile: what is there already is skipped, and not counted.
+        scores = scored(rows)
+        with writing(engine) as conn:
+            stored += insert_scores(conn, rows=scores, scored_at=now)
