@@ -47,7 +47,8 @@ coverage: $(VENV)/.installed
 	$(BIN)/python benchmarks/suite.py coverage
 
 # Which small changes of the code that must not be wrong no test notices (docs/suite.md); about 1,500, a second each.
-MUTATED := "models.*" "tasks.steps.score.*" "tasks.steps.gate.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \
+MUTATED := "models.tutorial.windows.*" "models.metrics.*" "models.gate.*" "models.history.*" "models.boosting.x__realised*" \
+	"models.lstm.fleet.x_targets_known*" "models.lstm.forecaster.x_calibration_table*" "tasks.steps.score.*" "tasks.steps.gate.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \
 	"storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" \
 	"storage.forecasts.x_missing*" "storage.forecasts.x_read*" "storage.forecasts.x__conditions*" "storage.forecasts.x__like*"
 mutants: $(VENV)/.mutation

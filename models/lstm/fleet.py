@@ -281,6 +281,16 @@ def _train_group(
     ]
 
 
+def targets_known(rows: Tensor, starts: Tensor, stops: Tensor, horizon: int) -> Tensor:
+    """Return which targets a training may use, (S, G, B, H): those known before the member's stop.
+
+    rows: (S, G, B) rows that are scored; starts, stops: (G, B) of their chunks; a start of -1 marks an empty place.
+    """
+    ahead = tensor(np.arange(1, horizon + 1, dtype=np.int32))
+    realised = rows[..., None] + ahead < stops[None, ..., None]
+    return ops.logical_and(realised, starts[None, ..., None] >= 0)
+
+
 @lru_cache(maxsize=8)
 def _compiled_steps(training: TrainingConfig, dropout: float) -> Callable[..., tuple[State, Tensor]]:
     """Return the compiled loop over training steps. Shapes: K steps a call, G members, B chunks, N hidden units."""
@@ -303,9 +313,7 @@ def _compiled_steps(training: TrainingConfig, dropout: float) -> Callable[..., t
         x = ops.take(features, rows, axis=0)
         scored = rows[training.burn_in :]
         y = ops.take(targets, scored, axis=0)
-        ahead = tensor(np.arange(1, horizon + 1, dtype=np.int32))
-        realised = scored[..., None] + ahead < stops[None, ..., None]
-        counts = ops.logical_and(ops.logical_and(realised, starts[None, ..., None] >= 0), ops.isfinite(y))
+        counts = ops.logical_and(targets_known(scored, starts, stops, horizon), ops.isfinite(y))
         y = ops.where(counts, y, ops.zeros_like(y))
         share = ops.cast(counts, "float32")
         share = share / ops.maximum(ops.sum(share, axis=(0, 2, 3), keepdims=True), 1.0)

@@ -175,15 +175,8 @@ class Lstm:
             return {}
         parts = [fleet.residuals(request, first, end) for first, end in pairwise([*quarters, request.cutoff])]
         rows, residuals = (np.concatenate(values) for values in zip(*parts, strict=True))
-        known = _closed_rows(request.candles, request.cutoff)
-        table = np.empty((self.horizon, len(LEVELS)))
-        for step in range(1, self.horizon + 1):
-            column = residuals[rows + step < known, step - 1]
-            column = column[np.isfinite(column)]
-            if len(column) < LEAST_RESIDUALS:
-                return {}
-            table[step - 1] = np.quantile(column, LEVELS)
-        return {CALIBRATION: centred(table).astype(np.float32)}
+        table = calibration_table(rows, residuals, _closed_rows(request.candles, request.cutoff))
+        return {} if table is None else {CALIBRATION: table}
 
     def _record(self, request: TrainRequest, fleet: "_Fleet") -> dict[str, Any]:
         """Return what a forecast and a reader need to know of the training, as plain JSON values."""
@@ -314,6 +307,24 @@ def _ensemble_quantiles(
 
 def _scale(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((quantiles[..., _HIGH] - quantiles[..., _LOW]) / _NORMAL_BAND)
+
+
+def calibration_table(
+    rows: NDArray[np.int64], residuals: NDArray[np.float64], known: int
+) -> NDArray[np.float32] | None:
+    """Return the quantiles of the residuals, (H, 23), median removed; None when a step has fewer than 250 of them.
+
+    `residuals`: (n_rows, H), actual returns over the forecast scale, from each of `rows`. Only those count whose target
+    lies in the first `known` rows, which had closed by the cutoff.
+    """
+    table = np.empty((residuals.shape[1], len(LEVELS)))
+    for step in range(1, residuals.shape[1] + 1):
+        column = residuals[rows + step < known, step - 1]
+        column = column[np.isfinite(column)]
+        if len(column) < LEAST_RESIDUALS:
+            return None
+        table[step - 1] = np.quantile(column, LEVELS)
+    return centred(table).astype(np.float32)
 
 
 def student_t_quantiles(log_scale: NDArray[np.float32], freedom: NDArray[np.float32]) -> NDArray[np.float64]:

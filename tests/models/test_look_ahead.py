@@ -1,0 +1,107 @@
+"""The published models' own guards: which targets and residuals count when only the rows up to a cutoff are known."""
+
+import numpy as np
+import pytest
+
+from models.boosting import LEAST_ROWS, WARM_UP, _realised
+from models.errors import TrainingFailed
+from models.features import Features
+from models.lstm.backend import array, tensor
+from models.lstm.fleet import targets_known
+from models.lstm.forecaster import LEAST_RESIDUALS, calibration_table
+from models.quantiles import LEVELS
+
+
+def _numbered(n: int, *, horizon: int = 2, first: float = 0.0) -> Features:
+    """Features and targets that tell their row: row r has feature r, and target r + step / 10."""
+    rows = first + np.arange(n, dtype=np.float32)
+    targets = rows[:, None] + np.arange(1, horizon + 1, dtype=np.float32) / 10
+    return Features(rows[:, None], targets, np.ones((n, horizon)))
+
+
+def test_a_network_learns_from_targets_known_before_its_stop():
+    """Row 7 with a stop at row 10 knows the rows 8 and 9: the targets of steps 1 and 2."""
+    rows = np.array([[[6, 6]], [[7, 7]], [[8, 8]], [[9, 9]]], np.int32)
+    starts, stops = np.array([[0, -1]], np.int32), np.array([[10, 10]], np.int32)
+    known = array(targets_known(tensor(rows), tensor(starts), tensor(stops), 3))
+    assert known.shape == (4, 1, 2, 3)
+    assert known[:, 0, 0].tolist() == [
+        [True, True, True],
+        [True, True, False],
+        [True, False, False],
+        [False, False, False],
+    ]
+    # An empty place in a batch counts nothing.
+    assert not known[:, 0, 1].any()
+
+
+def test_every_chunk_has_the_stop_of_its_own_series():
+    rows = np.full((1, 2, 2), 5, np.int32)
+    starts, stops = np.zeros((2, 2), np.int32), np.array([[6, 7], [8, 9]], np.int32)
+    known = array(targets_known(tensor(rows), tensor(starts), tensor(stops), 2))
+    assert known[0].tolist() == [[[False, False], [True, False]], [[True, True], [True, True]]]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_trees_learn_from_targets_realised_among_the_closed_rows(step):
+    features, targets = _realised([(_numbered(500), 450)], step)
+    rows = np.arange(WARM_UP, 450 - step)
+    assert features[:, 0].tolist() == rows.tolist()
+    # The last target speaks of row 449, the last that had closed.
+    assert features[-1, 0] + step == 449
+    expected = rows.astype(np.float32) + np.float32(step) / np.float32(10)
+    np.testing.assert_allclose(targets, expected - np.median(expected), rtol=1e-5, atol=1e-4)
+    assert targets.dtype == np.float64
+    assert np.median(targets) == 0
+
+
+def test_trees_learn_from_every_series_up_to_its_own_closed_rows_and_skip_gaps():
+    own, other, short = _numbered(500), _numbered(500, first=1000), _numbered(500, first=2000)
+    own.targets[100, 0] = np.nan
+    features, targets = _realised([(own, 300), (other, 200), (short, 50)], 1)
+    expected = [row for row in range(WARM_UP, 299) if row != 100] + [1000 + row for row in range(WARM_UP, 199)]
+    assert features[:, 0].tolist() == expected
+    assert len(targets) == len(expected)
+
+
+def test_trees_need_enough_realised_targets():
+    closed = WARM_UP + LEAST_ROWS + 1
+    assert len(_realised([(_numbered(500), closed)], 1)[1]) == LEAST_ROWS
+    with pytest.raises(
+        TrainingFailed,
+        match=f"^{LEAST_ROWS - 1} returns of 1 candles are too few to boost on, {LEAST_ROWS} are needed$",
+    ):
+        _realised([(_numbered(500), closed - 1)], 1)
+
+
+def test_calibration_uses_residuals_whose_target_had_closed():
+    rows = np.arange(100, 500)
+    residuals = np.random.default_rng(0).standard_normal((400, 2))
+    table = calibration_table(rows, residuals, 480)
+    assert table is not None
+    for step in (1, 2):
+        # The last origin whose target is among the first 480 rows is row 479 - step.
+        seen = residuals[: 480 - step - 100, step - 1]
+        quantiles = np.quantile(seen, LEVELS)
+        np.testing.assert_allclose(table[step - 1], quantiles - np.median(seen), rtol=1e-6, atol=1e-7)
+    assert table.dtype == np.float32
+    residuals[rows + 1 >= 480, 0] = 1e6
+    residuals[rows + 2 >= 480, 1] = 1e6
+    np.testing.assert_array_equal(calibration_table(rows, residuals, 480), table)
+    residuals[379 - 1, 0] = 1e6
+    assert not np.array_equal(calibration_table(rows, residuals, 480), table)
+
+
+def test_calibration_skips_gaps_and_needs_enough_residuals_at_every_step():
+    rows = np.arange(LEAST_RESIDUALS + 2)
+    residuals = np.random.default_rng(0).standard_normal((len(rows), 2))
+    # Step 2 has exactly enough.
+    known = len(rows)
+    assert calibration_table(rows, residuals, known) is not None
+    assert calibration_table(rows, residuals, known - 1) is None
+    residuals[0, 1] = np.nan
+    assert calibration_table(rows, residuals, known) is None
+    residuals[1, 0] = np.inf
+    more = calibration_table(np.arange(2 * known) % known, np.concatenate([residuals, residuals]), known)
+    assert more is not None
+    assert np.isfinite(more).all()
