@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-import keras
+import keras as keras
 import numpy as np
 from keras import ops as ops
 
