@@ -110,14 +110,14 @@ def boosted_quantiles(
     fitted_base = base @ _to_fitted()
     result = np.empty((len(rows), horizon, len(LEVELS)))
     for step in range(horizon):
-        said = np.stack(
+        conditional = np.stack(
             [
                 _trees(made.features[rows], *(weights[name][step, place] for name in NAMES[1:]))
                 for place in range(len(FITTED))
             ],
             axis=1,
         )
-        ratio = np.clip(said / fitted_base[step], LEAST_RATIO, MOST_RATIO)
+        ratio = np.clip(conditional / fitted_base[step], LEAST_RATIO, MOST_RATIO)
         result[:, step] = np.sort(np.exp(np.log(ratio) @ _to_levels()) * base[step], axis=1)
     return centred(result * made.sigma[rows, :horizon, None])
 

@@ -134,7 +134,7 @@ class SeriesName:
 
 # The columns of a candle frame, in order. Instants are aware UTC; `open_time` ascends without repeats;
 # prices are in quote currency per unit of base; `volume_base` and `volume_quote` may be NaN where a file
-# has only one of them, `trades` is a nullable integer.
+# has only one of them. `trades` is a float, NaN where unknown.
 CANDLE_COLUMNS = (
     "open_time",
     "close_time",

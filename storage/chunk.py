@@ -15,7 +15,7 @@ NO_TIME = int(np.iinfo(np.int64).min)
 
 @dataclass
 class Chunk:
-    """Candles as columns, one element a candle, in file order; `open_time` in unix seconds, NaN where unknown.
+    """Candles as columns, one element a candle, in file order: `open_time` in unix seconds, numbers NaN if unknown.
 
     `provisional` marks the newest candle of the file when nothing shows that it had closed.
     """

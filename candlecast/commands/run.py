@@ -17,8 +17,9 @@ app = typer.Typer()
 
 # What a model costs that makes people wait, said before it is trained.
 COSTLY = {
-    "tutorial": "each quarter it forecasts is a fit of about a minute and a half of processor time, and one more year "
-    "of quarters to calibrate on: about a hundred times lstm's cost"
+    # Measured: 54 s for 200 epochs of 1,018 windows.
+    "tutorial": "each quarter needs a fit of about a minute of processor time per 1,000 days of history, and so does "
+    "each of the four quarters before the first: about a hundred times lstm's cost"
 }
 
 

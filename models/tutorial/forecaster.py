@@ -26,22 +26,23 @@ CALIBRATION = "calibration"
 CALIBRATION_QUARTERS = 4
 # One pass over the data when it goes on from earlier weights, as `lstm` does.
 FINE_TUNE_EPOCHS = 1
-# Out of its range the network can end below zero, and a price cannot: the least share of the last close it may say.
+# Outside its range the network can forecast a price below zero. Forecasts are at least this share of the last close.
 LEAST_SHARE = 0.01
 # Origins in one matrix product; fewer are filled up, so that one origin alone gets the bits it gets among others.
 ORIGINS_PER_CALL = 64
 
 
 class Tutorial:
-    """Seven closes in, tomorrow's out, by one LSTM layer of 256 units; its own answers go in for steps 2 to 7.
+    """One LSTM layer of 256 units reads seven closes and forecasts the next; its own forecasts go in for steps 2 to 7.
 
-    The scaler and the network see closes up to the cutoff and nothing later. The recipe has no distribution, so it gets
-    one from its own mistakes: a second network is trained up to four quarters before the cutoff and forecasts the days
-    since then, none of which it has seen; the quantiles of what came over what it said, median removed, lie around the
-    first network's forecast (historical simulation of forecast errors). All of it had been realised by the cutoff.
+    The scaler and the network see closes up to the cutoff and nothing later. The recipe has no distribution, so its
+    errors give it one: a second network is trained up to four quarters before the cutoff and forecasts the days since
+    then, none of which it has seen. The quantiles of actual over forecast, median removed, lie around the first
+    network's forecast (historical simulation of forecast errors). All those closes were known at the cutoff.
 
-    One training is two fits of 200 epochs, about two minutes of processor time: about a hundred times `lstm`'s. In a
-    backfill the second network of a quarter is the first of four quarters before, so each quarter costs about one fit.
+    One training is two fits of 200 epochs; COSTLY in candlecast/commands/run.py says how long a fit takes. In a
+    backfill the second network of a quarter is the first one of four quarters before, so each quarter costs about one
+    fit.
     """
 
     name = "tutorial"
@@ -185,12 +186,12 @@ def point_forecasts(
 def _residual_quantiles(
     candles: CandleFrame, weights: Mapping[str, NDArray[np.generic]], recipe: Recipe, then: int, known: int
 ) -> NDArray[np.float64]:
-    """Return quantiles of log(what came / what was said), (7, 23), of origins in rows then - 1 .. known."""
+    """Return quantiles of log(actual / forecast), (7, 23), of origins in rows then - 1 .. known."""
     closes = candles["close"].to_numpy(np.float64)[:known]
     rows = np.arange(then - 1, known)
-    said = np.log(point_forecasts(closes, rows, weights, recipe, Tutorial.horizon) / closes[rows, None])
-    # Cut at the last known row, so that what came later is not there to be used.
-    errors = ahead(candles.iloc[:known], Tutorial.horizon)[rows] - said
+    predicted = np.log(point_forecasts(closes, rows, weights, recipe, Tutorial.horizon) / closes[rows, None])
+    # Cut at the last known row: later closes are not used.
+    errors = ahead(candles.iloc[:known], Tutorial.horizon)[rows] - predicted
     table = np.empty((Tutorial.horizon, len(LEVELS)))
     for step, column in enumerate(errors.T):
         table[step] = np.quantile(column[np.isfinite(column)], LEVELS)

@@ -1,4 +1,7 @@
-"""Scaling columns by what the training rows show, and back; saved as numbers beside a model's weights."""
+"""Scales columns by the statistics of the training rows, and back; stored as numbers beside a model's weights.
+
+Only the tutorial uses this. The published models scale returns by a volatility forecast (`models.volatility`).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +47,7 @@ class Scaling:
 
 
 def fit_scaling(rows: ArrayLike, *, cutoff_row: int, kind: Kind = "standard") -> Scaling:
-    """Return the scaling that rows 0..cutoff_row show; later rows have no say.
+    """Return the scaling fitted on rows 0..cutoff_row; later rows have no influence.
 
     `rows`: (n_rows, F), oldest first. standard: mean 0 and standard deviation 1; minmax: 0..1; a constant column is
     shifted only. Raises ValueError when there is no row up to the cutoff or a value is not finite.

@@ -27,7 +27,7 @@ LossReport = Callable[[int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Trial:
-    """One trained network of the recipe and what it said; closes in quote currency, rows in the order of the setup."""
+    """One trained network of the recipe and its predictions: closes in quote currency, rows in the setup's order."""
 
     setup: Setup
     window_size: int
@@ -35,9 +35,9 @@ class Trial:
     losses: NDArray[np.float64]
     """(epochs,): mean squared error on scaled closes."""
     prepared: Prepared
-    said_in_training: NDArray[np.float64]
+    predicted_in_training: NDArray[np.float64]
     """(n_train,): for the days after the training windows."""
-    said_in_test: NDArray[np.float64]
+    predicted_in_test: NDArray[np.float64]
     """(n_test,): for the rows `prepared.test_rows`."""
 
     @property
@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
     `rmse` and `mae` are in quote currency, means over seeds; `rmse_low` and `rmse_high` are the best and worst seed's.
     `rmse_to_naive` is the ratio of root mean squared errors. `crps` is of log returns, times 100, and for a model
-    that says one number its mean absolute error, which is what the CRPS of a point is (Gneiting and Raftery, 2007,
+    that predicts one number its mean absolute error, which is the CRPS of a point (Gneiting and Raftery, 2007,
     JASA 102). `coverage80` is the share of days inside the 80 % band, None for a model without one.
     """
 
@@ -105,18 +105,18 @@ def run_trials(
     fitted = train_networks([Fit(prepared.train, seed) for prepared, _, seed in plans], recipe, report_epoch)
     trials = []
     for (prepared, size, seed), network in zip(plans, fitted, strict=True):
-        said = [
+        predictions = [
             prepared.scaling.invert(predict_next(network.weights, part.X)[:, None])[:, 0]
             for part in (prepared.train, prepared.test)
         ]
-        trials.append(Trial(prepared.setup, size, seed, network.losses, prepared, *said))
+        trials.append(Trial(prepared.setup, size, seed, network.losses, prepared, *predictions))
     return trials
 
 
 def judge_trials(trials: Sequence[Trial]) -> list[Line]:
     """Return the table's rows for the recipe, by setup and window length, each setup's naive row before them.
 
-    Naive says the row before; as published, with the rows newest first, that is the day after.
+    Naive predicts the row before; as published, with the rows newest first, that is the day after.
     """
     lines = []
     for setup in SETUPS:
@@ -124,12 +124,12 @@ def judge_trials(trials: Sequence[Trial]) -> list[Line]:
         if not of_setup:
             continue
         prepared = of_setup[0].prepared
-        came, before = prepared.closes[prepared.test_rows], prepared.closes[prepared.test_rows - 1]
-        naive = _point_line(setup, "the row before", came, before, [before])
+        actual, before = prepared.closes[prepared.test_rows], prepared.closes[prepared.test_rows - 1]
+        naive = _point_line(setup, "the row before", actual, before, [before])
         lines.append(naive)
         for size in dict.fromkeys(trial.window_size for trial in of_setup):
-            said = [trial.said_in_test for trial in of_setup if trial.window_size == size]
-            lines.append(_point_line(setup, f"recipe, window {size}", came, before, said))
+            predictions = [trial.predicted_in_test for trial in of_setup if trial.window_size == size]
+            lines.append(_point_line(setup, f"recipe, window {size}", actual, before, predictions))
     return lines
 
 
@@ -143,7 +143,7 @@ def judge_published(
     """
     first = count_training_rows(len(candles), window_size)
     closes = candles["close"].to_numpy(np.float64)
-    came, before = closes[first:], closes[first - 1 : -1]
+    actual, before = closes[first:], closes[first - 1 : -1]
     small = LstmConfig(members=1, epochs=2, calibration_quarters=0), BoostingConfig(rounds=10)
     lines = []
     for model in (Naive(), Blend(*small) if quick else Blend()):
@@ -152,9 +152,9 @@ def judge_published(
         except NotEnoughCandles:
             continue
         point = np.exp(quantiles[:, MEDIAN]) * before
-        returns = np.log(came / before)
+        returns = np.log(actual / before)
         lines.append(
-            _point_line(DONE_RIGHT, model.name, came, before, [point])._replace(
+            _point_line(DONE_RIGHT, model.name, actual, before, [point])._replace(
                 crps=100 * float(crps(returns, quantiles).mean()),
                 coverage80=float(covered(returns, quantiles)["coverage80"].mean()),
             )
@@ -192,26 +192,26 @@ def beyond_training(trial: Trial) -> float:
 def _point_line(
     setup: Setup,
     model: str,
-    came: NDArray[np.float64],
+    actual: NDArray[np.float64],
     before: NDArray[np.float64],
-    said: Sequence[NDArray[np.float64]],
+    predictions: Sequence[NDArray[np.float64]],
 ) -> Line:
     def rmse(values: NDArray[np.float64]) -> float:
-        return float(np.sqrt(np.mean((values - came) ** 2)))
+        return float(np.sqrt(np.mean((values - actual) ** 2)))
 
-    # A network may say a price below zero, which has no logarithm.
-    positive = [np.maximum(values, LEAST_SHARE * before) for values in said]
-    errors = [rmse(values) for values in said]
+    # A network may predict a price below zero, which has no logarithm.
+    positive = [np.maximum(values, LEAST_SHARE * before) for values in predictions]
+    errors = [rmse(values) for values in predictions]
     return Line(
         rows=setup.name,
         model=model,
-        seeds=len(said),
-        days=len(came),
+        seeds=len(predictions),
+        days=len(actual),
         rmse=float(np.mean(errors)),
         rmse_low=min(errors),
         rmse_high=max(errors),
-        mae=float(np.mean([np.abs(values - came).mean() for values in said])),
+        mae=float(np.mean([np.abs(values - actual).mean() for values in predictions])),
         rmse_to_naive=float(np.mean(errors)) / rmse(before),
-        crps=100 * float(np.mean([np.abs(np.log(values / came)).mean() for values in positive])),
+        crps=100 * float(np.mean([np.abs(np.log(values / actual)).mean() for values in positive])),
         coverage80=None,
     )

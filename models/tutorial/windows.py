@@ -1,4 +1,8 @@
-"""Windows: rows in time order cut into inputs and what followed them, and split by time."""
+"""Windows: rows in time order cut into inputs and the rows that follow, and split by time.
+
+Only the tutorial uses this. The published models have look-ahead guards of their own: the stop of a member's rows in
+`models.lstm.fleet`, the realised targets in `models.boosting`, the known residuals in `models.lstm.forecaster`.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

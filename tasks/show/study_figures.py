@@ -58,7 +58,7 @@ def draw_losses(trials: Sequence[Trial], path: Path) -> Path:
 
 
 def draw_predictions(candles: CandleFrame, trials: Sequence[Trial], quote: str, path: Path) -> Path:
-    """Draw what one trial a setup said over the whole series, its training and test parts marked; returns `path`."""
+    """Draw one trial of each setup: its predictions over the series, training and test marked; returns `path`."""
     chosen: dict[Setup, Trial] = {}
     for trial in trials:
         chosen.setdefault(trial.setup, trial)
@@ -69,9 +69,11 @@ def draw_predictions(candles: CandleFrame, trials: Sequence[Trial], quote: str, 
         times = _times(candles)[::-1] if trial.setup.newest_first else _times(candles)
         axes.plot(times, prepared.closes, color=_CLOSE, linewidth=1.2, label="close")
         learnt = prepared.train.last_row + 1
-        axes.plot(times[learnt], trial.said_in_training, color=_TRAINING, linewidth=0.8, label="said in training")
+        axes.plot(
+            times[learnt], trial.predicted_in_training, color=_TRAINING, linewidth=0.8, label="predicted in training"
+        )
         tested = prepared.test_rows
-        axes.plot(times[tested], trial.said_in_test, color=_TEST, linewidth=0.8, label="said in the test")
+        axes.plot(times[tested], trial.predicted_in_test, color=_TEST, linewidth=0.8, label="predicted in the test")
         ends = sorted([times[tested[0]], times[tested[-1]]])
         axes.axvspan(float(ends[0]), float(ends[1]), color=_TEST, alpha=0.08, linewidth=0)
         # Of two hundred and of twenty thousand dollars, with one scale for both.

@@ -1,4 +1,4 @@
-"""The study in words: one Markdown page made from its numbers, with nothing in it that was not measured."""
+"""The study as one Markdown page: every number and sentence comes from what was measured."""
 
 from collections.abc import Sequence
 
@@ -46,20 +46,20 @@ def markdown_table(lines: Sequence[Line]) -> str:
 
 
 def verdict(candles: CandleFrame, trials: Sequence[Trial], lines: Sequence[Line], quote: str) -> str:
-    """Return the honest paragraph: what the table says, in sentences that its numbers chose."""
-    said = []
+    """Return the table in sentences; its numbers decide which sentences appear."""
+    sentences = []
     for setup in (DONE_RIGHT, AS_PUBLISHED):
         of_setup = [trial for trial in trials if trial.setup == setup]
         table = [line for line in lines if line.rows == setup.name]
         naive, recipe = table[0], [line for line in table if line.model.startswith("recipe")]
         days = _test_days(candles, of_setup[0])
         if setup == DONE_RIGHT:
-            said.append(
+            sentences.append(
                 f"In time order and with a scaler that knows the past only, “tomorrow = today” misses the {naive.days} "
                 f"days {days} by {naive.rmse:,.1f} {quote} (root mean square)."
             )
         else:
-            said.append(
+            sentences.append(
                 f"As published the rows stay newest first, so the recipe “predicts” {days}, {naive.days} old and cheap "
                 f"days, each from the days that came after it, through a scaler that has seen them; the row before "
                 f"misses them by {naive.rmse:,.1f} {quote}."
@@ -68,26 +68,26 @@ def verdict(candles: CandleFrame, trials: Sequence[Trial], lines: Sequence[Line]
             spread = (
                 f" ({line.rmse_low:,.1f} to {line.rmse_high:,.1f} over {line.seeds} seeds)" if line.seeds > 1 else ""
             )
-            said.append(
+            sentences.append(
                 f"With {line.model.replace('recipe, window', 'windows of')} the recipe misses them by "
                 f"{line.rmse:,.1f}{spread}, {line.rmse_to_naive:.2f} times as much."
             )
         if len(recipe) > 1:
             best = min(recipe, key=lambda line: line.rmse)
             apart = min(line.rmse_low for line in recipe if line != best) > best.rmse_high
-            said.append(
+            sentences.append(
                 f"Of the two, {best.model.removeprefix('recipe, window ')} is the better one"
                 + ("; every seed agrees." if apart and best.seeds > 1 else ", though the seeds overlap or are too few.")
             )
         if setup == DONE_RIGHT:
             beyond = beyond_training(of_setup[0])
             if beyond > 0:
-                said.append(
+                sentences.append(
                     f"{100 * beyond:.0f} % of these days closed above everything the network had learnt from: it was "
                     "asked for a price, and a price that has never been seen is not in its range."
                 )
-            said += _about_blend(table)
-    return " ".join(said)
+            sentences += _about_blend(table)
+    return " ".join(sentences)
 
 
 def report_page(
@@ -133,7 +133,7 @@ def report_page(
         f"![predictions]({figures['predictions']})",
         "## Beside naive and blend, on the same days",
         markdown_table(lines),
-        f"RMSE and MAE in {quote}. CRPS of log returns; of a model that says one number it is the mean absolute error.",
+        f"RMSE and MAE in {quote}. CRPS of log returns: for one number the mean absolute error.",
         f"![comparison]({figures['comparison']})",
         verdict(candles, trials, lines, quote),
         f"Training took {seconds_taken:.0f} s.",
@@ -148,7 +148,7 @@ def _about_blend(table: Sequence[Line]) -> list[str]:
     naive, blend = published["naive"], published["blend"]
     better = 100 * (1 - blend.crps / naive.crps)
     return [
-        "`blend` says the last close too, and misses as much: what it knows is how far tomorrow may be. Its CRPS is "
+        "`blend` forecasts the last close too, so its error is the same: it knows how far tomorrow may be. Its CRPS is "
         f"{abs(better):.1f} % {'lower' if better > 0 else 'higher'} than naive's, and {_percent(blend)} of the days "
         f"fell inside its 80 % band (naive's {_percent(naive)})."
     ]
