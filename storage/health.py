@@ -61,8 +61,8 @@ def check_age(conn: Connection, *, series: str, interval: Interval, now: datetim
 
 def _gaps(conn: Connection, series: str, interval: Interval) -> list[Finding]:
     c = candles.c
-    # A candle that no other follows ends a hole, or the series; asked so, the primary key answers (measured, in two
-    # thirds of the time that a window function over all rows takes).
+    # A candle without a direct successor stands before a hole, or is the last one. The primary key answers this
+    # (measured: in two thirds of the time that a window function over all rows takes).
     following = candles.alias("following")
     followed = exists().where(
         following.c.series == series, following.c.open_time == c.close_time, ~following.c.provisional

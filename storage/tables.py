@@ -80,6 +80,7 @@ downloads = Table(
     Column(
         "outcome",
         Text,
+        # 'unchanged' is allowed since the first schema and never written: an unchanged file leaves no row.
         CheckConstraint(
             "outcome IN ('stored', 'unchanged', 'held', 'refused', 'not_found', 'unavailable', 'format_changed')",
             name="outcome",
@@ -183,7 +184,7 @@ model_versions = Table(
     Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
     Column("weights", LargeBinary, comment="safetensors bytes; null for none, or pruned"),
     Column("weights_sha256", Text, comment="hash of weights, kept when they are pruned"),
-    comment="one row a trained model, weights included (about 50 kB); lineage rows are never deleted",
+    comment="one row a trained model, weights included (up to 0.5 MB); lineage rows are never deleted",
 )
 # Expressions, because NULLs would otherwise count as different from each other.
 Index(

@@ -25,6 +25,10 @@ def upgrade() -> None:
             existing_nullable=False,
             comment="live: made by a run for the newest candle; backfill: made later, for a past one",
         )
+        op.create_table_comment(
+            "model_versions",
+            "one row a trained model, weights included (up to 0.5 MB); lineage rows are never deleted",
+        )
     _keep_each_row_of_quarantine_once()
 
 
