@@ -1,7 +1,7 @@
 """The daily flow: ingest, forecast, score what has matured, show it; then train what is due."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from prefect import flow, get_run_logger
@@ -14,6 +14,7 @@ from flows.settings import Settings
 from flows.sources import cdd_client
 from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
+from models.times import Clock, clock_from
 from storage.database.engine import open_database
 from storage.database.locks import locked
 from storage.source.client import CddClient
@@ -38,12 +39,13 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
 
     One series' trouble does not stop the others, and a failed download does not stop a series: the champion forecasts
     from the candles there are. No training begins before every series has its forecast, so nothing that a training
-    does, not even to the process it runs in, costs one. `series` defaults to the settings'; `now` replaces the clock.
+    does, not even to the process it runs in, costs one. `series` defaults to the settings'; a given `now` is where the
+    run's clock starts.
     """
     resend_lost_sigterm()
     settings = Settings() if series is None else Settings(series=tuple(series))
     log = get_run_logger()
-    clock = now or datetime.now(UTC)
+    clock = clock_from(now)
     problems: list[str] = []
     nobody_trains = False
 
@@ -66,7 +68,7 @@ def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, n
                 # Whoever comes second finds the work done.
                 waiting = partial(log.info, "%s: another run is at it; waiting", name)
                 with locked(engine, f"daily-{name}", waiting=waiting):
-                    half(engine, name, settings, now=clock, tried=partial(tried, name))
+                    half(engine, name, settings, clock=clock, tried=partial(tried, name))
     finally:
         engine.dispose()
     if problems:
@@ -79,41 +81,39 @@ scheduled = daily.with_options(retries=3, retry_delay_seconds=1800, timeout_seco
 
 
 def bring_up_to_date(
-    engine: Engine, name: str, settings: Settings, *, client: CddClient, now: datetime, tried: Tried
+    engine: Engine, name: str, settings: Settings, *, client: CddClient, clock: Clock, tried: Tried
 ) -> None:
     """Ingest, forecast with the champion beside the references, score, watch and show one series."""
     log = get_run_logger()
     try:
-        report = ingest_task(engine, series=name, client=client, now=now)
+        report = ingest_task(engine, series=name, client=client, now=clock())
         log.info("%s: %s", name, report)
     except Exception as error:  # whatever happened, the champion still forecasts from what is stored
         tried("the download was not stored", error)
     try:
-        champion = ensure_champion(engine, series=name, baseline=BASELINE, now=now)
-        versions = [baseline_version(engine, series=name, model=model, now=now) for model in REFERENCES]
+        champion = ensure_champion(engine, series=name, baseline=BASELINE, now=clock())
+        versions = [baseline_version(engine, series=name, model=model, now=clock()) for model in REFERENCES]
         forecast_task(
             engine,
             series=name,
             versions=list(dict.fromkeys([*versions, champion])),
             horizon=settings.horizon,
-            now=now,
+            clock=clock,
             flow_run=flow_run.id,
         )
         log.info("%s: champion is version %d", name, champion)
     except Exception as error:
         tried("no forecast", error)
     try:
-        score_task(engine, series=name, now=now)
-        for trouble in watch_task(engine, series=name, now=now):
+        score_task(engine, series=name, now=clock())
+        for trouble in watch_task(engine, series=name, now=clock()):
             log.warning("%s: %s", name, trouble)
         show(engine, name, settings)
     except Exception as error:
         tried("the forecasts were not scored or shown", error)
 
 
-def train_what_is_due(
-    engine: Engine, name: str, settings: Settings, *, mode: Mode, now: datetime, tried: Tried
-) -> None:
+def train_what_is_due(engine: Engine, name: str, settings: Settings, *, mode: Mode, clock: Clock, tried: Tried) -> None:
     """Train one series' challenger, here or elsewhere; one that takes over forecasts at once beside who served before.
 
     A newer version of the model that serves speaks from the next origin on: of one origin a model says one thing.
@@ -124,18 +124,18 @@ def train_what_is_due(
         if plan_training(engine, series=name, mode=mode, schedule=settings.schedule) is None:
             log.info("%s: no training is due", name)
             return
-        before = ensure_champion(engine, series=name, baseline=BASELINE, now=now)
+        before = ensure_champion(engine, series=name, baseline=BASELINE, now=clock())
         if settings.train_deployment:
             train_elsewhere(settings.train_deployment, series=name, mode=mode, timeout_s=settings.train_timeout_s)
         else:
-            retrain(series=name, mode=mode, now=now)
+            retrain(series=name, mode=mode, now=clock())
     except Exception as error:
         tried("training did not finish, the champion stays", error)
         return
     try:
-        champion = ensure_champion(engine, series=name, baseline=BASELINE, now=now)
+        champion = ensure_champion(engine, series=name, baseline=BASELINE, now=clock())
         if champion != before and forecast_task(
-            engine, series=name, versions=[champion], horizon=settings.horizon, now=now, flow_run=flow_run.id
+            engine, series=name, versions=[champion], horizon=settings.horizon, clock=clock, flow_run=flow_run.id
         ):
             log.info("%s: champion is now version %d", name, champion)
             show(engine, name, settings)

@@ -1,6 +1,19 @@
-"""Unix seconds, instants that people write, and spans between them: aware UTC throughout."""
+"""Clocks, unix seconds, instants that people write, and spans between them: aware UTC throughout."""
 
-from datetime import UTC, date, datetime, time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from time import monotonic
+
+# Returns the present instant each time it is called.
+Clock = Callable[[], datetime]
+
+
+def clock_from(now: datetime | None = None) -> Clock:
+    """Return the machine's clock or, for tests and rehearsals, one that starts at `now` and goes on from there."""
+    if now is None:
+        return lambda: datetime.now(UTC)
+    started = monotonic()
+    return lambda: now + timedelta(seconds=monotonic() - started)
 
 
 def from_unix(seconds: int) -> datetime:

@@ -213,7 +213,7 @@ def read_history(conn: Connection, *, series: str) -> "CandleHistory":
 def not_before(history: "CandleHistory", now: datetime) -> datetime:
     """Return the instant at which something is made from `history`: `now`, or later where another process stored more.
 
-    A run's clock is read when it begins, and clocks go back; a forecast must not look older than what it was made from.
+    Clocks go back, and those of two machines differ; a forecast must not look older than what it was made from.
     """
     return now if history.last_fetch is None else max(now, history.last_fetch)
 

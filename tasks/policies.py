@@ -21,6 +21,7 @@ from models.candles import SeriesName
 from models.frames import CandleFrame
 from models.gate import Decision
 from models.schedule import Mode
+from models.times import Clock
 from models.tutorial.recipe import Recipe
 from models.tutorial.study import Line, Trial, run_trials
 from storage.database.engine import make_engine
@@ -68,10 +69,10 @@ def ingest_task(engine: Engine, *, series: str, client: CddClient, now: datetime
 
 @task(name="forecast", task_run_name="forecast-{series}", cache_policy=NO_CACHE)
 def forecast_task(
-    engine: Engine, *, series: str, versions: Sequence[int], horizon: int, now: datetime, flow_run: str | None
+    engine: Engine, *, series: str, versions: Sequence[int], horizon: int, clock: Clock, flow_run: str | None
 ) -> int:
     """Store the live forecasts of these model versions and tell Prefect of each new one; returns how many were new."""
-    new = forecast_live(engine, series=series, versions=versions, horizon=horizon, now=now, flow_run=flow_run)
+    new = forecast_live(engine, series=series, versions=versions, horizon=horizon, clock=clock, flow_run=flow_run)
     for version in new:
         emit_event(
             NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version

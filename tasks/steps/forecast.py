@@ -1,7 +1,6 @@
 """The live forecast: the champion and the newest closed candle in, a stored forecast out."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import Engine
 
@@ -9,6 +8,7 @@ from models.catalog import forecaster
 from models.errors import NotEnoughCandles
 from models.forecasts import Kind
 from models.history import CandleHistory
+from models.times import Clock
 from storage.candles import latest_close_time, not_before, read_history
 from storage.database.engine import reading, writing
 from storage.forecasts import insert_forecasts, missing_origins
@@ -21,10 +21,13 @@ def forecast_live(
     series: str,
     versions: Sequence[int],
     horizon: int,
-    now: datetime,
+    clock: Clock,
     flow_run: str | None = None,
 ) -> list[int]:
-    """Store the live forecasts of model `versions` from the newest closed candle; returns whose were new.
+    """Store the live forecasts of model `versions` from the newest closed candle; returns the versions whose were new.
+
+    Each is stored with the time that `clock` reads when it is written, however long ago the run began: that decides
+    whether its steps count as live.
 
     Raises NotEnoughCandles when the series is shorter than a model needs, and BadWeights for damaged weights; the
     forecasts of the versions before that one are stored.
@@ -51,7 +54,7 @@ def forecast_live(
                 model_version=version,
                 kind=Kind.LIVE,
                 forecasts=forecasts,
-                created_at=not_before(history, now),
+                created_at=not_before(history, clock()),
                 flow_run=flow_run,
             )
         new += [version] * stored

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,18 @@ from sqlalchemy import Engine
 from models.catalog import forecaster
 from models.code_version import code_version
 from models.forecasts import Kind
+from models.frames import CandleFrame, closed_by, fingerprint
+from models.history import CandleHistory
 from storage import registry
 from storage.candles import read_history
 from storage.database.engine import reading
-from storage.forecasts import load_forecast
+from storage.forecasts import StoredForecast, load_forecast
 from tasks.steps.train import load_trained
 
 # Another kind of machine, or another backend, may round differently: this is far below anything a reader could see.
 TOLERANCE = 1e-5
+# A forecast is computed from candles that were read at most this long before it was written.
+LONGEST_COMPUTING = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,7 @@ def replay(engine: Engine, *, forecast: int) -> Replayed:
         version = registry.load_version(conn, version=stored.model_version)
         trained = load_trained(conn, version=stored.model_version)
     before = stored.forecast
-    # The candles that were stored when it was made: a gap that was filled later was a gap then.
-    history = history.stored_by(stored.created_at)
-    candles = history.known_at(before.origin if stored.kind is Kind.BACKFILL else None)
+    candles = _candles_of(stored, history)
     (now,) = forecaster(stored.model).forecast(trained, candles, [before.origin], before.horizon)
     differences = []
     same_candles = now.data_fingerprint == before.data_fingerprint
@@ -59,6 +62,26 @@ def replay(engine: Engine, *, forecast: int) -> Replayed:
     largest = _largest_difference(before.values, now.values)
     exact = np.array_equal(now.values, before.values)
     return Replayed(forecast, same_candles and largest <= TOLERANCE, exact, largest, tuple(differences))
+
+
+def _candles_of(stored: StoredForecast, history: CandleHistory) -> CandleFrame:
+    """Return the candles that were stored when the forecast was computed.
+
+    A gap that was filled later was still a gap then. Candles that another process stored between the reading of the
+    candles and the writing of the forecast have an earlier time than the forecast: the fingerprint tells them apart.
+    """
+    forecast = stored.forecast
+    views: list[CandleFrame] = []
+    instant = stored.created_at
+    while True:
+        state = history.stored_by(instant)
+        candles = state.known_at(forecast.origin if stored.kind is Kind.BACKFILL else None)
+        views.append(candles)
+        if fingerprint(closed_by(candles, forecast.origin)) == forecast.data_fingerprint:
+            return candles
+        if state.last_fetch is None or state.last_fetch < stored.created_at - LONGEST_COMPUTING:
+            return views[0]
+        instant = state.last_fetch - timedelta(microseconds=1)
 
 
 def _largest_difference(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:

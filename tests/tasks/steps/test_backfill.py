@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from markets import NOW, backfill_alone, ingest, ingest_walk
 from sqlalchemy import Connection, Engine, event, text
+from synthetic import random_walk
 
 from models.forecasts import Kind
 from models.frames import CandleFrame
 from models.interface import TrainedModel, TrainRequest
 from models.schedule import by_quarter
+from models.times import clock_from
 from storage.database.engine import open_database
 from storage.forecasts import read_bands
 from storage.query import ForecastFilter
@@ -176,8 +178,6 @@ def test_a_backfill_reads_the_history_once(engine: Engine, tmp_path: Path) -> No
 
 
 def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> None:
-    from synthetic import random_walk
-
     candles = random_walk(500, seed=1, drop=slice(450, 455))
     ingest(engine, tmp_path / "source", SERIES, candles)
     done = run(engine, "naive", origin(candles, 440), origin(candles, 470))
@@ -187,11 +187,27 @@ def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> No
         assert {row.origin for row in read_bands(conn, ForecastFilter(SERIES, kind=Kind.BACKFILL))} <= closes
 
 
+def test_a_live_forecast_has_the_time_at_which_it_was_written_not_that_at_which_its_run_began(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """The origin is 20 minutes old when the run begins, and 25 hours old when the forecast is written."""
+    candles = random_walk(400, seed=1)
+    origin = candles["close_time"].iloc[-1].to_pydatetime()
+    began, written = origin + timedelta(minutes=20), origin + timedelta(hours=25)
+    ingest(engine, tmp_path / "source", SERIES, candles, now=began)
+    version = baseline_version(engine, series=SERIES, model="naive", now=began)
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=lambda: written)
+    with engine.connect() as conn:
+        rows = read_bands(conn, ForecastFilter(SERIES, kind=Kind.LIVE))
+    assert {row.created_at for row in rows} == {written}
+    assert [row.step for row in rows if row.before_close] == [2, 3, 4, 5, 6, 7]
+
+
 def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path / "source", n=400)
     version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
-    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW) == [version]
-    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, now=NOW) == []
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=clock_from(NOW)) == [version]
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=clock_from(NOW)) == []
     with engine.connect() as conn:
         rows = read_bands(conn, ForecastFilter(SERIES, kind=Kind.LIVE))
     assert [row.step for row in rows] == list(range(1, 8))
