@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from storage.redaction import printable
 
-Row = Mapping[str, Any]
+# A mapping, a named tuple or a dataclass whose fields are the columns.
+Row = Any
 
 
 _FORMULA_STARTS = tuple("=+-@＝＋－＠")
@@ -38,6 +39,8 @@ def columns_of(row: type) -> tuple[str, ...]:
 def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output: Path | None) -> None:
     """Write `rows`, the columns in the given order, to `output` or to stdout.
 
+    A row is a mapping, or a named tuple or dataclass with the columns as fields.
+
     Raises ValueError for Parquet without a file, since a terminal is no place for bytes, and for the hub's layout,
     which only forecasts have.
     """
@@ -54,18 +57,24 @@ def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output
             _write_text(columns, rows, form, file)
 
 
+def values_of(row: Row, columns: Sequence[str]) -> list[Any]:
+    """Return the values of `row` in the order of `columns`."""
+    return [row[name] if isinstance(row, Mapping) else getattr(row, name) for name in columns]
+
+
 def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file: TextIO) -> None:
     if form is Format.JSON:
-        json.dump([{name: plain(row[name]) for name in columns} for row in rows], file, indent=1)
+        json.dump([plain_row(row, columns) for row in rows], file, indent=1)
         file.write("\n")
     elif form is Format.CSV:
         write_csv(columns, rows, file)
     else:
         from tabulate import tabulate
 
-        shown = [[_shown(row[name]) for name in columns] for row in rows]
+        table = [values_of(row, columns) for row in rows]
+        shown = [[_shown(value) for value in values] for values in table]
         # Numbers are formatted here, so tabulate must not read them again.
-        aligned = ["right" if _is_numeric(rows, name) else "left" for name in columns]
+        aligned = ["right" if _is_numeric(column) else "left" for column in zip(*table, strict=True)]
         file.write(tabulate(shown, columns, "simple", disable_numparse=True, colalign=aligned if shown else None))
         file.write("\n")
 
@@ -77,7 +86,7 @@ def write_csv(columns: Sequence[str], rows: Iterable[Row], file: TextIO) -> None
     careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
     for row in rows:
-        cells = [_inert(plain(row[name])) for name in columns]
+        cells = [_inert(plain(value)) for value in values_of(row, columns)]
         bare = any(isinstance(cell, str) and "\r" in cell for cell in cells)
         (careful if bare else writer).writerow(cells)
 
@@ -86,13 +95,18 @@ def _write_parquet(columns: Sequence[str], rows: Sequence[Row], output: Path) ->
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({name: [row[name] for row in rows] for name in columns})
-    pq.write_table(table, output)
+    values = [values_of(row, columns) for row in rows]
+    pq.write_table(pa.table({name: [row[at] for row in values] for at, name in enumerate(columns)}), output)
 
 
 def plain(value: object) -> object:
     """Return `value` as JSON and CSV hold it: times as text, the rest as it is."""
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime | date) else value
+
+
+def plain_row(row: Row, columns: Sequence[str]) -> dict[str, object]:
+    """Return `row` as JSON holds it."""
+    return {name: plain(value) for name, value in zip(columns, values_of(row, columns), strict=True)}
 
 
 def _inert(value: object) -> object:
@@ -112,5 +126,5 @@ def _shown(value: object) -> str:
     return printable(str(value))
 
 
-def _is_numeric(rows: Sequence[Row], name: str) -> bool:
-    return any(isinstance(row[name], int | float) for row in rows)
+def _is_numeric(values: Iterable[object]) -> bool:
+    return any(isinstance(value, int | float) for value in values)

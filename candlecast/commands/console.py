@@ -1,13 +1,14 @@
 """What the commands share: how they read settings and times, print rows, talk to people, and end."""
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from candlecast.output import Format, write_rows
+from candlecast.output import Format, Row, write_rows
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -81,10 +82,11 @@ def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime 
         raise WrongUse(str(error), param_hint="--start, --end") from None
 
 
-def emit(
-    columns: tuple[str, ...], rows: list[dict[str, object]], form: Format, json: bool, output: Path | None
-) -> None:
-    """Write rows as the person asked for; ends with exit code 2 for a format that cannot be, 1 for a file."""
+def emit(columns: tuple[str, ...], rows: Sequence[Row], form: Format, json: bool, output: Path | None = None) -> None:
+    """Write rows in the format that was asked for.
+
+    Ends with exit code 2 for a format that does not fit, 1 for a file that cannot be written.
+    """
     try:
         write_rows(columns, rows, Format.JSON if json else form, output)
     except ValueError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from candlecast.commands.console import Json, SeriesArgument, WrongUse, emit, fail, settings, talk
-from candlecast.output import Format
+from candlecast.output import Format, columns_of
 
 app = typer.Typer()
 
@@ -110,17 +110,10 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast
 @app.command()
 def doctor(json: Json = False) -> None:
     """Check source, database, Prefect, device and freshness; each trouble comes with a remedy."""
-    from candlecast.commands.doctor import examine
+    from candlecast.commands.doctor import Check, examine
 
     checks = examine(settings())
-    columns = ("check", "ok", "found", "remedy")
-    emit(
-        columns,
-        [{name: getattr(check, name) for name in columns} for check in checks],
-        Format.TABLE,
-        json,
-        None,
-    )
+    emit(columns_of(Check), checks, Format.TABLE, json)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
@@ -152,7 +145,7 @@ def setup(notify: NotifyOption = None, json: Json = False) -> None:
 
         reason = without_credentials(str(error))
         fail(f"the Prefect server at {safe_url(os.environ['PREFECT_API_URL'])} did not take the setup: {reason}")
-    emit(Prepared._fields, [row._asdict() for row in done], Format.TABLE, json, None)
+    emit(Prepared._fields, done, Format.TABLE, json)
 
 
 def _webhook(url: str | None) -> None:

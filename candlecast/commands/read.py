@@ -78,13 +78,7 @@ def forecasts(
         if plot:
             _draw(conn, rows)
             return
-    emit(
-        BAND_COLUMNS,
-        [{name: getattr(row, name) for name in BAND_COLUMNS} for row in rows],
-        form,
-        json,
-        output,
-    )
+    emit(BAND_COLUMNS, rows, form, json, output)
 
 
 def _draw(conn: "Connection", rows: "list[BandRow]") -> None:
@@ -135,13 +129,7 @@ def candles(
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at)
-    emit(
-        CANDLE_SHOWN,
-        [{name: getattr(row, name) for name in CANDLE_SHOWN} for row in rows],
-        form,
-        json,
-        output,
-    )
+    emit(CANDLE_SHOWN, rows, form, json, output)
 
 
 @app.command()
@@ -165,7 +153,7 @@ def skill(
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = judged_skill(conn, series=series, kind=kind, start=first, end=last)
-    emit(Judged._fields, [row._asdict() for row in rows], form, json, output)
+    emit(Judged._fields, rows, form, json, output)
 
 
 @app.command("models")
@@ -187,7 +175,7 @@ def list_models(
         "id", "series", "model", "purpose", "cutoff", "champion", "init_from", "seed", "device", "seconds",
         "created_at", "code_version", "weights_sha256",
     )  # fmt: skip
-    emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+    emit(columns, rows, form, json, output)
 
 
 @app.command("series")
@@ -223,7 +211,7 @@ def list_series(
     with reading(open_for_reading(configured.database_url)) as conn:
         rows = series_summary(conn)
     columns = ("name", "exchange", "pair", "interval", "candles", "first_open", "last_close")
-    emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+    emit(columns, rows, form, json, output)
 
 
 @app.command("findings")
@@ -254,4 +242,4 @@ def list_findings(
         "found_at",
         "resolved_at",
     )
-    emit(columns, [{name: getattr(row, name) for name in columns} for row in rows], form, json, output)
+    emit(columns, rows, form, json, output)

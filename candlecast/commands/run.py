@@ -111,8 +111,7 @@ def ingest(
         "findings",
     )
     if reports:
-        rows = [{name: getattr(report, name) for name in columns} for report in reports]
-        emit(columns, rows, Format.TABLE, json, None)
+        emit(columns, reports, Format.TABLE, json)
     if failures:
         fail("; ".join(failures))
 
@@ -186,7 +185,7 @@ def backfill(
             for name in dict.fromkeys(series)
         ]
         rows, estimate = plan(engine, jobs)
-        emit(PLAN_COLUMNS, rows, Format.TABLE, json, None)
+        emit(PLAN_COLUMNS, rows, Format.TABLE, json)
         talk(estimate)
         return
     engine.dispose()
@@ -203,7 +202,7 @@ def backfill(
         except BackfillFailed as error:
             fail(f"some partitions failed, the others are stored; the same command tries them again: {error}")
     columns = ("series", "model", "origins", "stored")
-    emit(columns, [{name: getattr(one, name) for name in columns} for one in done], Format.TABLE, json, None)
+    emit(columns, done, Format.TABLE, json)
 
 
 @app.command()
@@ -256,6 +255,5 @@ def study(
             seeds=seeds,
             quick=quick,
         )
-    rows: list[dict[str, object]] = [line._asdict() for line in done.lines]
-    emit(tuple(rows[0]), rows, Format.TABLE, json, None)
+    emit(done.lines[0]._fields, done.lines, Format.TABLE, json)
     talk(f"the study, with its figures, is at {done.page}")

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from candlecast.output import columns_of, plain, write_csv
+from candlecast.output import columns_of, plain_row, write_csv
 
 
 class Problem(BaseModel):
@@ -26,13 +26,13 @@ def answer(columns: Sequence[str], rows: Sequence[Any], form: str, following: st
 
     JSON is {"rows": [...], "next": cursor of the next page or null}; in CSV the next page's cursor is a header.
     """
-    shown = [{name: plain(getattr(row, name)) for name in columns} for row in rows]
     if form == "csv":
         text = io.StringIO()
-        write_csv(columns, shown, text)
+        write_csv(columns, rows, text)
         body, media = text.getvalue().encode(), "text/csv; charset=utf-8"
     else:
-        body, media = json.dumps({"rows": shown, "next": following}).encode(), "application/json"
+        plain = [plain_row(row, columns) for row in rows]
+        body, media = json.dumps({"rows": plain, "next": following}).encode(), "application/json"
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag} | ({} if following is None else {"X-Next-Cursor": following})
     return Response(body, media_type=media, headers=headers)
