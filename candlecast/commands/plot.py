@@ -2,26 +2,28 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from textwrap import fill
 
 from sqlalchemy import Connection
 
 from models.candles import SeriesName
-from models.forecasts import CENTRAL_BANDS
+from models.forecasts import CENTRAL_BANDS, Kind
+from models.wording import after_close, close_day, when_stored
 from storage.candles import CandleRow, read_candle_rows
 from storage.forecasts import BandRow
 
 ROWS = 22
 MOST = 6
-# Columns a step: a fan of seven columns would be a line.
+# Columns per step: with one each, a fan of seven steps would be a line.
 STEP_COLUMNS = 3
-# What the axis of prices and the frame take.
+# Columns that the axis of prices and the frame take.
 MARGIN = 12
 # From the widest to the narrowest, so that each is drawn over the one before.
 BANDS = tuple(zip(reversed(CENTRAL_BANDS), "░▒▓", strict=True))
 
 
 def fan_charts(conn: Connection, bands: Sequence[BandRow], *, columns: int, colour: bool) -> str:
-    """Return the charts of the forecasts that `bands` hold, one below the other, with the stored candles around them.
+    """Return the charts of the forecasts in `bands`, one below the other, with the stored candles around them.
 
     Raises ValueError for more than `MOST` forecasts.
     """
@@ -40,15 +42,16 @@ def fan_charts(conn: Connection, bands: Sequence[BandRow], *, columns: int, colo
 def fan_chart(bands: Sequence[BandRow], candles: Sequence[CandleRow], *, columns: int, colour: bool) -> str:
     """Return the chart of one forecast as text, `columns` wide.
 
-    `bands` are the forecast's steps in order, `candles` those up to and after its origin in time order; what came
-    after the origin is drawn over the fan.
+    `bands` are the forecast's steps in order, `candles` those up to and after its origin in time order; the actual
+    closes after the origin are drawn over the fan.
     """
     import plotext
 
     origin, first = bands[0].origin, bands[0]
+    interval = SeriesName.parse(first.series).interval
     future = STEP_COLUMNS * len(bands)
     before = [candle for candle in candles if candle.close_time <= origin][-max(columns - MARGIN - future, 20) :]
-    came = {candle.open_time: candle.close for candle in candles if candle.close_time > origin}
+    actual = {candle.open_time: candle.close for candle in candles if candle.close_time > origin}
     plotext.clear_figure()
     plotext.limit_size(False, False)
     plotext.plot_size(columns, ROWS)
@@ -64,15 +67,17 @@ def fan_chart(bands: Sequence[BandRow], candles: Sequence[CandleRow], *, columns
                 )
     plotext.plot(range(len(before)), [candle.close for candle in before], marker="braille")
     plotext.scatter(places, [row.q50 for row in bands], marker="●", color="blue")
-    seen = [(place, came[row.target_time]) for place, row in zip(places, bands, strict=True) if row.target_time in came]
-    if seen:
-        plotext.scatter([place for place, _ in seen], [close for _, close in seen], marker="◆", color="red")
-    end = origin + bands[-1].step * SeriesName.parse(first.series).interval.length
+    of_steps = [(place, actual.get(row.target_time)) for place, row in zip(places, bands, strict=True)]
+    shown = {place: close for place, close in of_steps if close is not None}
+    if shown:
+        plotext.scatter(list(shown), list(shown.values()), marker="◆", color="red")
+    end = origin + bands[-1].step * interval.length
     at = [0, now, places[-1]] if before else [places[-1]]
     named = [before[0].close_time, origin, end] if before else [end]
-    plotext.xticks(at, [f"{moment:%Y-%m-%d}" for moment in named])
-    plotext.title(f"{first.series}: {first.model}, {first.kind}, from {origin:%Y-%m-%d %H:%M} UTC")
+    plotext.xticks(at, [close_day(close, interval) for close in named])
+    plotext.title(f"{first.series}: {first.model}, {first.kind}, {after_close(origin, interval)}")
     drawn = plotext.build()
-    key = "  ".join(f"{mark} {band}" for band, mark in BANDS) + "  ● median" + ("  ◆ what came" if seen else "")
-    text = f"{drawn.rstrip()}\n{key}"
+    key = "  ".join(f"{mark} {band}" for band, mark in BANDS) + "  ● median" + ("  ◆ actual close" if shown else "")
+    stored = "" if first.kind == Kind.BACKFILL else when_stored(first.created_at, origin, interval, len(bands))
+    text = f"{drawn.rstrip()}\n{key}" + (f"\n{fill(stored, columns)}" if stored else "")
     return text if colour else plotext.uncolorize(text)

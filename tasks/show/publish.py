@@ -7,8 +7,9 @@ from pathlib import Path
 from prefect.artifacts import create_table_artifact
 from sqlalchemy import Engine
 
-from models.candles import SeriesName
+from models.candles import Interval, SeriesName
 from models.forecasts import CENTRAL_BANDS
+from models.wording import after_close, close_day, when_stored
 from storage.candles import read_candle_rows
 from storage.database.engine import reading
 from storage.findings import read_findings
@@ -46,11 +47,13 @@ def artifact_key(what: str, series: str) -> str:
 
 
 def forecast_table(bands: Sequence[BandRow]) -> list[dict[str, str | int]]:
-    """Return a forecast as rows for people: day, median and central bands."""
+    """Return a forecast as rows for people: which close, its median and central bands."""
+    interval = SeriesName.parse(bands[0].series).interval
+    which = "close of" if interval is Interval.DAY else "close at"
     return [
         {
             "step": row.step,
-            "target (UTC)": f"{row.target_time:%Y-%m-%d %H:%M}",
+            which: close_day(row.target_time + interval.length, interval),
             "median": f"{row.q50:,.6g}",
             **{
                 f"{band} band": f"{getattr(row, band.low):,.6g} – {getattr(row, band.high):,.6g}"
@@ -68,10 +71,12 @@ def publish(engine: Engine, *, series: str, reports: Path) -> Path | None:
         bands = read_bands(conn, ForecastFilter(series, latest=True))
         findings = read_findings(conn, series=series)
     if bands:
+        first, interval = bands[0], SeriesName.parse(series).interval
+        stored = when_stored(first.created_at, first.origin, interval, len(bands))
         create_table_artifact(
             forecast_table(bands),
             key=artifact_key("forecast", series),
-            description=f"{bands[0].model} forecast of {series} from {bands[0].origin:%Y-%m-%d %H:%M} UTC",
+            description=f"{first.model} forecast of {series} {after_close(first.origin, interval)}. {stored}",
         )
     if chart is not None:
         show_picture(chart, key=artifact_key("fan", series), description=f"Fan chart of {series}")

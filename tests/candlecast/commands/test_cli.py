@@ -378,7 +378,7 @@ def test_a_forecast_is_drawn_in_the_terminal_and_plain_in_a_pipe(daily_done):
     assert "◆" not in drawn
     assert max(map(len, drawn.splitlines())) <= 90
     past = daily_done.run("forecasts", "--plot", "--model", "naive", "--origin", "2019-10-01", COLUMNS="90").stdout
-    assert past.splitlines()[-1].endswith("◆ what came")
+    assert past.splitlines()[-1].endswith("◆ actual close")
     # The fan's widest band reaches as far up as its highest 97.5 % quantile, which the axis' top label names.
     rows = json.loads(daily_done.run("forecasts", "--json").stdout)
     candles = json.loads(daily_done.run("candles", SERIES, "--start", "2019-08-20", "--json").stdout)
