@@ -1,6 +1,6 @@
 """When candles arrived: since when the source had each closed candle, and since when we had it."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Select, and_, case, exists, func, select, tuple_
@@ -64,15 +64,22 @@ def read_arrivals(
         query = query.where(c.series == series)
         length = SeriesName.parse(series).interval.length
         # The same bounds by `open_time`, which is in the key.
-        query = query if start is None else query.where(c.open_time >= start - length)
-        query = query if end is None else query.where(c.open_time <= end - length)
+        query = query if start is None else query.where(c.open_time >= _earlier(start, length))
+        query = query if end is None else query.where(c.open_time <= _earlier(end, length))
     elif start is not None or end is not None:
         query = query if start is None else query.where(c.close_time >= start)
         query = query if end is None else query.where(c.close_time <= end)
     if after is not None:
         name, close_time = after
-        query = query.where(tuple_(c.series, c.open_time) > (name, close_time - SeriesName.parse(name).interval.length))
+        open_time = _earlier(close_time, SeriesName.parse(name).interval.length)
+        query = query.where(tuple_(c.series, c.open_time) > (name, open_time))
     return [ArrivalRow(*row) for row in conn.execute(query)]
+
+
+def _earlier(instant: datetime, length: timedelta) -> datetime:
+    """Return `instant` less `length`, not before the year 1."""
+    first = datetime.min.replace(tzinfo=UTC)
+    return instant - length if instant - first > length else first
 
 
 def newest_arrival(conn: Connection, *, series: str) -> Arrival | None:

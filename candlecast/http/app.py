@@ -1,6 +1,7 @@
 """The HTTP side: read-only; every answer is a query that the command line makes too, kept until the data changes."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -19,10 +20,12 @@ from candlecast.http.guard import Guard
 from candlecast.http.head import HeadAsGet
 from candlecast.http.kept_answers import KeptAnswers
 from candlecast.http.metrics import metrics
+from candlecast.http.status import SeriesStatus, series_status
 from candlecast.output import columns_of
-from models.candles import UnknownSeries
+from models.candles import SeriesName, UnknownSeries
 from models.forecasts import Kind, ScoreKind
 from models.times import as_instant, as_span
+from storage.arrivals import ArrivalRow, read_arrivals
 from storage.candles import CandleRow, read_candle_rows
 from storage.database.watched import Watched
 from storage.errors import DatabaseUnusable, NotFound
@@ -31,7 +34,7 @@ from storage.forecasts import BandRow, OriginRow, read_bands, read_origins
 from storage.query import ForecastFilter
 from storage.registry import DecisionRow, VersionRow, list_decisions, list_versions
 from storage.scores import PitRow, read_pit
-from storage.series import SeriesRow, require_series, series_summary
+from storage.series import require_series, series_summary
 from tasks.steps.skill import Judged, judged_skill
 
 PAGE_ROWS = 1000
@@ -60,7 +63,7 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
     # Level 9, the middleware's own choice, takes three times as long for two hundredths less.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     # Health and metrics tell the age of the data, which grows by itself.
-    app.add_middleware(KeptAnswers, database=database, is_kept=lambda path: path.startswith("/api/v1/"))
+    app.add_middleware(KeptAnswers, database=database, is_kept=lambda path: path.startswith("/api/v1/"), period=_period)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Guard, token=token, is_open=is_page)
     _add_errors(app)
@@ -71,14 +74,19 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
     return app
 
 
+def _period(path: str) -> int:
+    """Return the number of the minute for answers that depend on the time of day, such as `stale`; 0 for others."""
+    return int(time.time() // 60) if path == "/api/v1/series" else 0
+
+
 def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
-    @app.get("/api/v1/series", responses=described(SeriesRow))
+    @app.get("/api/v1/series", responses=described(SeriesStatus))
     def series(limit: Limit = PAGE_ROWS, cursor: Cursor = None, format: Format = "json") -> Response:
-        """Stored series and the reach of their candles."""
+        """Stored series: the reach of their candles, whether they are stale, and when the source publishes."""
         after = None if cursor is None else from_cursor(cursor, str)[0]
         with reading() as conn:
-            rows = series_summary(conn, after=after, limit=limit + 1)
-        return _page(SeriesRow, rows, limit, format, lambda row: (row.name,))
+            rows = series_status(conn, now=datetime.now(UTC), after=after, limit=limit + 1)
+        return _page(SeriesStatus, rows, limit, format, lambda row: (row.name,))
 
     @app.get("/api/v1/candles", responses=described(CandleRow))
     def candles(
@@ -100,6 +108,27 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
                 conn, series=series, start=first, end=last, as_of=known, after=after, limit=limit + 1
             )
         return _page(CandleRow, rows, limit, format, lambda row: (row.open_time,))
+
+    @app.get("/api/v1/arrivals", responses=described(ArrivalRow))
+    def arrivals(
+        series: Series = None,
+        start: When = None,
+        end: When = None,
+        limit: Limit = PAGE_ROWS,
+        cursor: Cursor = None,
+        format: Format = "json",
+    ) -> Response:
+        """Since when the source had each closed candle, and since when it is stored; start and end bound the close."""
+        first, last = as_span(start, end)
+        after = None
+        if cursor is not None:
+            name, close_time = from_cursor(cursor, str, datetime)
+            SeriesName.parse(name)
+            after = (name, close_time)
+        with reading() as conn:
+            require_series(conn, name=series)
+            rows = read_arrivals(conn, series=series, start=first, end=last, after=after, limit=limit + 1)
+        return _page(ArrivalRow, rows, limit, format, lambda row: (row.series, row.close_time))
 
     @app.get("/api/v1/forecasts", responses=described(BandRow))
     def forecasts(

@@ -15,7 +15,7 @@ MOST_BYTES = 32 * 1024 * 1024
 # What an answer takes beside its body and its question.
 OVERHEAD_BYTES = 2048
 
-Question = tuple[str, bytes, bool]
+Question = tuple[str, bytes, bool, Hashable]
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,25 @@ class Answer:
 
 
 class KeptAnswers:
-    """ASGI middleware: where `is_kept` says that a path's answers depend on the database alone, each is made once.
+    """ASGI middleware: answers of paths that `is_kept` are made once, and again when the database or `period` changes.
 
-    What is asked several times at once is made once too. Whoever has an answer already, by its ETag, gets a 304. The
-    oldest answers go when all together take more than `most_bytes`.
+    A question that is asked several times at once is answered once too. A client that has the answer already, by its
+    ETag, gets a 304. The oldest answers are dropped when all together take more than `most_bytes`.
     """
 
     def __init__(
-        self, app: ASGIApp, *, database: Watched, is_kept: Callable[[str], bool], most_bytes: int = MOST_BYTES
+        self,
+        app: ASGIApp,
+        *,
+        database: Watched,
+        is_kept: Callable[[str], bool],
+        period: Callable[[str], Hashable] = lambda _path: 0,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._app = app
         self._database = database
         self._is_kept = is_kept
+        self._period = period
         self._most_bytes = most_bytes
         self._state: Hashable = None
         # In the order in which they were last asked for.
@@ -53,7 +60,8 @@ class KeptAnswers:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        question = (scope["path"], scope["query_string"], "gzip" in request.headers.get("Accept-Encoding", ""))
+        packed = "gzip" in request.headers.get("Accept-Encoding", "")
+        question = (scope["path"], scope["query_string"], packed, self._period(scope["path"]))
         answer = await self._answer(question, scope)
         status, headers, body = answer.status, answer.headers, answer.body
         etag = headers.get(b"etag")
@@ -111,5 +119,5 @@ class KeptAnswers:
 
 
 def _bytes(question: Question, answer: Answer) -> int:
-    path, query, _ = question
+    path, query, *_ = question
     return len(path.encode()) + len(query) + len(answer.body) + OVERHEAD_BYTES

@@ -1,4 +1,4 @@
-"""What a monitoring system wants to know, in Prometheus's words, read from the database at each scrape."""
+"""The metrics for Prometheus, read from the database at each scrape."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -6,13 +6,16 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
+from models.candles import Interval
+from models.freshness import is_stale
+from storage.arrivals import newest_arrival, read_usual_time
 from storage.findings import read_findings
 from storage.registry import champion
 from storage.series import series_summary
 
 
 def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
-    """Yield the state of every stored series at `now`: how old data and champion are, and what is odd."""
+    """Yield the state of every stored series at `now`: age of data and champion, publication, drift and findings."""
     age = GaugeMetricFamily(
         "candlecast_data_age_seconds", "Time since the newest closed candle closed.", labels=["series"]
     )
@@ -28,11 +31,42 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
     odd = GaugeMetricFamily(
         "candlecast_open_findings", "Findings that are open.", labels=["series", "code", "severity"]
     )
+    stale = GaugeMetricFamily("candlecast_data_stale", "1 while the data is stale.", labels=["series"])
+    usual = GaugeMetricFamily(
+        "candlecast_usual_publication_seconds",
+        "How long after its close a candle is usually published: eight of ten between earliest and latest.",
+        labels=["series", "time"],
+    )
+    spread = GaugeMetricFamily(
+        "candlecast_usual_publication_spread_seconds", "From the earliest to the latest usual time.", labels=["series"]
+    )
+    newest = GaugeMetricFamily(
+        "candlecast_publication_seconds",
+        "How long after its close the newest closed candle was published, or seen where that is not known.",
+        labels=["series"],
+    )
+    late = GaugeMetricFamily(
+        "candlecast_publication_late_seconds",
+        "How much later than the latest usual time the next candle is by now; 0 while it is in time.",
+        labels=["series"],
+    )
     findings = read_findings(conn)
     for row in series_summary(conn):
         candles.add_metric([row.name], row.candles)
         if row.last_close is not None:
             age.add_metric([row.name], (now - row.last_close).total_seconds())
+        interval = Interval(row.interval)
+        stale.add_metric([row.name], float(is_stale(row.last_close, interval, now)))
+        arrival = newest_arrival(conn, series=row.name)
+        if arrival is not None:
+            newest.add_metric([row.name], arrival.delay.total_seconds())
+        known = read_usual_time(conn, series=row.name)
+        if known is not None and row.last_close is not None:
+            for name in ("earliest", "median", "latest"):
+                usual.add_metric([row.name, name], getattr(known, name).total_seconds())
+            spread.add_metric([row.name], known.spread.total_seconds())
+            expected = row.last_close + interval.length + known.latest
+            late.add_metric([row.name], max((now - expected).total_seconds(), 0.0))
         holder = champion(conn, series=row.name)
         if holder is not None:
             since = holder.cutoff or holder.since
@@ -43,4 +77,4 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
         for code, severity in kinds:
             count = sum((finding.code, finding.severity) == (code, severity) for finding in of_series)
             odd.add_metric([row.name, code, severity], count)
-    yield from (age, candles, serving, drift, odd)
+    yield from (age, stale, candles, usual, spread, newest, late, serving, drift, odd)

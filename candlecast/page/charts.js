@@ -1,6 +1,6 @@
 // The charts, each a function of rows; every one of them has its words or its table beside it on the page.
 
-import { instant, percent, price, signed } from "./words.js";
+import { afterClose, LENGTH_MS, percent, price, signed } from "./words.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const CONFIG = { displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false };
@@ -28,13 +28,18 @@ function draw(id, traces, more, label) {
   return Plotly.react(node, traces, layout(more), CONFIG);
 }
 
-/** Candles around an origin, the fan from it, and what came after. Bands stand at the close of the candle they are of. */
-export function drawFan(candles, bands, origin, lengthMs) {
-  const closeOf = (row) => new Date(Date.parse(row.target_time) + lengthMs).toISOString();
+/** Candles around an origin, the forecast from it, and the actual closes after it. A daily candle, and the forecast of
+ * one, stands at its day; a shorter one at its close. */
+export function drawFan(candles, bands, origin, interval) {
+  const daily = interval === "d";
+  const moved = (text, ms) => new Date(Date.parse(text) + ms).toISOString();
+  const placeOf = (open) => (daily ? open : moved(open, LENGTH_MS[interval]));
+  const start = daily ? moved(origin, -LENGTH_MS.d) : origin;
+  const hover = daily ? "%{x|%a %Y-%m-%d}" : "%{x|%Y-%m-%d %H:%M}";
   const before = candles.filter((candle) => candle.close_time <= origin);
   const after = candles.filter((candle) => candle.close_time > origin);
   const last = before.at(-1);
-  const x = [...(last ? [origin] : []), ...bands.map(closeOf)];
+  const x = [...(last ? [start] : []), ...bands.map((row) => placeOf(row.target_time))];
   const along = (name) => [...(last ? [last.close] : []), ...bands.map((row) => row[name])];
   const edge = (y, more) => ({
     type: "scatter", mode: "lines", x, y, line: { width: 0 }, hoverinfo: "skip", showlegend: false, ...more,
@@ -50,40 +55,39 @@ export function drawFan(candles, bands, origin, lengthMs) {
   traces.push({
     type: "scatter", mode: "lines+markers", x, y: along("q50"), name: "median",
     line: { color: colour("accent"), width: 2, dash: "dot" }, marker: { size: 5 },
-    hovertemplate: "%{x|%Y-%m-%d %H:%M}<br>median %{y:,.6~g}<extra></extra>",
+    hovertemplate: `${hover}<br>median %{y:,.6~g}<extra></extra>`,
   });
-  // A candle stands at its close, where the forecast speaks of it.
-  traces.push(candlestick(before, "candles", colour("up"), colour("down"), 1));
+  traces.push(candlestick(before, placeOf));
   if (after.length) {
     traces.push({
-      type: "scatter", mode: "lines+markers", name: "what came",
-      x: [origin, ...after.map((candle) => candle.close_time)],
+      type: "scatter", mode: "lines+markers", name: "actual close",
+      x: [start, ...after.map((candle) => placeOf(candle.open_time))],
       y: [last.close, ...after.map((candle) => candle.close)],
       line: { color: colour("ink"), width: 2 }, marker: { size: 7, symbol: "diamond" },
-      hovertemplate: "%{x|%Y-%m-%d %H:%M}<br>came %{y:,.6~g}<extra></extra>",
+      hovertemplate: `${hover}<br>actual close %{y:,.6~g}<extra></extra>`,
     });
   }
   const first = bands[0];
   const label = first
-    ? `Candles up to ${instant(origin)} and the forecast by ${first.model}: the median of step ${bands.at(-1).step} is ` +
+    ? `Candles and the forecast by ${first.model} ${afterClose(origin, interval)}: the median of step ${bands.at(-1).step} is ` +
       `${price(bands.at(-1).q50)}, its 80 % band ${price(bands.at(-1).q10)} to ${price(bands.at(-1).q90)}. ` +
       "The table below has every number."
-    : `Candles up to ${instant(origin)}`;
-  const line = { type: "line", x0: origin, x1: origin, y0: 0, y1: 1, yref: "paper" };
+    : "Candles";
+  const line = { type: "line", x0: start, x1: start, y0: 0, y1: 1, yref: "paper" };
   return draw("fan", traces, {
-    xaxis: { type: "date", rangeslider: { visible: false } },
+    xaxis: { type: "date", rangeslider: { visible: false }, hoverformat: daily ? "%a %Y-%m-%d" : "%Y-%m-%d %H:%M" },
     yaxis: { side: "right", tickformat: ",.6~g" },
     shapes: [{ ...line, line: { color: colour("soft"), width: 1, dash: "dash" } }],
     hovermode: "closest",
   }, label);
 }
 
-function candlestick(rows, name, up, down, opacity) {
+function candlestick(rows, placeOf) {
   const column = (key) => rows.map((row) => row[key]);
   return {
-    type: "candlestick", name, opacity, x: column("close_time"), open: column("open"), high: column("high"),
+    type: "candlestick", name: "candles", x: column("open_time").map(placeOf), open: column("open"), high: column("high"),
     low: column("low"), close: column("close"),
-    increasing: { line: { color: up, width: 1 } }, decreasing: { line: { color: down, width: 1 } },
+    increasing: { line: { color: colour("up"), width: 1 } }, decreasing: { line: { color: colour("down"), width: 1 } },
   };
 }
 

@@ -2,10 +2,11 @@
 
 import { ApiError, keepToken, rows } from "./api.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
-import { age, band, instant, LENGTH_MS, percent, price, signed } from "./words.js";
+import {
+  afterClose, age, band, closeDay, closeName, instant, LENGTH_MS, percent, price, published, signed, whenStored,
+} from "./words.js";
 
 const CANDLES_BEFORE = 60;
-const STALE_INTERVALS = 2;
 const REQUEST_DELAY_MS = 120;
 const $ = (id) => document.getElementById(id);
 const state = { series: null, origins: [], skill: [], pit: [], asked: 0 };
@@ -14,8 +15,10 @@ const length = () => LENGTH_MS[state.series.interval];
 const model = () => $("model").value;
 const kind = () => document.querySelector("input[name=kind]:checked").value;
 const mine = (row) => row.model === model() && row.kind === kind();
-const other = () => (kind() === "live" ? "backfill" : "live");
-const KINDS = { live: "live", backfill: "backfilled" };
+const KINDS = { live: "live", late: "late", backfill: "backfilled" };
+// These serve as references beside every champion; any other model was asked for.
+const REFERENCES = ["naive", "range-ewma"];
+const closeOf = (row) => new Date(Date.parse(row.target_time) + length()).toISOString();
 
 function text(id, words) {
   $(id).textContent = words;
@@ -89,6 +92,8 @@ async function showSeries(all) {
   const names = [...new Set(origins.map((row) => row.model))].sort();
   options("model", names);
   $("model").value = latest[0]?.model ?? champion?.model ?? names[0];
+  await showAskedFor(models, champion, latest);
+  if (series !== $("series").value) return;
   const wanted = latest.length || origins.some((row) => row.model === model() && row.kind === "live") ? "live" : "backfill";
   document.querySelector(`input[name=kind][value=${wanted}]`).checked = true;
   showModels(models, decisions, champion);
@@ -97,15 +102,29 @@ async function showSeries(all) {
 }
 
 function showAge() {
-  const closed = state.series.last_close;
-  const old = closed === null ? Infinity : Date.now() - Date.parse(closed);
-  const stale = old > STALE_INTERVALS * length();
+  const { last_close: closed, stale, interval } = state.series;
+  text("published", published(state.series, Date.now()));
   $("notice").hidden = !stale;
   if (!stale) return;
   text("notice", closed === null
-    ? "No candle has closed yet."
-    : `The newest candle closed ${age(old)} ago, on ${instant(closed)} UTC. What follows speaks of that time, not of ` +
-      "today. Is the schedule running? See: candlecast doctor");
+    ? "No closed candle is stored yet."
+    : `The data is stale: the newest stored close is the ${closeName(closed, interval)}, ` +
+      `${age(Date.now() - Date.parse(closed))} ago, and the forecast starts there. ` +
+      "Is the schedule running? See: candlecast doctor");
+}
+
+/** Where another model was asked for than the one that serves, show its newest live forecast beside the champion's. */
+async function showAskedFor(models, champion, latest) {
+  const asked = models.findLast((row) => row.purpose === "live" && !REFERENCES.includes(row.model))?.model;
+  $("asked-for").hidden = true;
+  if (asked === undefined || asked === champion?.model || !latest.length) return;
+  const { series, origin } = latest[0];
+  const [first] = await rows("forecasts", { series, origin, model: asked, kind: "live" });
+  if (first === undefined) return;
+  $("asked-for").hidden = false;
+  text("asked-for", `${asked}, which was asked for and does not serve, expects the ` +
+    `${closeName(closeOf(first), state.series.interval)} ${between(first)} with a chance of 80 %, median ` +
+    `${price(first.q50)}; ${champion.model}, which serves, ${between(latest[0])}, median ${price(latest[0].q50)}.`);
 }
 
 /** Show the chosen model and kind: its origins, the newest of them first, and its scores. */
@@ -127,8 +146,9 @@ async function showChoice() {
 function nameOrigin() {
   const at = Number($("origin").value);
   const origin = state.origins[at];
-  text("origin-shown", `${instant(origin)} UTC`);
-  $("origin").setAttribute("aria-valuetext", `${instant(origin)} UTC, ${at + 1} of ${state.origins.length}`);
+  const name = afterClose(origin, state.series.interval);
+  text("origin-shown", name);
+  $("origin").setAttribute("aria-valuetext", `${name}, ${at + 1} of ${state.origins.length}`);
   $("earlier").disabled = at === 0;
   $("later").disabled = at === state.origins.length - 1;
   $("origin").disabled = state.origins.length === 1;
@@ -148,41 +168,46 @@ async function showOrigin() {
   if (asked !== state.asked) return;
   const horizon = bands.at(-1)?.target_time ?? origin;
   const near = candles.filter((candle) => candle.open_time <= horizon);
-  const came = new Map(near.map((candle) => [candle.open_time, candle.close]));
-  text("outlook", outlook(bands, origin, came));
-  showBands(bands, came, origin);
-  await drawFan(near, bands, origin, length());
+  const actual = new Map(near.map((candle) => [candle.open_time, candle.close]));
+  text("outlook", outlook(bands, origin, actual));
+  text("stored", kind() === "live" ? whenStored(bands, state.series.interval)
+    : `Backfilled: stored ${instant(bands[0].created_at)} UTC from the candles known at the time.`);
+  showBands(bands, actual, origin);
+  await drawFan(near, bands, origin, state.series.interval);
   $("fan").dataset.origin = origin;
 }
 
-function outlook(bands, origin, came) {
+const between = (row) => `between ${band(row, "q10", "q90").replace("–", "and")}`;
+
+function outlook(bands, origin, actual) {
+  const { interval } = state.series;
   const first = bands[0];
   const last = bands.at(-1);
-  const unit = { d: "day", "1h": "hour", minute: "minute" }[state.series.interval];
-  const newest = origin === state.series.last_close;
-  const next = newest ? `The ${unit} after the newest candle` : `Seen from ${instant(origin)}, the next ${unit}`;
-  const after = came.get(first.target_time);
-  return `${next} (${instant(first.target_time)}) closes between ${band(first, "q10", "q90").replace("–", "and")} with ` +
-    `a chance of 80 %, median ${price(first.q50)}; step ${last.step} between ` +
-    `${band(last, "q10", "q90").replace("–", "and")}.` + (after === undefined ? "" : ` It closed at ${price(after)}.`);
+  const close = actual.get(first.target_time);
+  const name = afterClose(origin, interval);
+  return `${name[0].toUpperCase()}${name.slice(1)}, ${first.model} expects the ${closeName(closeOf(first), interval)} ` +
+    `${between(first)} with a chance of 80 %, median ${price(first.q50)}` +
+    (last === first ? "." : `; the ${closeName(closeOf(last), interval)} ${between(last)}.`) +
+    (close === undefined ? "" : ` The actual close of step 1 was ${price(close)}.`);
 }
 
-function showBands(bands, came, origin) {
-  text("bands-caption", `${model()}, ${kind()}, from ${instant(origin)} UTC`);
+function showBands(bands, actual, origin) {
+  const { interval } = state.series;
+  text("bands-caption", `${model()}, ${kind()}, ${afterClose(origin, interval)}`);
   fill("bands", bands.map((row) => {
-    const close = came.get(row.target_time);
+    const close = actual.get(row.target_time);
     const inside = [["q25", "q75", 50], ["q10", "q90", 80], ["q025", "q975", 95]]
       .find(([low, high]) => row[low] <= close && close <= row[high]);
     const where = inside ? `inside ${inside[2]} %` : "outside 95 %";
-    return [row.step, instant(row.target_time), price(row.q50), band(row, "q25", "q75"), band(row, "q10", "q90"),
+    return [row.step, closeDay(closeOf(row), interval), price(row.q50), band(row, "q25", "q75"), band(row, "q10", "q90"),
       band(row, "q025", "q975"), close === undefined ? "not yet" : `${price(close)} (${where})`];
   }), "no steps");
 }
 
-/** The kind whose scores are shown: the chosen one, or the other while the chosen one has none. */
+/** The kind whose scores are shown: the chosen one, or another while the chosen one has none. */
 function judgedKind() {
-  const scored = (which) => state.skill.some((row) => row.model === model() && row.kind === which);
-  return scored(kind()) || !scored(other()) ? kind() : other();
+  const order = kind() === "live" ? ["live", "late", "backfill"] : ["backfill", "live", "late"];
+  return order.find((which) => state.skill.some((row) => row.model === model() && row.kind === which)) ?? kind();
 }
 
 function showSkill() {
@@ -190,8 +215,8 @@ function showSkill() {
   const found = state.skill.filter((row) => row.model === model() && row.kind === judged);
   const baseline = model() === "naive";
   text("judged-kind", judged !== kind()
-    ? `No ${KINDS[kind()]} forecast of ${model()} has met its truth yet; shown are its ${KINDS[judged]} ones.`
-    : !found.length ? `No forecast of ${model()} has met its truth yet.`
+    ? `No ${KINDS[kind()]} forecast of ${model()} is scored yet; shown are its ${KINDS[judged]} ones.`
+    : !found.length ? `No forecast of ${model()} is scored yet.`
       : baseline ? "Naive is what the others are measured against; its own skill is zero."
         : `Shown are the ${KINDS[judged]} forecasts of ${model()}.`);
   text("skill-caption", `${model()}, ${judged}, against naive on the same origins`);
@@ -211,7 +236,8 @@ function showSkill() {
 /** One step ahead, in words, of one kind of the chosen model's forecasts. */
 function trust(which, baseline) {
   const first = state.skill.find((row) => row.model === model() && row.kind === which);
-  if (first === undefined) return `No ${KINDS[which]} forecast is scored yet.`;
+  // Most markets have no late forecasts, and then there is nothing to say about them.
+  if (first === undefined) return which === "late" ? "" : `No ${KINDS[which]} forecast is scored yet.`;
   const n = first.n.toLocaleString("en");
   const held = `the 80 % band held ${percent(first.coverage80, 0)} of the closes`;
   if (baseline) return `In ${n} ${KINDS[which]} forecasts one step ahead, ${held}; it is the baseline.`;
@@ -231,7 +257,7 @@ function showPit() {
   options("pit-step", steps);
   if (steps.includes(Number(before))) $("pit-step").value = before;
   $("pit-choice").hidden = $("pit").hidden = !steps.length;
-  if (!steps.length) return text("pit-text", `No forecast of ${model()} has met its truth yet.`);
+  if (!steps.length) return text("pit-text", `No forecast of ${model()} is scored yet.`);
   const counts = Array(10).fill(0);
   for (const row of found.filter((each) => each.step === Number($("pit-step").value))) counts[row.part] = row.n;
   const n = counts.reduce((sum, count) => sum + count, 0);
@@ -243,7 +269,7 @@ function showPit() {
 function showModels(models, decisions, champion) {
   text("champion", champion
     ? `${champion.model}, version ${champion.id}, serves.`
-    : "Nobody serves yet; the first training is judged by the gate.");
+    : "No model serves yet; the gate judges the first training.");
   const words = { promoted: "promoted", kept: "not promoted", rolled_back: "rolled back to" };
   fill("decisions", decisions.toReversed().map((row) => [
     instant(row.decided_at), words[row.outcome], row.model, row.model_version, row.reason,
@@ -258,11 +284,12 @@ function showHealth(findings) {
   const { candles, first_open: first, last_close: last } = state.series;
   const old = last === null ? "" : `, ${age(Date.now() - Date.parse(last))} ago`;
   text("health", candles
-    ? `${candles.toLocaleString("en")} closed candles from ${instant(first)} to ${instant(last)} UTC${old}. ` +
+    ? `${candles.toLocaleString("en")} closed candles from ${instant(first)} UTC to the ` +
+      `${closeName(last, state.series.interval)}${old}. ` +
       `${findings.length || "No"} open finding${findings.length === 1 ? "" : "s"}.`
     : "No closed candle is stored.");
   fill("findings", findings.map((row) => [row.severity, row.message, instant(row.found_at), row.remedy]),
-    "nothing odd was found");
+    "no finding");
 }
 
 /** Run what may fail, and show why where it does. */

@@ -2,13 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import Opened, chromium
 from installation import Installation
 from playwright.sync_api import Browser, Page, expect
 from web_server import Web
+
+from models.candles import Interval
+from models.forecasts import Forecast, Kind
+from models.times import clock_from
+from models.wording import when_stored
+from storage.database.engine import open_database, writing
+from storage.forecasts import insert_forecasts
+from storage.registry import register
+from tasks.steps.forecast import forecast_live
+from tasks.steps.gate import ensure_champion
 
 SERIES, OTHER = "Coinbase_BTCUSD_d", "Bitstamp_ETHUSD_d"
 # A moment after the sample's newest candle closed.
@@ -68,7 +80,12 @@ def test_the_page_shows_the_forecast_that_the_api_tells(opened, web):
     rows = page.locator("#bands tbody tr")
     expect(rows).to_have_count(7)
     assert rows.nth(0).locator("td").nth(1).inner_text() == f"{told[0]['q50']:,.0f}"
-    assert "closes between" in page.locator("#outlook").inner_text()
+    outlook = page.locator("#outlook").inner_text()
+    assert outlook.startswith("After the close of 2019-10-16, range-ewma expects the close of Thu 2019-10-17 between ")
+    # The sample ends in 2019, and this forecast was stored today.
+    stored = page.locator("#stored").inner_text()
+    assert stored.endswith("after the close of Wed 2019-10-23: all steps are after the fact.")
+    assert rows.nth(0).locator("td").nth(0).inner_text() == "Thu 2019-10-17"
     # Drawn, not only asked for: the bands and the candles are there as shapes with a size.
     drawn = page.locator("#fan .scatterlayer .fills path, #fan .boxlayer path")
     assert drawn.count() > 60
@@ -113,12 +130,12 @@ def test_the_slider_goes_back_through_past_origins_and_shows_what_came(opened, w
     for _ in range(16):
         page.keyboard.press("ArrowLeft")
     expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-01T00:00:00Z")
-    assert page.locator("#origin-shown").inner_text() == "2019-10-01 UTC"
-    assert slider.get_attribute("aria-valuetext") == "2019-10-01 UTC, 338 of 354"
+    assert page.locator("#origin-shown").inner_text() == "after the close of 2019-09-30"
+    assert slider.get_attribute("aria-valuetext") == "after the close of 2019-09-30, 338 of 354"
     candles = web.get(f"/api/v1/candles?series={SERIES}&start=2019-10-01&end=2019-10-07").json()["rows"]
     shown = page.locator("#bands tbody tr td:last-child").all_inner_texts()
     assert [text.split(" ")[0] for text in shown] == [f"{row['close']:,.0f}" for row in candles]
-    assert page.locator("#fan .legend").get_by_text("what came").count() == 1
+    assert page.locator("#fan .legend").get_by_text("actual close").count() == 1
     page.locator("#earlier").click()
     expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-09-30T00:00:00Z")
     slider.focus()
@@ -136,17 +153,77 @@ def test_dragging_the_slider_quickly_ends_at_the_last_place(opened, web):
     for place in (300, 3, 200, 11, 348):
         page.locator("#origin").evaluate(moved, place)
     expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-12T00:00:00Z")
-    assert page.locator("#bands-caption").inner_text() == "range-ewma, backfill, from 2019-10-12 UTC"
+    assert page.locator("#bands-caption").inner_text() == "range-ewma, backfill, after the close of 2019-10-11"
 
 
-def test_old_data_is_said_to_be_old_and_fresh_data_is_not(browser, opened, web):
-    page = opened.open(web.url)
-    assert page.locator("#notice").is_hidden()
+def test_stale_data_is_said_to_be_stale_as_the_api_answers(browser, web):
+    (told,) = [row for row in web.get("/api/v1/series").json()["rows"] if row["name"] == SERIES]
+    assert told["stale"] is True
     with Opened(browser, at="2019-10-22T09:00:00Z", viewport=WIDE) as later:
         page = later.open(web.url)
-        assert "closed 5 days ago" in page.locator("#notice").inner_text()
-        assert "candlecast doctor" in page.locator("#notice").inner_text()
+        notice = page.locator("#notice").inner_text()
+        assert "the newest stored close is the close of Wed 2019-10-16, 5 days ago" in notice
+        assert "candlecast doctor" in notice
         assert serious(page) == []
+
+
+FRESH = "Kraken_BTCUSD_d"
+
+
+@pytest.fixture(scope="module")
+def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
+    """A market whose newest candle closed last midnight, with live forecasts of naive, which serves, and of lstm."""
+    from markets import ingest
+    from synthetic import random_walk
+
+    made = Installation(tmp_path_factory.mktemp("fresh"), prefect_home)
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    engine = open_database(f"sqlite:///{made.database}")
+    candles = random_walk(400, seed=3, start=midnight - timedelta(days=400))
+    ingest(engine, made.folder / "files", FRESH, candles, now=datetime.now(UTC))
+    naive = ensure_champion(engine, series=FRESH, baseline="naive", now=midnight)
+    forecast_live(engine, series=FRESH, versions=[naive], horizon=7, clock=clock_from())
+    values = np.full((7, 23), 1000.0) + np.arange(23)
+    with writing(engine) as conn:
+        lstm = register(
+            conn, series=FRESH, model="lstm", config={}, seed=0, cutoff=midnight, data_fingerprint="f" * 64,
+            device="cpu", seconds=1.0, purpose="live", code_version="test", created_at=midnight, weights=None,
+        )  # fmt: skip
+        insert_forecasts(
+            conn, series=FRESH, model="lstm", model_version=lstm, kind=Kind.LIVE,
+            forecasts=[Forecast(midnight, values, "a" * 64)], created_at=datetime.now(UTC),
+        )  # fmt: skip
+    engine.dispose()
+    with Web(made) as running:
+        yield running
+
+
+def test_a_fresh_forecast_says_how_long_before_the_close_it_was_stored(browser, fresh_web):
+    with Opened(browser, viewport=WIDE) as window:
+        page = window.open(fresh_web.url)
+        rows = fresh_web.get(f"/api/v1/forecasts/latest?series={FRESH}").json()["rows"]
+        assert all(row["before_close"] for row in rows)
+        first = datetime.fromisoformat(rows[0]["target_time"])
+        created = datetime.fromisoformat(rows[0]["created_at"])
+        stored = when_stored(created, first, Interval.DAY, 7)
+        assert f"before the close of {first:%a %Y-%m-%d}." in stored
+        assert page.locator("#stored").inner_text() == stored
+        assert page.locator("#notice").is_hidden()
+        assert fresh_web.get("/api/v1/series").json()["rows"][0]["stale"] is False
+        assert page.locator("#published").inner_text().startswith("Usual time of publication not known yet; ")
+        assert serious(page) == []
+        assert window.troubles == []
+
+
+def test_the_model_that_was_asked_for_is_shown_beside_the_champion(browser, opened, web, fresh_web):
+    with Opened(browser, viewport=WIDE) as window:
+        page = window.open(fresh_web.url)
+        expect(page.locator("#asked-for")).to_contain_text(
+            "lstm, which was asked for and does not serve, expects the close of"
+        )
+        expect(page.locator("#asked-for")).to_contain_text("median 1,011; naive, which serves, between")
+    # Where the champion is the model that was asked for, or none was, there is nothing to compare.
+    assert opened.open(web.url).locator("#asked-for").is_hidden()
 
 
 def test_a_series_without_a_forecast_says_what_to_type(opened, web):

@@ -372,7 +372,8 @@ def test_setup_without_a_server_and_a_webhook_that_is_none_are_wrong_use(empty):
 
 def test_a_forecast_is_drawn_in_the_terminal_and_plain_in_a_pipe(daily_done):
     drawn = daily_done.run("forecasts", "--plot", COLUMNS="90").stdout
-    assert f"{SERIES}: range-ewma, live, from 2019-10-17 00:00 UTC" in drawn
+    assert f"{SERIES}: range-ewma, live, after the close of 2019-10-16" in drawn
+    assert "all steps are after the fact." in " ".join(drawn.split())
     assert "\x1b" not in drawn
     assert all(mark in drawn for mark in "░▒▓●")
     assert "◆" not in drawn

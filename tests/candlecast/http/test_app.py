@@ -6,6 +6,7 @@ import io
 import json
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import requests
@@ -62,6 +63,7 @@ def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done
         "calibration",
         "forecasts?model=naive",
         "origins",
+        "arrivals",
         f"candles?series={SERIES}",
     ],
 )
@@ -74,27 +76,26 @@ def test_every_collection_answers_as_json_and_csv(web, what):
     assert list(next(csv.DictReader(io.StringIO(answer.text)))) == list(found[0])
 
 
-def test_pages_follow_each_other_without_loss(web):
-    whole = web.get(f"/api/v1/candles?series={SERIES}&limit=10000").json()
-    assert whole["next"] is None
-    pieces, query = [], f"/api/v1/candles?series={SERIES}&limit=700"
-    page = web.get(query).json()
-    while page["next"] is not None:
-        pieces += page["rows"]
-        page = web.get(f"{query}&cursor={page['next']}").json()
-    pieces += page["rows"]
-    assert pieces == whole["rows"]
-    assert len(pieces) == 1769
+def test_arrivals_are_filtered_and_paged_by_close(web):
+    query = f"/api/v1/arrivals?series={SERIES}&start=2019-10-01&end=2019-10-05&limit=2"
+    first = web.get(query).json()
+    closes = [row["close_time"] for row in first["rows"]]
+    assert closes == ["2019-10-01T00:00:00Z", "2019-10-02T00:00:00Z"]
+    assert {row["series"] for row in first["rows"]} == {SERIES}
+    following = web.get(f"{query}&cursor={first['next']}").json()["rows"]
+    assert [row["close_time"] for row in following] == ["2019-10-03T00:00:00Z", "2019-10-04T00:00:00Z"]
 
 
-def test_what_a_client_has_already_is_not_sent_again_and_answers_are_packed(web):
-    first = web.get("/api/v1/forecasts?model=naive")
-    assert first.headers["Content-Encoding"] == "gzip"
-    again = web.get("/api/v1/forecasts?model=naive", headers={"If-None-Match": first.headers["ETag"]})
-    assert again.status_code == 304
-    assert again.content == b""
-    several = {"If-None-Match": f'"other", W/{first.headers["ETag"]}'}
-    assert web.get("/api/v1/forecasts?model=naive", headers=several).status_code == 304
+def test_a_forecast_after_the_fact_is_late_and_never_live(web):
+    """The sample is of 2019, and the forecast was stored today."""
+    rows = web.get(f"/api/v1/forecasts?series={SERIES}&kind=live").json()["rows"]
+    assert rows
+    assert not any(row["before_close"] for row in rows)
+    kinds = {row["kind"] for row in web.get(f"/api/v1/skill?series={SERIES}").json()["rows"]}
+    assert kinds == {"backfill"}
+    assert web.get("/api/v1/skill?kind=late").json()["rows"] == []
+    backfilled = web.get(f"/api/v1/calibration?series={SERIES}&kind=backfill").json()["rows"]
+    assert backfilled == web.get(f"/api/v1/calibration?series={SERIES}").json()["rows"]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/forecasts?model=naive", "/healthz", "/metrics", "/", "/api/v1/nothing"])
@@ -124,6 +125,8 @@ def test_a_head_is_answered_as_its_get_without_the_body(web, path):
         (f"/api/v1/series?cursor={to_cursor(['NUL' + chr(0)])}", 400, "cursor"),
         ("/api/v1/forecasts?model=naive'--", 400, "model"),
         ("/api/v1/forecasts?start=0001-01-01T00:00%2B12:00", 400, "years 1 to 9999"),
+        (f"/api/v1/arrivals?cursor={to_cursor(['no series', datetime(2020, 1, 1, tzinfo=UTC)])}", 400, "a series"),
+        ("/api/v1/skill?kind=dead", 400, "kind"),
         ("/api/v1/nothing", 404, "Not Found"),
         ("/api/v1/series?format=xml", 400, "format"),
     ],
@@ -160,6 +163,8 @@ def test_health_and_metrics_tell_the_age_of_the_data(web):
     assert health["data_age_s"][SERIES] > 1e8
     text = web.get("/metrics").text
     assert f'candlecast_data_age_seconds{{series="{SERIES}"}}' in text
+    assert f'candlecast_data_stale{{series="{SERIES}"}} 1.0' in text
+    assert f'candlecast_publication_seconds{{series="{SERIES}"}} ' in text
     assert f'candlecast_champion_drifting{{series="{SERIES}"}} 0.0' in text
     assert 'candlecast_open_findings{code="gap",series="Coinbase_BTCUSD_d",severity="warning"} 1.0' in text
 

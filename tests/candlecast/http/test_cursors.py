@@ -50,12 +50,15 @@ def pages(web, question, between=lambda: None):
 @pytest.mark.parametrize(
     "question",
     ["forecasts?limit=1000", "forecasts?kind=live&limit=3", "origins?limit=100", f"candles?series={SERIES}&limit=333",
+     f"arrivals?series={SERIES}&limit=500", "arrivals?limit=700",
      "models?limit=1", "decisions?limit=1", "findings?limit=1", "series?limit=1"],
 )  # fmt: skip
 def test_pages_are_the_whole_in_order(web, question):
     whole = web.get(f"/api/v1/{question.rsplit('limit=')[0]}limit=10000").json()
     assert whole["next"] is None
     assert pages(web, question) == whole["rows"]
+    if question.startswith(("candles", "arrivals")):
+        assert len(whole["rows"]) == 1769
 
 
 def test_what_is_stored_between_two_pages_moves_nothing(daily_done, tmp_path):

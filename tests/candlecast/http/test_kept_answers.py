@@ -88,6 +88,10 @@ def test_kept_answers_carry_the_same_headers_and_a_304_those_of_its_200(daily_do
         assert again.headers["X-Next-Cursor"]
         unchanged = web.get(path, headers={"If-None-Match": first.headers["ETag"]})
         assert unchanged.status_code == 304
+        assert unchanged.content == b""
+        several = {"If-None-Match": f'"other", W/{first.headers["ETag"]}'}
+        assert web.get(path, headers=several).status_code == 304
+        assert first.headers["Content-Encoding"] == "gzip"
         for name in ("ETag", "Vary", "Cache-Control", "X-Next-Cursor", "Content-Security-Policy"):
             assert unchanged.headers[name] == first.headers[name]
         plain = web.get(path, headers={"Accept-Encoding": "identity"})
@@ -110,8 +114,9 @@ class Asked:
         self._database = database
         self.kept = KeptAnswers(
             GZipMiddleware(self._app, minimum_size=1000), database=database, most_bytes=most_bytes,
-            is_kept=lambda path: path.startswith("/api/v1/"),
+            is_kept=lambda path: path.startswith("/api/v1/"), period=lambda _path: self.period,
         )  # fmt: skip
+        self.period = 0
 
     async def _app(self, scope, receive, send):
         self.count += 1
@@ -169,6 +174,17 @@ def test_an_answer_is_made_once_however_many_ask_for_it_at_once_or_later(databas
         assert asked.count == 3
 
     asyncio.run(everybody())
+
+
+def test_an_answer_is_made_again_when_its_period_is_over(database):
+    async def ask():
+        asked = Asked(database, 10**6)
+        for period in (0, 0, 1, 1):
+            asked.period = period
+            await asked.get()
+        assert asked.count == 2
+
+    asyncio.run(ask())
 
 
 def test_a_first_question_with_an_etag_is_kept_as_a_whole_answer(database):
