@@ -10,6 +10,7 @@ from candlecast.commands import operate as commands_operate
 from candlecast.commands import read as commands_read
 from candlecast.commands import run as commands_run
 from candlecast.commands.console import fail
+from candlecast.orchestrator.defaults import bypass_proxies_for_loopback
 from models.candles import UnknownSeries
 from models.errors import ModelError
 from storage.errors import StorageError
@@ -27,6 +28,7 @@ for commands in (commands_run, commands_read, commands_operate):
 
 def main() -> None:
     """Run the command line; exit 0 when done, 1 when it failed, 2 when it was used wrongly."""
+    bypass_proxies_for_loopback()
     if sys.argv[1:2] and sys.argv[1] in commands_read.NAMES:
         # Such a command is over before there is garbage worth collecting; measured, looking for it while modules are
         # imported takes 15 % of its time.

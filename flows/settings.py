@@ -1,9 +1,9 @@
-"""The only reader of the environment: one frozen settings object, every field with a unit and a default."""
+"""The settings: one frozen object, read from `CANDLECAST_*` variables; every field has a unit and a default."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.candles import SeriesName, UnknownSeries
@@ -11,15 +11,18 @@ from models.catalog import checked_model
 from models.schedule import Schedule
 from storage.source.urls import checked_web_url
 
-# More series in a pool were not tried, and each makes every training longer.
+# Larger pools were not tried, and each series makes every training longer.
 POOL_SIZE = 7
-# A century and a month: more is a slip, and far more cannot be computed with.
+# A century, and a month: more is a slip, and dates far beyond cannot be computed.
 MOST_DAYS = 36_500
 MOST_SECONDS = 31 * 86_400
 
 
 class Settings(BaseSettings):
-    """How this installation runs: read from `CANDLECAST_*` variables, then `.env`, then the defaults."""
+    """How this installation runs: read from `CANDLECAST_*` variables, then `.env`, then the defaults.
+
+    An empty value is the default.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="CANDLECAST_",
@@ -27,7 +30,7 @@ class Settings(BaseSettings):
         env_file_encoding="utf-8",
         extra="ignore",
         frozen=True,
-        # What was given may be a secret in the wrong place.
+        # A secret may have been written into the wrong variable.
         hide_input_in_errors=True,
     )
 
@@ -97,6 +100,13 @@ class Settings(BaseSettings):
     )
     reports: Path = Field(Path("reports"), description="Folder that plots are written to.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_the_default(cls, values: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gave
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_zero_byte(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gave
@@ -110,6 +120,24 @@ class Settings(BaseSettings):
         if "://" in value and not value.casefold().startswith(("http://", "https://")):
             raise ValueError("expected an http(s) URL or a folder")
         return checked_web_url(value) if "://" in value else value
+
+    @field_validator("ca_bundle")
+    @classmethod
+    def _a_bundle(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        import ssl
+
+        expected = "expected a file of CA certificates in PEM form"
+        if not value.is_file():
+            raise ValueError(f"{expected}; there is no such file")
+        try:
+            ssl.create_default_context(cafile=value)
+        except ssl.SSLError:
+            raise ValueError(f"{expected}; the file holds something else") from None
+        except OSError as error:
+            raise ValueError(f"{expected}; the file cannot be read: {error.strerror}") from None
+        return value
 
     @field_validator("user_agent")
     @classmethod

@@ -1,6 +1,7 @@
-"""Starting Prefect from the command line: the defaults that its first start needs."""
+"""What the environment must hold before anything talks to Prefect: its defaults, and no proxy for this machine."""
 
 import os
+import re
 
 # Seconds between a run's signs of life, the fewest that Prefect allows.
 HEARTBEAT_S = 30
@@ -15,8 +16,25 @@ DEFAULTS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
 }
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def bypass_proxies_for_loopback() -> None:
+    """Add this machine's own addresses to NO_PROXY where a proxy is set.
+
+    No proxy can reach a server on our loopback address, and Prefect's client tries for minutes before it says so.
+    """
+    proxies = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    if not any(os.environ.get(name) for name in proxies):
+        return
+    known = [name for name in re.split(r"[\s,]+", os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")) if name]
+    if "*" not in known:
+        # Some libraries read one spelling and some the other.
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys([*known, *LOOPBACK]))
+
 
 def set_prefect_defaults() -> None:
     """Set what Prefect needs to start here, unless the environment says otherwise. Call before importing it."""
+    bypass_proxies_for_loopback()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

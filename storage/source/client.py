@@ -210,7 +210,7 @@ class CddClient:
                     return self._received(answer, series, deadline)
             except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
                 raise CddRefused(f"the source is no URL that can be fetched: {reason(error)}") from None
-            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 raise no_answer(url, error) from None
 
     def _in_time(self, ask: Callable[[], requests.Response], url: str, deadline: float) -> requests.Response:

@@ -54,6 +54,11 @@ def no_answer(url: str, error: BaseException) -> StorageError:
 
     CddRefused for a certificate that is not trusted, CddUnavailable for everything that may pass by itself.
     """
+    if "certificate bundle" in str(error) or "no certificate or crl" in str(error).casefold():
+        return CddRefused(
+            f"{safe_url(url)}: the file of trusted certificates is missing or holds none: correct "
+            "CANDLECAST_CA_BUNDLE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE"
+        )
     certificate = _inside(error, ssl.SSLCertVerificationError)
     if certificate is None:
         return CddUnavailable(f"{safe_url(url)} did not answer: {reason(error)}")

@@ -65,7 +65,7 @@ def available_series(
         ):
             status = answer.status_code
             body = answer.raw.read(MAX_BYTES + 1, decode_content=True)
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise no_answer(at, error) from None
     if status in (401, 403):
         raise CddRefused(

@@ -154,3 +154,16 @@ def test_an_expired_certificate_is_refused_though_it_is_trusted(server: CddServe
     with pytest.raises(CddRefused, match="certificate is not trusted.*expired.*Check this machine's clock"):
         client.fetch(SERIES)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("content", [None, b"hello\n"], ids=["missing", "no bundle"])
+def test_a_bundle_of_the_environment_that_is_none_is_a_sentence(
+    server: CddServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    url = server.use_tls(*self_signed(tmp_path, days=2))
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with pytest.raises(CddRefused, match="missing or holds none: correct CANDLECAST_CA_BUNDLE, REQUESTS_CA_BUNDLE"):
+        CddClient(url).fetch(SERIES)
