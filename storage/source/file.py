@@ -32,6 +32,9 @@ from storage.source.times import TimeReader
 HEADER_WITHIN_LINES = 30
 RAW_TEXT_KEPT = 500
 ROWS_FOR_SYMBOLS = 500
+# How much of the file a message shows.
+LINES_SHOWN = 3
+SHOWN_CHARACTERS = 100
 
 
 @dataclass
@@ -70,7 +73,7 @@ class CddFile:
         """Yield the file's candles, some ten thousand at a time (a daily file at once).
 
         Raises CddRefused for something that is not text or not CSV, CddFormatChanged for CSV whose columns cannot
-        be made out, or that holds another pair or another interval.
+        be made out, or that holds another pair, another interval or no candle at all.
         """
         following = blocks(self.stream)
         layout, early, first = self._find_header(next(following, Block(1, "", open_end=True)))
@@ -100,6 +103,18 @@ class CddFile:
             else:
                 yield self._finished(newest)
         self._remember_texts()
+        if self.rows_in == len(self.set_aside):
+            raise CddFormatChanged(
+                f"{self.series}: not one of the file's {self.rows_in} rows is a candle. {self.commonest_reason()}"
+            )
+
+    def commonest_reason(self) -> str:
+        """Return the commonest reason why rows are set aside, with some of the file's lines."""
+        reasons = Counter(row.reason.split(":")[0] for row in self.set_aside)
+        reason, count = reasons.most_common(1)[0]
+        rows = [row for row in self.set_aside if row.reason.split(":")[0] == reason][:LINES_SHOWN]
+        lines = "; ".join(f"line {row.line_number}: {row.raw_text[:SHOWN_CHARACTERS]!r}" for row in rows)
+        return f"In {count} rows: {rows[0].reason if count == 1 else reason} ({lines})"
 
     def texts(self, line_numbers: Sequence[int]) -> dict[int, str]:
         """Return the texts of some lines of the file, cut to RAW_TEXT_KEPT characters."""
@@ -246,7 +261,7 @@ class CddFile:
                     self._layout = self._chosen(tables, after)
                     pieces.append((self._layout, []))
                 continue
-            if self.banner and (line.strip() in self.banner or "cryptodatadownload" in line.casefold()):
+            if "cryptodatadownload" in line.casefold() or (self.banner and line.strip() in self.banner):
                 continue
             pieces[-1][1].append((number, line))
         last = lines[-1][0] if lines else 0

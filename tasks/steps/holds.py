@@ -1,7 +1,5 @@
 """When a file waits for a person: it rewrites too much of what is stored, or too much of it is no candles."""
 
-from collections import Counter
-
 from storage.candles import StoreCounts
 from storage.errors import StorageError
 from storage.source.checks import KINDS_OF_CDD
@@ -13,8 +11,6 @@ HELD_SHARE = 0.02
 HELD_ROWS_SHARE = 0.25
 # ... and at least this many, so that a short series is not held for one candle.
 HELD_CANDLES = 5
-LINES_SHOWN = 3
-SHOWN_CHARACTERS = 100
 
 
 class Held(StorageError):
@@ -46,14 +42,5 @@ def hold_if_few_candles(file: CddFile, *, remedy: str) -> None:
     if len(odd) > max(HELD_CANDLES, HELD_ROWS_SHARE * file.rows_in):
         raise Held(
             f"{file.series}: {len(odd)} of the file's {file.rows_in} rows are no candles (more than "
-            f"{HELD_ROWS_SHARE:.0%}); nothing was stored. {commonest_reason(file)}. {remedy}"
+            f"{HELD_ROWS_SHARE:.0%}); nothing was stored. {file.commonest_reason()}. {remedy}"
         )
-
-
-def commonest_reason(file: CddFile) -> str:
-    """Return the commonest reason why rows of the file are set aside, with some of its lines."""
-    reasons = Counter(row.reason.split(":")[0] for row in file.set_aside)
-    reason, count = reasons.most_common(1)[0]
-    rows = [row for row in file.set_aside if row.reason.split(":")[0] == reason][:LINES_SHOWN]
-    lines = "; ".join(f"line {row.line_number}: {row.raw_text[:SHOWN_CHARACTERS]!r}" for row in rows)
-    return f"In {count} rows: {rows[0].reason if count == 1 else reason} ({lines})"

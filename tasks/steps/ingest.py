@@ -21,7 +21,7 @@ from storage.source.closing import made_at
 from storage.source.file import CddFile
 from tasks.steps.file_findings import FILE_CODES, file_findings
 from tasks.steps.freshness import note_age
-from tasks.steps.holds import Held, commonest_reason, hold_if_few_candles, hold_if_rewritten
+from tasks.steps.holds import Held, hold_if_few_candles, hold_if_rewritten
 
 _OUTCOMES: dict[type[StorageError], str] = {
     CddNotFound: "not_found",
@@ -147,10 +147,6 @@ def _store(
     counts = StoreCounts(stored_before=closed_count(conn, series=series))
     for chunk in file.chunks():
         store_candles(conn, series=series, chunk=chunk, fetched_at=now, download=download, counts=counts)
-    if file.rows_in == len(file.set_aside):
-        raise CddFormatChanged(
-            f"{series}: not one of the file's {file.rows_in} rows is a candle. {commonest_reason(file)}"
-        )
     if is_part:
         # It can only lack candles of its own span.
         counts.stored_before = closed_count(conn, series=series, span=counts.span, before_download=download)

@@ -1,0 +1,304 @@
+"""Files as people save them again: read rightly, or refused with a sentence; never anything wrong without a word."""
+
+import csv
+import io
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cdd_files import read
+
+from storage.errors import StorageError
+
+Row = dict[str, str]
+SAMPLE = Path(__file__).parents[3] / "sample" / "Coinbase_BTCUSD_d.csv"
+HOURS = Path(__file__).parents[2] / "fixtures" / "cases" / "hourly_rows_as_Bitfinex_BTCUSD_d.csv"
+NAMES = ("unix", "date", "symbol", "open", "high", "low", "close", "Volume BTC", "Volume USD")
+HOUR = timedelta(hours=1)
+NUMBERS = ("open", "high", "low", "close", "Volume BTC", "Volume USD")
+
+
+def sample_rows(start: int, n: int) -> list[Row]:
+    """Days of the sample, newest first, as CDD writes them today."""
+    with SAMPLE.open() as file:
+        found = list(csv.reader(file.readlines()[2:]))[start : start + n]
+    rows = []
+    for date, _, opened, high, low, close, base, quote in found:
+        at = datetime.fromisoformat(date).replace(tzinfo=UTC)
+        cells = (
+            f"{int(at.timestamp())}000",
+            f"{at:%Y-%m-%d %H:%M:%S}",
+            "BTC/USD",
+            opened,
+            high,
+            low,
+            close,
+            base,
+            quote,
+        )
+        rows.append(dict(zip(NAMES, cells, strict=True)))
+    return rows
+
+
+def hourly_rows() -> list[Row]:
+    with HOURS.open() as file:
+        found = list(csv.DictReader(file))
+    return [{name: row[name] for name in NAMES} for row in found]
+
+
+def moment(row: Row) -> datetime:
+    return datetime.fromtimestamp(int(row["unix"]) / 1000, UTC)
+
+
+def written(rows: list[Row], names: tuple[str, ...] = NAMES, delimiter: str = ",", end: str = "\n") -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=end)
+    writer.writerow(names)
+    writer.writerows([[row[name] for name in names] for row in rows])
+    return out.getvalue()
+
+
+def shortened(row: Row, digits: int) -> str:
+    return f"{int(row['unix']):.{digits}E}".replace("E+", "E+")
+
+
+def dated(form: Callable[[datetime], str]) -> Callable[[list[Row]], str]:
+    """The date written in another form, without a unix column."""
+
+    def save(rows: list[Row]) -> str:
+        return written([{**row, "date": form(moment(row))} for row in rows], NAMES[1:])
+
+    return save
+
+
+def dated_beside(digits: int, form: Callable[[datetime], str]) -> Callable[[list[Row]], str]:
+    """The date written in another form, beside a shortened unix time."""
+
+    def save(rows: list[Row]) -> str:
+        return written([{**row, "unix": shortened(row, digits), "date": form(moment(row))} for row in rows])
+
+    return save
+
+
+def changed(
+    change: Callable[[Row], Row], names: tuple[str, ...] = NAMES, delimiter: str = ","
+) -> Callable[[list[Row]], str]:
+    """Some cells of every row written in another form."""
+    return lambda rows: written([{**row, **change(row)} for row in rows], names, delimiter)
+
+
+def numbers(form: Callable[[float], str], delimiter: str = ",") -> Callable[[list[Row]], str]:
+    def save(rows: list[Row]) -> str:
+        return written(
+            [{**row, **{name: form(float(row[name])) for name in NUMBERS}} for row in rows], NAMES, delimiter
+        )
+
+    return save
+
+
+def german(value: float) -> str:
+    return f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+
+
+def american(m: datetime) -> str:
+    return f"{m.month}/{m.day}/{m.year}"
+
+
+def clock12(m: datetime) -> str:
+    return f"{m.hour % 12 or 12}:{m:%M:%S %p}"
+
+
+def with_column(name: str, value: Callable[[int, Row], str], *, front: bool = False) -> Callable[[list[Row]], str]:
+    def save(rows: list[Row]) -> str:
+        names = (name, *NAMES) if front else (*NAMES, name)
+        return written([{**row, name: value(i, row)} for i, row in enumerate(rows)], names)
+
+    return save
+
+
+def index_without_a_name(rows: list[Row]) -> str:
+    lines = written(rows).splitlines()
+    return "\n".join([lines[0], *(f"{i},{line}" for i, line in enumerate(lines[1:]))]) + "\n"
+
+
+def header_again(rows: list[Row]) -> str:
+    lines = written(rows).splitlines()
+    return "\n".join([*lines[:20], "https://www.CryptoDataDownload.com", lines[0], *lines[20:]]) + "\n"
+
+
+def two_orders_of_columns(rows: list[Row]) -> str:
+    names = ("date", "symbol", "close", "open", "low", "high", "Volume USD", "Volume BTC", "unix")
+    return written(rows[:30]) + "https://www.CryptoDataDownload.com\n" + written(rows[30:], names)
+
+
+def header_at_the_end(rows: list[Row]) -> str:
+    header, *lines = written(rows[::-1]).splitlines()
+    return "\n".join([*lines, header]) + "\n"
+
+
+def beside_ether(rows: list[Row]) -> str:
+    left = written(rows).splitlines()
+    ether = [
+        {**row, "symbol": "ETH/USD", **{name: f"{float(row[name]) / 40:.2f}" for name in NUMBERS[:4]}} for row in rows
+    ]
+    right = written(ether).replace("Volume BTC", "Volume ETH").splitlines()
+    return "\n".join(f"{b},,{a}" for a, b in zip(left, right, strict=True)) + "\n"
+
+
+def quoted(rows: list[Row]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, NAMES, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def whole_lines_quoted(rows: list[Row]) -> str:
+    return "\n".join(f'"{line}"' for line in written(rows).splitlines()) + "\n"
+
+
+def shuffled(rows: list[Row]) -> str:
+    mixed = rows[:]
+    random.Random(1).shuffle(mixed)
+    return written(mixed)
+
+
+def serial(m: datetime) -> str:
+    days = (m - datetime(1899, 12, 30, tzinfo=UTC)) / timedelta(days=1)
+    return f"{days:.10f}".rstrip("0").rstrip(".")
+
+
+def split_clock(form: str, clock: Callable[[datetime], str]) -> Callable[[list[Row]], str]:
+    def save(rows: list[Row]) -> str:
+        names = ("date", "time", *NAMES[2:])
+        return written([{**row, "date": f"{moment(row):{form}}", "time": clock(moment(row))} for row in rows], names)
+
+    return save
+
+
+GERMAN_MONTHS = ["Jan", "Feb", "Mrz", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
+UNDATED = (NAMES[0], *NAMES[2:])
+
+# What any file of the sample says, however it was saved again: read whole.
+DAILY: dict[str, Callable[[list[Row]], str]] = {
+    "as it was": written,
+    "m/d/yyyy": dated(american),
+    "m/d/yy": dated(lambda m: f"{m.month}/{m.day}/{m:%y}"),
+    "mm/dd/yyyy with a clock": dated(lambda m: f"{m:%m/%d/%Y %H:%M}"),
+    "d/m/yyyy": dated(lambda m: f"{m.day}/{m.month}/{m.year}"),
+    "dd-mm-yy": dated(lambda m: f"{m:%d-%m-%y}"),
+    "yy-mm-dd": dated(lambda m: f"{m:%y-%m-%d}"),
+    "dd.mm.yyyy": dated(lambda m: f"{m:%d.%m.%Y}"),
+    "dd.mm.yyyy hh:mm": dated(lambda m: f"{m:%d.%m.%Y %H:%M}"),
+    "yyyy/m/d": dated(lambda m: f"{m.year}/{m.month}/{m.day}"),
+    "yyyymmdd": dated(lambda m: f"{m:%Y%m%d}"),
+    "d-Mon-yy": dated(lambda m: f"{m:%d-%b-%y}"),
+    "Mon d, yyyy": dated(lambda m: f"{m:%b %d, %Y}"),
+    "Weekday, Month d, yyyy": dated(lambda m: f"{m:%A, %B %d, %Y}"),
+    "yy-Mon-dd": dated(lambda m: f"{m:%y-%b-%d}"),
+    "ISO with T and Z": dated(lambda m: f"{m:%Y-%m-%dT%H:%M:%SZ}"),
+    "AM and PM": dated(lambda m: f"{american(m)} {clock12(m)}"),
+    "German month names": dated(lambda m: f"{m.day}. {GERMAN_MONTHS[m.month - 1]} {m.year}"),
+    "serial days": dated(serial),
+    "unix of six digits beside m/d/yyyy": dated_beside(5, american),
+    "unix of six digits beside d/m/yyyy": dated_beside(5, lambda m: f"{m:%d/%m/%Y}"),
+    "unix of three digits beside m/d/yy": dated_beside(2, lambda m: f"{m.month}/{m.day}/{m:%y}"),
+    "unix of three digits beside dd-mm-yy": dated_beside(2, lambda m: f"{m:%d-%m-%y}"),
+    "unix of four digits beside Mon names": dated_beside(3, lambda m: f"{m:%d-%b-%y}"),
+    "unix of six digits written out": changed(lambda row: {"unix": f"{float(shortened(row, 5)):.0f}"}),
+    "unix of six digits alone": changed(lambda row: {"unix": shortened(row, 5)}, UNDATED),
+    "unix with a decimal comma": changed(lambda row: {"unix": shortened(row, 5).replace(".", ",")}, NAMES, ";"),
+    "unix in seconds with .0": changed(lambda row: {"unix": f"{int(row['unix']) // 1000}.0"}),
+    "semicolons": lambda rows: written(rows, NAMES, ";"),
+    "tabs": lambda rows: written(rows, NAMES, "\t"),
+    "decimal commas": numbers(lambda v: f"{v}".replace(".", ","), ";"),
+    "German numbers": numbers(german, ";"),
+    "German numbers in quotes": numbers(german),
+    "thousands separators": numbers(lambda v: f"{v:,.2f}"),
+    "dollars": numbers(lambda v: f"${v:,.2f}"),
+    "French numbers": numbers(lambda v: f"{v:,.2f}".replace(",", "\u202f").replace(".", ","), ";"),
+    "Swiss numbers": numbers(lambda v: f"{v:,.2f}".replace(",", "'"), ";"),
+    "an index": with_column("", lambda i, _: str(i), front=True),
+    "an index without a name": index_without_a_name,
+    "a note of a person's own": with_column("my note", lambda i, _: "sold!" if i == 3 else ""),
+    "a moving average": with_column("close_ma20", lambda i, row: row["close"]),
+    "a volatility": with_column("volatility", lambda i, row: "0.02", front=True),
+    "an adjusted close": with_column("Adj Close", lambda i, row: str(float(row["close"]) / 2), front=True),
+    "header again": header_again,
+    "two orders of columns": two_orders_of_columns,
+    "header at the end": header_at_the_end,
+    "beside ether": beside_ether,
+    "quoted": quoted,
+    "whole lines quoted": whole_lines_quoted,
+    "shuffled": shuffled,
+    "carriage returns": lambda rows: written(rows, end="\r"),
+    "UTF-16": lambda rows: written(rows, NAMES, "\t"),
+    "local time beside unix": changed(lambda row: {"date": f"{moment(row) - 5 * HOUR:%Y-%m-%d %H:%M:%S}"}),
+    "minutes and seconds for a date": changed(lambda row: {"date": "00:00.0"}),
+}  # fmt: skip
+
+HOURLY: dict[str, Callable[[list[Row]], str]] = {
+    "as it was": written,
+    "m/d/yyyy h:mm": dated(lambda m: f"{american(m)} {m.hour}:{m:%M}"),
+    "dd.mm.yy hh:mm": dated(lambda m: f"{m:%d.%m.%y %H:%M}"),
+    "AM and PM": dated(lambda m: f"{american(m)} {clock12(m)}"),
+    "hours with a dash": dated(lambda m: f"{m:%Y-%m-%d %I-%p}"),
+    "serial days": dated(serial),
+    "unix of six digits beside m/d/yyyy h:mm": dated_beside(5, lambda m: f"{american(m)} {m.hour}:{m:%M}"),
+    "unix of three digits beside dd/mm/yy hh:mm": dated_beside(2, lambda m: f"{m:%d/%m/%y %H:%M}"),
+    "date and clock apart": split_clock("%d/%m/%Y", lambda m: f"{m:%H:%M:%S}"),
+    "date and AM PM apart": split_clock("%m/%d/%y", clock12),
+    "date and hours apart": split_clock("%Y-%m-%d", lambda m: str(m.hour)),
+    "local time beside unix": lambda rows: written(
+        [{**row, "date": f"{moment(row) + 5.5 * HOUR:%Y-%m-%d %H:%M:%S}"} for row in rows]
+    ),
+    "shuffled": shuffled,
+}
+# Where something is lost for good.
+REFUSED: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
+    "hours lost": ("1h", dated(lambda m: f"{m:%Y-%m-%d}")),
+    "hours lost beside a shortened unix": ("1h", dated_beside(5, lambda m: f"{m:%Y-%m-%d}")),
+    "a shortened unix alone": ("1h", changed(lambda row: {"unix": shortened(row, 5)}, UNDATED)),
+    "a unix of three digits alone": ("d", changed(lambda row: {"unix": shortened(row, 2)}, UNDATED)),
+    "no time at all": ("d", dated(lambda m: "00:00.0")),
+    "unquoted thousands": ("d", lambda rows: written(rows, NAMES, ";").replace(".", ",").replace(";", ",")),
+    "another pair's table": ("d", changed(lambda row: {"symbol": "ETH/USD"})),
+    "two tables of the pair": ("d", lambda rows: "\n".join(f"{line},{line}" for line in written(rows).splitlines())),
+    "every second day": ("d", lambda rows: written(rows[::2])),
+    "hours as days without a clock": ("d as 1h", dated(lambda m: f"{m:%Y-%m-%d}")),
+    "half of the dates turned": ("d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%d/%m/%Y}")),
+    "one row of an open order": ("one", dated(lambda m: "1/2/2018")),
+}  # fmt: skip
+
+
+def check(text: str, rows: list[Row], series: str, *, utf16: bool = False) -> None:
+    file, chunk = read(text.encode("utf-16" if utf16 else "utf-8"), series)
+    assert file.set_aside == []
+    expected = sorted((int(row["unix"]) // 1000, *(float(row[name]) for name in NUMBERS)) for row in rows)
+    columns = (chunk.open_time, chunk.open, chunk.high, chunk.low, chunk.close, chunk.volume_base, chunk.volume_quote)
+    np.testing.assert_allclose(np.stack(columns, axis=1), np.array(expected), rtol=0, atol=0.006)
+
+
+@pytest.mark.parametrize("start", [1, 90, 400, 900])
+@pytest.mark.parametrize("kind", DAILY)
+def test_a_daily_file_that_was_saved_again_is_read_as_before(kind: str, start: int) -> None:
+    rows = sample_rows(start, 70)
+    check(DAILY[kind](rows), rows, "Coinbase_BTCUSD_d", utf16=kind == "UTF-16")
+
+
+@pytest.mark.parametrize("kind", HOURLY)
+def test_an_hourly_file_that_was_saved_again_is_read_as_before(kind: str) -> None:
+    check(HOURLY[kind](hourly_rows()), hourly_rows(), "Bitfinex_BTCUSD_1h")
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_file_that_lost_something_for_good_is_refused_with_a_sentence(kind: str) -> None:
+    what, save = REFUSED[kind]
+    rows = hourly_rows() if "h" in what else sample_rows(1, 1 if what == "one" else 70)
+    series = "Bitfinex_BTCUSD_1h" if what == "1h" else "Coinbase_BTCUSD_d"
+    with pytest.raises(StorageError) as refused:
+        read(save(rows).encode(), series)
+    assert len(str(refused.value)) > 40
