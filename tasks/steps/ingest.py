@@ -1,5 +1,6 @@
 """Ingesting: fetch a file, parse it, check it, store it whole or not at all."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -151,7 +152,8 @@ def _store(
         # It can only lack candles of its own span.
         counts.stored_before = closed_count(conn, series=series, span=counts.span, before_download=download)
     if not accept:
-        remedy = f"look at the file; to take it as it is, add --accept to: candlecast ingest {series}"
+        given = f" --file {shlex.quote(fetched.url)}" if is_part and fetched.http_status is None else ""
+        remedy = f"look at the file; to take it as it is: candlecast ingest {series}{given} --accept"
         hold_if_few_candles(file, remedy=remedy)
         hold_if_rewritten(series, counts, remedy=remedy)
     refused_texts = file.texts([line for line, _ in counts.refused]) if counts.refused else {}

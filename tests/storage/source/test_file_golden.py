@@ -1,0 +1,69 @@
+"""Every real file that the project may use, to the row: counts, first and last candle, three values.
+
+The table was made with the reader and compared with the descriptions of the files; the second test looks its values up
+in the lines of the files, without the reader.
+"""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from cdd_files import read, times
+
+from storage.source.checks import DUPLICATE, KINDS_OF_CDD, OVERLAP, PLACEHOLDER
+
+GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden.csv"
+with GOLDEN.open() as golden:
+    ROWS = list(csv.DictReader(golden))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in ROWS])
+def test_every_real_file_is_read_to_the_row(shared_data: Path, row: dict[str, str]) -> None:
+    path = shared_data.parent / row["file"]
+    if not path.is_file():
+        pytest.skip(f"the real file is not at {path}")
+    file, chunk = read(path, row["series"])
+    kinds = Counter(one.kind for one in file.set_aside)
+    counts = {
+        "rows": file.rows_in,
+        "candles": len(chunk),
+        "duplicates": kinds[DUPLICATE],
+        "overlaps": kinds[OVERLAP],
+        "placeholders": kinds[PLACEHOLDER],
+        "no_candles": sum(count for kind, count in kinds.items() if kind not in KINDS_OF_CDD),
+        "swapped": file.checks.swapped.count,
+        "wicks": len(file.checks.wicks),
+    }
+    assert counts == {name: int(row[name]) for name in counts}
+    assert file.rows_in == len(chunk) + len(file.set_aside)
+    assert (times(chunk)[0], times(chunk)[-1]) == (row["first"], row["last"])
+    values = (chunk.open[0], chunk.close[len(chunk) // 2], chunk.volume_base[-1])
+    assert values == tuple(float(row[name]) for name in ("first_open", "middle_close", "last_volume_base"))
+    assert (file.remarks, file.zones, file.checks.unreadable_volumes.count) == ([], {}, 0)
+
+
+def test_the_golden_values_stand_in_the_files_own_lines(shared_data: Path) -> None:
+    """The table was made with the reader; here the lines of the files themselves are asked, without it."""
+    for row in ROWS:
+        path = shared_data.parent / row["file"]
+        if not path.is_file():
+            continue
+        lines = path.read_text().splitlines()
+        for day, value in ((row["first"], row["first_open"]), (row["last"], row["last_volume_base"])):
+            of_day = [line for line in lines if day[:10] in line or _american(day) in line]
+            cells = {float(cell) for line in of_day for cell in line.split(",") if _is_number(cell)}
+            assert float(value) in cells, (row["file"], day, value)
+
+
+def _american(day: str) -> str:
+    year, month, date = day[:10].split("-")
+    return f"{int(month)}/{int(date)}/{year},"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,233 @@
+"""Files that are odd as a whole: held, in parts, under other names, with rows that come again."""
+
+import csv
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from typer.testing import CliRunner
+
+from candlecast.cli import app
+from models.candles import SeriesName, UnknownSeries
+from storage.candles import read_candle_rows
+from storage.database.engine import open_database
+from storage.findings import FindingRow, read_findings
+from storage.source.client import CddClient
+from tasks.steps.holds import Held
+from tasks.steps.ingest import IngestReport, ingest_series
+
+CASES = Path(__file__).parents[2] / "fixtures" / "cases"
+SERIES = "Coinbase_BTCUSD_d"
+NOW = datetime(2025, 10, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+HEAD = "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD"
+
+
+def line(at: datetime, close: float = 100.0, *, low: float = 90.0, symbol: str = "BTC/USD") -> str:
+    return f"{int(at.timestamp())},{at:%Y-%m-%d %H:%M:%S},{symbol},100,107,{low},{close},10,1000"
+
+
+def lines(first: datetime, n: int) -> list[str]:
+    return [line(first + i * DAY, 100 + i % 5) for i in reversed(range(n))]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
+    yield engine
+    engine.dispose()
+
+
+def ingest(
+    engine: Engine, path: Path, series: str = SERIES, *, day: int = 0, accept: bool = False, part: bool = False
+) -> IngestReport:
+    return ingest_series(
+        engine,
+        series=series,
+        client=CddClient(str(path.parent)),
+        now=NOW + day * DAY,
+        accept=accept,
+        file_name=path.name,
+    )
+
+
+def put(tmp_path: Path, rows: list[str], name: str = f"{SERIES}.csv") -> Path:
+    path = tmp_path / name
+    path.write_text("\n".join([HEAD, *rows]) + "\n")
+    return path
+
+
+def findings(engine: Engine, series: str = SERIES) -> dict[str, FindingRow]:
+    with engine.connect() as conn:
+        return {finding.code: finding for finding in read_findings(conn, series=series)}
+
+
+def count(engine: Engine, table: str) -> int:
+    with engine.connect() as conn:
+        return int(conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def test_a_first_file_of_which_most_is_no_candles_waits_for_a_person(engine: Engine) -> None:
+    path = CASES / "prices_rounded_to_zero_IOTABTC_1h.csv"
+    with pytest.raises(Held) as held:
+        ingest(engine, path, "Binance_IOTABTC_1h")
+    message = str(held.value)
+    assert "114 of the file's 120 rows are no candles (more than 25%); nothing was stored" in message
+    assert "In 114 rows: every price is zero, and there are trades (line 4: '2019-05-20 09-AM" in message
+    assert message.count("; line ") == 2
+    assert "--accept" in message
+    assert count(engine, "candles") == 0
+    assert ingest(engine, path, "Binance_IOTABTC_1h", accept=True).rows_new == 6
+
+
+def test_rows_whose_times_contradict_each_other_are_a_finding_with_their_days(engine: Engine) -> None:
+    report = ingest(engine, CASES / "one_unix_for_twelve_days.csv")
+    assert (report.rows_in, report.rows_new, report.rows_quarantined) == (60, 48, 12)
+    finding = findings(engine)["contradiction"]
+    assert finding.count == 12
+    assert finding.message.endswith("its times contradict each other (2019-09-17..2019-09-28)")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("dots_in_volumes", "volume", "60 candles have a volume that is not a number"),
+        ("no_header", "layout", "the file has no header; its rows show which column is which"),
+        ("two_tables_side_by_side", "layout", "the file holds 2 tables side by side; the one of BTCUSD was read"),
+    ],
+)
+def test_a_file_that_is_read_with_a_doubt_says_so(engine: Engine, name: str, code: str, words: str) -> None:
+    assert ingest(engine, CASES / f"{name}.csv").rows_new == 60
+    assert words in findings(engine)[code].message
+
+
+def test_a_wick_is_a_finding_with_its_day_and_a_real_jump_is_none(engine: Engine, tmp_path: Path) -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    rows = lines(start, 40)
+    ingest(engine, put(tmp_path, rows))
+    assert "wick" not in findings(engine)
+    rows[10] = line(start + 29 * DAY, low=0.1)
+    ingest(engine, put(tmp_path, rows), day=1)
+    wick = findings(engine)["wick"]
+    assert wick.first_time == start + 29 * DAY
+    assert "its low is 0.1, the lowest of the 3 candles before and after is 90" in wick.message
+
+
+def test_real_jumps_are_no_wicks(engine: Engine, shared_data: Path) -> None:
+    for file in ("Bitstamp_XRPUSD_d__2025-07-05.csv", "Bitstamp_BTCUSD_d__2025-09-24.csv"):
+        series = file.split("__")[0]
+        ingest(engine, shared_data / file, series)
+        assert "wick" not in findings(engine, series)
+
+
+def test_a_row_that_comes_with_every_file_is_kept_once_with_first_and_last_seen(engine: Engine, tmp_path: Path) -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    bad = "1577836800,2020-01-01 00:00:00,BTC/USD,100,x,90,100,10,1000"
+    for day in range(3):
+        ingest(engine, put(tmp_path, [*lines(start + DAY, 20 + day), bad]), day=day)
+    with engine.connect() as conn:
+        rows = conn.execute(text("SELECT raw_text, line_number, created_at, last_seen_at FROM quarantine")).all()
+    assert [tuple(row[:2]) for row in rows] == [(bad, 24)]
+    assert (rows[0][2][:10], rows[0][3][:10]) == (f"{NOW:%Y-%m-%d}", f"{NOW + 2 * DAY:%Y-%m-%d}")
+
+
+def test_yearly_files_make_one_series_and_lack_nothing_of_other_years(engine: Engine, tmp_path: Path) -> None:
+    for year in (2019, 2021, 2020):
+        start = datetime(year, 1, 1, tzinfo=UTC)
+        days = (datetime(year + 1, 1, 1, tzinfo=UTC) - start).days
+        path = put(tmp_path, lines(start, days), f"Coinbase_BTCUSD_{year}_d.csv")
+        assert str(SeriesName.of_file(path)) == SERIES
+        assert ingest(engine, path, day=year).rows_new == days
+    # Its own span it may not lack.
+    path = put(tmp_path, lines(datetime(2020, 1, 1, tzinfo=UTC), 366)[::2], "Coinbase_BTCUSD_2020_d.csv")
+    with pytest.raises(Exception, match="2 days apart"):
+        ingest(engine, path, day=3000)
+    kept = lines(datetime(2020, 1, 1, tzinfo=UTC), 366)
+    # The last day of its year may have been unfinished when the file was made.
+    with pytest.raises(Held, match="lacks 20 of the 365 stored candles"):
+        ingest(engine, put(tmp_path, [*kept[:100], *kept[120:]], "Coinbase_BTCUSD_2020_d.csv"), day=3001)
+
+
+def test_findings_of_another_years_file_stay_open(engine: Engine, tmp_path: Path) -> None:
+    for year in (2020, 2021):
+        rows = lines(datetime(year, 1, 1, tzinfo=UTC), 300)
+        if year == 2020:
+            rows[100] = line(datetime(2020, 1, 1, tzinfo=UTC) + 199 * DAY, low=0.1)
+        ingest(engine, put(tmp_path, rows, f"Coinbase_BTCUSD_{year}_d.csv"), day=year)
+    assert findings(engine)["wick"].first_time == datetime(2020, 1, 1, tzinfo=UTC) + 199 * DAY
+
+
+@pytest.mark.parametrize(
+    ("name", "series"),
+    [
+        ("Bitstamp_BTCUSD_2021_minute", "Bitstamp_BTCUSD_minute"),
+        ("gemini_BTCUSD_2019_1min", "Gemini_BTCUSD_minute"),
+        ("gemini_BTCUSD_1hr", "Gemini_BTCUSD_1h"),
+        ("gemini_BTCUSD_day", "Gemini_BTCUSD_d"),
+        ("BTCUSDT_Binance_futures_data_day", "Binance-futures_BTCUSDT_d"),
+        ("BTCUSDT_Binance_futures_data_minute", "Binance-futures_BTCUSDT_minute"),
+        ("Bitstamp_BTCUSD_d", "Bitstamp_BTCUSD_d"),
+        ("bitstamp_BTCUSD_d", "bitstamp_BTCUSD_d"),
+    ],
+)
+def test_the_other_names_of_cdds_files_belong_to_series(name: str, series: str) -> None:
+    assert str(SeriesName.of_file_name(name)) == series
+    assert SeriesName.parse(series) == SeriesName.of_file_name(name)
+
+
+@pytest.mark.parametrize("name", ["prices", "Bitstamp_BTCUSD_2021_week", "../etc_BTCUSD_day", "a..b_BTCUSD_day"])
+def test_other_names_are_none(name: str) -> None:
+    with pytest.raises(UnknownSeries):
+        SeriesName.of_file_name(name)
+
+
+@pytest.mark.parametrize(
+    ("pair", "exchange", "base", "quote"),
+    [
+        ("BATUSD", "Bitstamp", "BAT", "USD"),
+        ("DOTUSD", "Bitfinex", "DOT", "USD"),
+        ("ARBUSD", "Binance", "AR", "BUSD"),
+        ("BTCTUSD", "Binance", "BTC", "TUSD"),
+        ("OPUSDT", "Binance", "OP", "USDT"),
+    ],
+)
+def test_pairs_are_cut_where_the_exchange_would(pair: str, exchange: str, base: str, quote: str) -> None:
+    name = SeriesName.parse(f"{exchange}_{pair}_d")
+    assert (name.base, name.quote) == (base, quote)
+
+
+def test_any_local_file_can_be_ingested_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANDLECAST_DATABASE_URL", f"sqlite:///{tmp_path / 'candlecast.db'}")
+    path = tmp_path / "my prices (2).txt"
+    path.write_text((CASES / "unix_shortened_by_a_spreadsheet.csv").read_text())
+    done = CliRunner().invoke(app, ["ingest", SERIES, "--file", str(path)])
+    assert done.exit_code == 0, done.output
+    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
+    with engine.connect() as conn:
+        rows = read_candle_rows(conn, series=SERIES)
+    engine.dispose()
+    assert (len(rows), f"{rows[-1].open_time:%Y-%m-%d %H:%M}") == (59, "2019-10-15 00:00")
+    two = CliRunner().invoke(app, ["ingest", SERIES, "Bitstamp_BTCUSD_d", "--file", str(path)])
+    assert two.exit_code == 2
+
+
+def test_several_pairs_in_one_file_wait_for_a_person_and_the_wanted_one_is_taken(
+    engine: Engine, tmp_path: Path
+) -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    rows = [line(start + i * DAY, symbol=symbol) for i in range(30) for symbol in ("BTC/USD", "ETH/USD", "LTC/USD")]
+    path = put(tmp_path, rows)
+    with pytest.raises(Held, match="In 60 rows: it is of another pair"):
+        ingest(engine, path)
+    assert ingest(engine, path, accept=True).rows_new == 30
+
+
+def test_a_sheet_of_every_kind_of_reading_has_the_samples_candles(engine: Engine, sample_csv: Path) -> None:
+    with (CASES / "month_names.csv").open() as file:
+        closes = [float(row["Close"]) for row in csv.DictReader(file)]
+    ingest(engine, CASES / "month_names.csv")
+    with engine.connect() as conn:
+        assert [row.close for row in read_candle_rows(conn, series=SERIES)] == closes[:0:-1]
+    assert str(closes[0]) in sample_csv.read_text()
