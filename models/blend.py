@@ -1,4 +1,4 @@
-"""The `blend` forecaster: networks, boosted trees and the analytic base, held by the past year at long steps."""
+"""The `blend` forecaster: networks, boosted trees and the analytic base, with the past year mixed in at long steps."""
 
 import time
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from models.quantiles import forecasts_from_log_returns, origin_rows
 from models.range_ewma import range_ewma_quantiles
 
 LSTM_SHARE = BOOSTING_SHARE = 1 / 3
-# Volatility reverts and an exponential average does not know it, so the past year's returns take a share that rises
-# from nothing at step 1 to this at step 7.
+# Volatility returns to its mean, and an exponential average does not know that. So the past year's returns get a share
+# that rises from 0 at step 1 to this at step 7.
 ANCHOR = 0.45
 ANCHOR_STEPS = 7
 
@@ -44,7 +44,7 @@ class Blend:
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
         """Return one trained blend a request; raises as Lstm.train does.
 
-        Fine-tuning goes on with the networks; the trees stay those of the last training from scratch.
+        Fine-tuning changes the networks only; the trees stay those of the last training from scratch.
         """
         asked = [
             request if request.init_from is None else replace(request, init_from=_networks_of(request.init_from))

@@ -1,6 +1,6 @@
-"""Boosted conditional quantiles: the blend's third part, which sees what the networks' symmetric bands cannot.
+"""Boosted conditional quantiles: the blend's third part, which can be skewed, unlike the networks' bands.
 
-Trees are fitted with scikit-learn and kept as plain numbers, so that a stored model holds nothing that runs and
+Trees are fitted with scikit-learn and kept as plain numbers, so that a stored model holds no code and
 forecasts without scikit-learn.
 """
 
@@ -19,7 +19,7 @@ from models.quantiles import LEVELS, centred
 
 # The levels that are fitted; those between and beyond follow their neighbours.
 FITTED = (0.05, 0.15, 0.3, 0.7, 0.85, 0.95)
-# Features of the first candles stand on averages of too few.
+# Features of the first candles are averages of too few.
 WARM_UP = 60
 LEAST_ROWS = 300
 # A conditional quantile further than this from the unconditional one is a tree's mistake, not a market.
@@ -101,7 +101,7 @@ def boosted_quantiles(
 ) -> NDArray[np.float64]:
     """Return quantiles of log returns, (n_rows, horizon, 23), seen from each row of `made`.
 
-    At a fitted level the trees say how far the conditional quantile is from the unconditional one; in between, the
+    At a fitted level the trees give the ratio of the conditional quantile to the unconditional one; in between, the
     logarithm of that ratio is linear in the normal score. Raises BadWeights when the arrays are not those of trees.
     """
     if not set(NAMES) <= set(weights):

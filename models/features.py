@@ -1,4 +1,4 @@
-"""What the networks read and are asked for: 21 causal features and volatility-scaled log returns."""
+"""Inputs and targets of the networks: 21 causal features and volatility-scaled log returns."""
 
 from collections import deque
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.frames import CandleFrame
 from models.volatility import SLOW, ahead, candle_seconds, ewma, forecast_volatility, seconds
 
-# Beyond this many standard deviations all values are alike: one crash must not rule a network's input.
+# Values are cut at this many standard deviations, so that one crash does not dominate a network's input.
 CLIP = 5.0
 FEATURE_NAMES = (
     "return", "absolute_return", "negative_return", "range_volatility", "ewma_80", "ewma_94", "ewma_99",
@@ -33,8 +33,8 @@ class Features(NamedTuple):
 def make_features(candles: CandleFrame, *, horizon: int) -> Features:
     """Return features, targets and scales of every candle.
 
-    Ratios to the volatility forecast, so that one network can read any series of any year. What cannot be known yet
-    (a 30-candle volume at the third candle) or is not in the file is 0, the middle.
+    Features are ratios to the volatility forecast, so that one network can read any series of any year. A value that is
+    not known yet (a 30-candle volume at the third candle) or not in the file is 0, the middle.
     """
     volatility = forecast_volatility(candles, horizon=horizon)
     variance, returns = volatility.variance, volatility.returns

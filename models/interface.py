@@ -1,4 +1,4 @@
-"""The one interface every model stands behind, from the last close to the LSTM blend.
+"""The one interface of all models, from the last close to the LSTM blend.
 
 A forecaster trains (possibly many models in one go) and forecasts (many origins in one go). Live
 forecasts, backfills and backtests are the same two calls with other cutoffs and origins.
@@ -14,17 +14,17 @@ import numpy as np
 from models.forecasts import Forecast
 from models.frames import CandleFrame
 
-# Called with (steps done, steps in all, what is being done) during long work.
+# Called during long work with (steps done, steps in all, name of the work).
 Progress = Callable[[int, int, str], None]
 
 
 def silent(done: int, total: int, what: str) -> None:
-    """Report progress to nobody."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a training leaves behind: everything a forecast needs besides candles, and its lineage.
+    """The result of a training: everything a forecast needs besides candles, and its lineage.
 
     `cutoff` is the last instant of training data (None for a model that learns nothing), `config` plain JSON
     values, `weights` named arrays (empty for a model without any), `data_fingerprint` the training candles'.

@@ -1,4 +1,4 @@
-"""The model every other is shown beside: tomorrow is like today, as uncertain as the past year was."""
+"""The baseline model: tomorrow is like today, as uncertain as the past year was."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ class Naive:
     min_candles = family("naive").min_candles
 
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
-        """Return the one version there is, for each request: nothing is learnt."""
+        """Return the same version for each request: nothing is learnt."""
         nothing = fingerprint(empty_candles())
         return [TrainedModel(self.name, {"window": WINDOW}, None, request.seed, nothing) for request in requests]
 

@@ -17,8 +17,8 @@ MEDIAN = QUANTILE_LEVELS.index(0.5)
 def centred(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return quantiles of log returns shifted so that the median is zero: the point forecast is the last close.
 
-    `quantiles`: (..., 23). No model here has earned another point forecast: measured, the best mean absolute
-    error found is 0.998 times the last close's.
+    `quantiles`: (..., 23). No model here has a better point forecast: the best mean absolute error measured is 0.998
+    times the last close's.
     """
     return quantiles - quantiles[..., MEDIAN : MEDIAN + 1]
 

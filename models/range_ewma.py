@@ -1,4 +1,4 @@
-"""The analytic base: a range-based volatility forecast, and the shape of its own past surprises."""
+"""The analytic base: a range-based volatility forecast and the distribution of its past surprises."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
 from models.volatility import FAST, SLOW, ahead, forecast_volatility
 
-# The averages need this many candles to mean something; surprises before are not counted.
+# The averages need this many candles; earlier surprises are not counted.
 WARM_UP = 60
 LEAST_SURPRISES = 100
 
@@ -32,7 +32,7 @@ class RangeEwma:
     min_candles = family("range-ewma").min_candles
 
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
-        """Return the one version there is, for each request: everything is worked out from an origin's own past."""
+        """Return the same version for each request: everything is computed from the candles before an origin."""
         nothing = fingerprint(empty_candles())
         config = {"slow": SLOW, "fast": FAST, "warm_up": WARM_UP}
         return [TrainedModel(self.name, config, None, request.seed, nothing) for request in requests]
@@ -46,12 +46,12 @@ class RangeEwma:
 
 
 def range_ewma_quantiles(candles: CandleFrame, rows: NDArray[np.int64], horizon: int) -> NDArray[np.float64]:
-    """Return quantiles of log returns, (n_rows, horizon, 23), from the surprises that had been realised by each row.
+    """Return quantiles of log returns, (n_rows, horizon, 23), from the surprises known at each row.
 
     Raises NotEnoughCandles, naming the instant, where gaps leave too few of them.
     """
     sigma = forecast_volatility(candles, horizon=horizon).sigma
-    # Row t step h speaks of t + h.
+    # The target of row t, step h is row t + h.
     surprises = ahead(candles, horizon) / sigma
     result = np.empty((len(rows), horizon, len(LEVELS)))
     for step in range(1, horizon + 1):

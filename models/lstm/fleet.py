@@ -1,10 +1,9 @@
 """Train a fleet of networks as one batched graph, and run trained ones: numpy in, numpy out.
 
 A year of backfill needs hundreds of small nets (members x folds x series). Trained one by one they cost mostly
-tracing; here they share a compiled graph. Each member has its own rows to learn from, its own random generator
-(initial weights, order of chunks, dropout), its own learning rates and its own end, so it comes out as the same net
-trained alone. Data are shared: one table of features of all series one below the other, into which every member
-holds row numbers.
+tracing; here they share a compiled graph. Each member has its own training rows, random generator (initial weights,
+order of chunks, dropout), learning rates and number of steps, so the result is the same as for the net trained alone.
+Data are shared: one table holds the features of all series one below the other, and members hold row numbers.
 """
 
 import math
@@ -37,7 +36,7 @@ from models.lstm.network import (
 CPU_GROUP = 8
 # On an accelerator a group is the whole fleet, as a power of two, up to what its memory holds easily.
 ACCELERATOR_GROUP = 1024
-# Steps a call of the compiled graph makes before it comes back to say how far it is.
+# Steps in one call of the compiled graph; progress is reported between calls.
 STEPS_PER_CALL = 16
 # Origins forecast in one call; fewer are filled up, so that one origin alone gets the bits it gets among others.
 ORIGINS_PER_CALL = 64

@@ -56,7 +56,7 @@ class LstmConfig:
 
 
 class _Net(NamedTuple):
-    """What makes a network the network it is: equal ones are trained once, whoever asks for them."""
+    """The identity of a network: equal ones are trained once for all requests."""
 
     candles: int
     pool: tuple[int, ...]
@@ -69,16 +69,16 @@ class _Net(NamedTuple):
 class Lstm:
     """An ensemble of LSTM(32) networks with one Student-t distribution a step, around the last close.
 
-    A network reads the 90 candles before the origin as 21 features and says, for steps 1 to 7, how wide and how
-    heavy-tailed the log return is in units of the analytic volatility forecast. The members' quantiles are averaged
-    (Lichtendahl, Grushka-Cockayne and Winkler, 2013, "Is it better to average probabilities or quantiles?",
+    A network reads the 90 candles before the origin as 21 features and forecasts, for steps 1 to 7, the width and the
+    tails of the log return's distribution in units of the analytic volatility forecast. The members' quantiles are
+    averaged (Lichtendahl, Grushka-Cockayne and Winkler, 2013, "Is it better to average probabilities or quantiles?",
     Management Science 59), which keeps the bands as sharp as the members' own. With a pool, half the networks learn
     from the other series too.
 
     Calibration is filtered historical simulation per step (Barone-Adesi, Giannopoulos and Vosper, 1999): ensembles are
-    also trained up to the start of each of the last quarters, each forecasts its quarter, and the quantiles of what
-    came over the forecast scale replace half of the Student-t's shape. All of it had been realised by the cutoff, and
-    none of it was learnt from by the networks it is a residual of.
+    also trained up to the start of each of the last quarters, each forecasts its quarter, and the quantiles of the
+    actual returns over the forecast scale replace half of the Student-t's shape. All those returns were known at the
+    cutoff, and none was in the training data of the networks that forecast it.
     """
 
     name = "lstm"
@@ -195,7 +195,7 @@ class Lstm:
 
 
 class _Fleet:
-    """Every network that a call of `train` needs, each once, over one table of features."""
+    """All networks that a call of `train` needs, each once, over one table of features."""
 
     def __init__(self, config: LstmConfig, horizon: int) -> None:
         self.config = config

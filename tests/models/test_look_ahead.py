@@ -13,9 +13,9 @@ from models.quantiles import LEVELS
 
 
 def _numbered(n: int, *, horizon: int = 2, first: float = 0.0) -> Features:
-    """Features and targets that tell their row: row r has feature r, and target r + step / 10."""
+    """Features and targets that tell their row: row r has feature r, and target r * step."""
     rows = first + np.arange(n, dtype=np.float32)
-    targets = rows[:, None] + np.arange(1, horizon + 1, dtype=np.float32) / 10
+    targets = rows[:, None] * np.arange(1, horizon + 1, dtype=np.float32)
     return Features(rows[:, None], targets, np.ones((n, horizon)))
 
 
@@ -49,8 +49,7 @@ def test_trees_learn_from_targets_realised_among_the_closed_rows(step):
     assert features[:, 0].tolist() == rows.tolist()
     # The last target speaks of row 449, the last that had closed.
     assert features[-1, 0] + step == 449
-    expected = rows.astype(np.float32) + np.float32(step) / np.float32(10)
-    np.testing.assert_allclose(targets, expected - np.median(expected), rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(targets, rows * step - np.median(rows * step))
     assert targets.dtype == np.float64
     assert np.median(targets) == 0
 
