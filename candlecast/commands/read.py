@@ -17,6 +17,7 @@ from candlecast.commands.console import (
     instant,
     settings,
     span,
+    talk,
 )
 from candlecast.output import Format
 from models.forecasts import Kind, ScoreKind
@@ -79,6 +80,22 @@ def forecasts(
             _draw(conn, rows)
             return
     emit(BAND_COLUMNS, rows, form, json, output)
+    if wanted.latest and form is Format.TABLE and not json:
+        _tell_when_stored(rows)
+
+
+def _tell_when_stored(rows: "list[BandRow]") -> None:
+    """Say of each live forecast how long before its first close it was stored, or that it is after the fact."""
+    from itertools import groupby
+
+    from models.candles import SeriesName
+    from models.wording import after_close, when_stored
+
+    for _, steps in groupby(rows, key=lambda row: row.forecast_id):
+        first, *others = steps
+        interval = SeriesName.parse(first.series).interval
+        stored = when_stored(first.created_at, first.origin, interval, 1 + len(others))
+        talk(f"{first.series}, {first.model} {after_close(first.origin, interval)}: {stored}")
 
 
 def _draw(conn: "Connection", rows: "list[BandRow]") -> None:

@@ -29,6 +29,13 @@ def test_daily_prints_forecast_skill_plot_and_what_to_type_next(daily_done):
     assert "candlecast serve" in text
 
 
+def test_the_table_of_forecasts_says_that_those_of_old_candles_are_after_the_fact(daily_done):
+    told = daily_done.run("forecasts").stderr
+    assert told.startswith(f"{SERIES}, range-ewma after the close of 2019-10-16: Stored ")
+    assert told.endswith(" after the close of Wed 2019-10-23: all steps are after the fact.\n")
+    assert daily_done.run("forecasts", "--json").stderr == ""
+
+
 def test_forecasts_are_the_champions_latest(daily_done):
     rows = json.loads(daily_done.run("forecasts", "--json").stdout)
     assert [row["step"] for row in rows] == list(range(1, 8))
