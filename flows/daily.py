@@ -1,4 +1,4 @@
-"""The daily flow: ingest, forecast, score what has matured, show it; then train what is due."""
+"""The daily flow: wait for each series' candle, forecast as it comes, score, show; then train what is due."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,141 +9,203 @@ from prefect.runtime import flow_run
 from sqlalchemy import Engine
 
 from flows.parameters import SeriesParameter
-from flows.retrain import retrain
 from flows.settings import Settings
 from flows.sources import cdd_client
-from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
-from models.times import Clock, clock_from
+from models.times import RunClock
 from storage.database.engine import open_database
 from storage.database.locks import locked
-from storage.source.client import CddClient
 from tasks.dispatch import NobodyTrains, train_elsewhere
-from tasks.policies import forecast_task, ingest_task, publish_task, score_task, watch_task
-from tasks.steps.gate import ensure_champion
+from tasks.policies import forecast_task, ingest_task, publish_task, score_task, wait_task, watch_task
+from tasks.steps.asking import Answer, Desk, Wait, What
+from tasks.steps.elsewhere import InChild, InThisProcess, Steps
 from tasks.steps.termination import reraise_termination, resend_lost_sigterm
-from tasks.steps.train import baseline_version, plan_training
+from tasks.steps.train import plan_training
 
 
 class DailyFailed(RuntimeError):
     """Some series could not be brought up to date; the message names each with its reason."""
 
 
-# Says what could not be done, and why; the day goes on.
-Tried = Callable[[str, Exception], None]
+# Called with a series, a piece of work and the error that stopped it, or None once it is done after all.
+Note = Callable[[str, str, Exception | None], None]
 
 
 @flow(name="daily")
-def daily(series: list[SeriesParameter] | None = None, mode: Mode = Mode.AUTO, now: datetime | None = None) -> None:
+def daily(
+    series: list[SeriesParameter] | None = None,
+    mode: Mode = Mode.AUTO,
+    now: datetime | None = None,
+    wait: bool = False,
+) -> None:
     """Bring every series up to date, then train what is due; fail at the end, naming them, if some could not be.
 
-    One series' trouble does not stop the others, and a failed download does not stop a series: the champion forecasts
-    from the candles there are. No training begins before every series has its forecast, so nothing that a training
-    does, not even to the process it runs in, costs one. `series` defaults to the settings'; a given `now` is where the
-    run's clock starts.
+    With `wait` a series whose due candle is not published yet is asked for again, until it is there or the setting
+    `wait_hours` has passed since its close; without it, each is asked for once. `series` defaults to the settings';
+    `now` replaces the clock.
     """
     resend_lost_sigterm()
     settings = Settings() if series is None else Settings(series=tuple(series))
+    run_day(settings, mode=mode, wait=wait, clock=RunClock(now, stands=now is not None and not wait))
+
+
+# As it is deployed and served, where `wait` is set. The wait is 23 hours at most; a training that hangs must not keep
+# the next day from its place.
+scheduled = daily.with_options(timeout_seconds=86_000)
+
+
+def run_day(settings: Settings, *, mode: Mode, wait: bool, clock: RunClock) -> None:
+    """Do one day by `clock`.
+
+    One series' trouble does not stop the others, and a source that is away does not stop a series: the champion
+    forecasts from the candles there are. No training begins before every series has its candle or is given up, so
+    nothing that a training does, not even to the process it runs in, costs a forecast. Raises DailyFailed.
+    """
     log = get_run_logger()
-    clock = clock_from(now)
-    problems: list[str] = []
+    problems: dict[tuple[str, str], str] = {}
     nobody_trains = False
 
-    def tried(name: str, what: str, error: Exception) -> None:
+    def note(name: str, what: str, error: Exception | None) -> None:
         nonlocal nobody_trains
+        if error is None:
+            problems.pop((name, what), None)
+            return
         reraise_termination(error)
         nobody_trains = nobody_trains or isinstance(error, NobodyTrains)
-        problems.append(f"{name}: {what}: {error}")
+        problems[name, what] = f"{name}: {what}: {error}"
         log.error("%s: %s: %s", name, what, error)
 
     engine = open_database(settings.database_url)
-    # One for all series: it spaces its requests.
-    bring = partial(bring_up_to_date, client=cdd_client(settings))
+    # A process that waits for hours does the heavy work in a child; by hand nothing is worth starting one.
+    steps: Steps = InChild(settings.database_url) if wait else InThisProcess(engine)
     try:
-        for half in (bring, partial(train_what_is_due, mode=mode)):
-            for name in settings.series:
-                if nobody_trains:
-                    log.warning("%s: no training was tried, since nobody took the one before", name)
-                    continue
-                # Whoever comes second finds the work done.
-                waiting = partial(log.info, "%s: another run is at it; waiting", name)
-                with locked(engine, f"daily-{name}", waiting=waiting):
-                    half(engine, name, settings, clock=clock, tried=partial(tried, name))
+        bring_all_up_to_date(engine, steps, settings, wait=wait, clock=clock, note=note)
+        steps.rest()
+        here = InThisProcess(engine)
+        for name in settings.series:
+            if nobody_trains:
+                log.warning("%s: no training was tried, since nobody took the one before", name)
+                continue
+            with locked(engine, f"daily-{name}", waiting=partial(log.info, "%s: another run is at it; waiting", name)):
+                train_what_is_due(engine, here, name, settings, mode=mode, clock=clock, note=note)
     finally:
+        steps.rest()
         engine.dispose()
     if problems:
-        raise DailyFailed("; ".join(problems))
+        raise DailyFailed("; ".join(problems.values()))
 
 
-# As it is deployed: a source that is away at midnight is asked again, three times, half an hour apart. By hand a person
-# decides when to try again.
-scheduled = daily.with_options(retries=3, retry_delay_seconds=1800, timeout_seconds=6 * 3600)
-
-
-def bring_up_to_date(
-    engine: Engine, name: str, settings: Settings, *, client: CddClient, clock: Clock, tried: Tried
+def bring_all_up_to_date(
+    engine: Engine, steps: Steps, settings: Settings, *, wait: bool, clock: RunClock, note: Note
 ) -> None:
-    """Ingest, forecast with the champion beside the references, score, watch and show one series."""
+    """Ask for every series at once and bring each up to date the moment it can be."""
     log = get_run_logger()
+    with Desk(
+        engine,
+        cdd_client(settings),
+        series=list(settings.series),
+        clock=clock,
+        poll_interval_s=settings.poll_interval_s,
+        wait_hours=settings.wait_hours if wait else None,
+    ) as desk:
+        shown: set[str] = set()
+        for news in desk.news():
+            one, name = news.wait, news.wait.series
+            waits = wait and not one.late and not desk.is_stored(one)
+            with locked(engine, f"daily-{name}", waiting=partial(log.info, "%s: another run is at it; waiting", name)):
+                fresh = news.answer is not None and ingest(steps, name, news.answer, now=clock(), note=note)
+                # In a minute the due candle may be there: an older origin would be forecast in vain.
+                soon = waits and one.doubtful and not desk.is_stored(one)
+                made = not soon and forecast(steps, name, settings, clock=clock, note=note)
+                # While a series waits and nothing is new there is nothing to score or to show either.
+                if (fresh and not soon) or made or not waits or desk.is_stored(one):
+                    score_and_show(steps, one, settings, now=clock(), note=note)
+            if news.what is What.STORED:
+                note(name, "the download was not stored", None)
+            if one.late:
+                note(name, "late", TimeoutError(f"{one.candle} has not been published in time"))
+            elif waits and name not in shown and not desk.is_stored(one):
+                shown.add(name)
+                wait_task.submit(one, series=name)
+            elif not wait and not desk.is_stored(one):
+                log.info("%s: %s is not published yet; %s", name, one.candle, one.usual_words)
+            if desk.idle:
+                steps.rest()
+
+
+def ingest(steps: Steps, name: str, answer: Answer, *, now: datetime, note: Note) -> bool:
+    """Store what the source has answered; returns whether it brought another file."""
     try:
-        report = ingest_task(engine, series=name, client=client, now=clock())
-        log.info("%s: %s", name, report)
+        report = ingest_task(steps, series=name, answer=answer, now=now)
     except Exception as error:  # whatever happened, the champion still forecasts from what is stored
-        tried("the download was not stored", error)
+        note(name, "the download was not stored", error)
+        return False
+    get_run_logger().info("%s: %s", name, report)
+    note(name, "the download was not stored", None)
+    return report.outcome == "stored"
+
+
+def forecast(steps: Steps, name: str, settings: Settings, *, clock: RunClock, note: Note) -> bool:
+    """Store the live forecasts that are missing; returns whether there were any."""
     try:
-        champion = ensure_champion(engine, series=name, baseline=BASELINE, now=clock())
-        versions = [baseline_version(engine, series=name, model=model, now=clock()) for model in REFERENCES]
-        forecast_task(
-            engine,
-            series=name,
-            versions=list(dict.fromkeys([*versions, champion])),
-            horizon=settings.horizon,
-            clock=clock,
-            flow_run=flow_run.id,
+        made = forecast_task(
+            steps, series=name, model=settings.model, horizon=settings.horizon, clock=clock, flow_run=flow_run.id
         )
-        log.info("%s: champion is version %d", name, champion)
     except Exception as error:
-        tried("no forecast", error)
+        note(name, "no forecast", error)
+        return False
+    get_run_logger().info("%s: champion is version %d", name, made.champion)
+    note(name, "no forecast", None)
+    return bool(made.new)
+
+
+def score_and_show(steps: Steps, wait: Wait, settings: Settings, *, now: datetime, note: Note) -> None:
+    """Score what has matured, watch and draw one series."""
+    log, name = get_run_logger(), wait.series
+    what = "the forecasts were not scored or shown"
     try:
-        score_task(engine, series=name, now=clock())
-        for trouble in watch_task(engine, series=name, now=clock()):
+        score_task(steps, series=name, now=now)
+        for trouble in watch_task(steps, series=name, now=now, wait=wait):
             log.warning("%s: %s", name, trouble)
-        show(engine, name, settings)
+        show(steps, name, settings)
     except Exception as error:
-        tried("the forecasts were not scored or shown", error)
+        note(name, what, error)
+        return
+    note(name, what, None)
 
 
-def train_what_is_due(engine: Engine, name: str, settings: Settings, *, mode: Mode, clock: Clock, tried: Tried) -> None:
-    """Train one series' challenger, here or elsewhere; one that takes over forecasts at once beside who served before.
+def train_what_is_due(
+    engine: Engine, steps: Steps, name: str, settings: Settings, *, mode: Mode, clock: RunClock, note: Note
+) -> None:
+    """Train one series' challenger, here or elsewhere; a model that has not spoken of the newest origin then forecasts.
 
-    A newer version of the model that serves speaks from the next origin on: of one origin a model says one thing.
+    A newer version of a model that has spoken speaks from the next origin on: of one origin a model says one thing.
     """
     log = get_run_logger()
     try:
         # Asked here, so that a day on which nothing is due costs no run of its own, here or on the GPU.
-        if plan_training(engine, series=name, mode=mode, schedule=settings.schedule) is None:
+        due = plan_training(engine, series=name, mode=mode, schedule=settings.schedule)
+        if due is None:
             log.info("%s: no training is due", name)
             return
-        before = ensure_champion(engine, series=name, baseline=BASELINE, now=clock())
         if settings.train_deployment:
-            train_elsewhere(settings.train_deployment, series=name, mode=mode, timeout_s=settings.train_timeout_s)
+            train_elsewhere(settings.train_deployment, series=name, due=due, timeout_s=settings.train_timeout_s)
         else:
-            retrain(series=name, mode=mode, now=clock())
+            # Imports pandas, which a day that waits does without.
+            from flows.retrain import retrain
+
+            retrain(series=name, due=due, now=clock())
     except Exception as error:
-        tried("training did not finish, the champion stays", error)
+        note(name, "training did not finish, the champion stays", error)
         return
-    try:
-        champion = ensure_champion(engine, series=name, baseline=BASELINE, now=clock())
-        if champion != before and forecast_task(
-            engine, series=name, versions=[champion], horizon=settings.horizon, clock=clock, flow_run=flow_run.id
-        ):
-            log.info("%s: champion is now version %d", name, champion)
-            show(engine, name, settings)
-    except Exception as error:
-        tried("the new champion made no forecast", error)
+    if forecast(steps, name, settings, clock=clock, note=note):
+        try:
+            show(steps, name, settings)
+        except Exception as error:
+            note(name, "the new forecast was not shown", error)
 
 
-def show(engine: Engine, name: str, settings: Settings) -> None:
+def show(steps: Steps, name: str, settings: Settings) -> None:
     """Draw one series' newest forecast."""
-    chart = publish_task(engine, series=name, reports=settings.reports)
+    chart = publish_task(steps, series=name, reports=settings.reports)
     get_run_logger().info("%s: chart at %s", name, chart)

@@ -15,7 +15,7 @@ from storage.database.engine import open_database, writing
 from storage.registry import prune_weights
 from tasks.policies import backfill_task, gate_task, train_task
 from tasks.steps.termination import resend_lost_sigterm
-from tasks.steps.train import plan_training
+from tasks.steps.train import Due, plan_training
 
 
 class NotJudged(RuntimeError):
@@ -23,8 +23,12 @@ class NotJudged(RuntimeError):
 
 
 @flow(name="retrain", flow_run_name="retrain-{series}")
-def retrain(series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | None = None) -> int | None:
+def retrain(
+    series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | None = None, due: Due | None = None
+) -> int | None:
     """Train what is due for `series` and let the gate decide; returns the new version, None when nothing is due.
+
+    `due` is what the daily flow has found to be due; without it that is found here, as `mode` says.
 
     The challenger is judged on stored walk-forward forecasts of the last `skill_days`, the baseline's beside
     it, so what it was judged on can be queried like any other forecast. `now` replaces the clock in replays.
@@ -35,7 +39,7 @@ def retrain(series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | Non
     clock = now or datetime.now(UTC)
     engine = open_database(settings.database_url)
     try:
-        due = plan_training(engine, series=series, mode=mode, schedule=settings.schedule)
+        due = due or plan_training(engine, series=series, mode=mode, schedule=settings.schedule)
         if due is None:
             log.info("%s: no training is due", series)
             return None

@@ -77,6 +77,15 @@ class Settings(BaseSettings):
         "",
         description="Where a backfill's series run: empty (here, one by one), processes[:N] or dask://HOST:PORT.",
     )
+    poll_interval_s: float = Field(
+        300, ge=1, le=86_400, description="Seconds between two questions about a candle that is due."
+    )
+    wait_hours: float = Field(
+        12,
+        ge=0,
+        le=23,
+        description="Hours after a candle's close until a day that waits gives its forecast up as late.",
+    )
     fetch_interval_s: float = Field(
         0.5,
         ge=0,

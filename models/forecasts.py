@@ -20,6 +20,9 @@ QUANTILE_LEVELS = (
     0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99,
 )  # fmt: skip
 
+# The median's place among the levels.
+MEDIAN = QUANTILE_LEVELS.index(0.5)
+
 # The levels the wide views show, and the names of their columns.
 BAND_LEVELS = {
     "q025": 0.025,

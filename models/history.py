@@ -2,17 +2,20 @@
 
 from bisect import bisect_right
 from datetime import datetime
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from models.candles import CANDLE_COLUMNS
-from models.frames import CandleFrame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.frames import CandleFrame
 
 
 class CandleHistory:
     """A series' closed candles in all their revisions, to be looked at as they were known at any instant."""
 
-    def __init__(self, revisions: pd.DataFrame) -> None:
+    def __init__(self, revisions: "pd.DataFrame") -> None:
         self._revisions = revisions
         self._first = ~revisions["open_time"].duplicated(keep="first")
         later = revisions.loc[~self._first, "fetched_at"]
@@ -28,7 +31,7 @@ class CandleHistory:
         revisions = self._revisions
         return CandleHistory(revisions[revisions["fetched_at"] <= instant].reset_index(drop=True))
 
-    def known_at(self, instant: datetime | None = None) -> CandleFrame:
+    def known_at(self, instant: datetime | None = None) -> "CandleFrame":
         """Return the candles as a frame of CANDLE_COLUMNS in time order, each in the revision known at `instant`.
 
         A candle that was fetched only later (history loaded in bulk) is in its first revision, since what it looked

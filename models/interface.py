@@ -7,12 +7,14 @@ forecasts, backfills and backtests are the same two calls with other cutoffs and
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from models.forecasts import Forecast
-from models.frames import CandleFrame
+
+if TYPE_CHECKING:
+    from models.frames import CandleFrame
 
 # Called during long work with (steps done, steps in all, name of the work).
 Progress = Callable[[int, int, str], None]
@@ -49,10 +51,10 @@ class TrainRequest:
     fine-tuning from those weights instead of training from scratch.
     """
 
-    candles: CandleFrame
+    candles: "CandleFrame"
     cutoff: datetime
     seed: int = 0
-    pool: Mapping[str, CandleFrame] = field(default_factory=dict)
+    pool: "Mapping[str, CandleFrame]" = field(default_factory=dict)
     init_from: TrainedModel | None = None
 
 
@@ -70,7 +72,7 @@ class Forecaster(Protocol):
         ...
 
     def forecast(
-        self, trained: TrainedModel, candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7
+        self, trained: TrainedModel, candles: "CandleFrame", origins: Sequence[datetime], horizon: int = 7
     ) -> list[Forecast]:
         """Return one forecast an origin, in order.
 

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import NotEnoughCandles
-from models.forecasts import QUANTILE_LEVELS, Forecast
+from models.forecasts import MEDIAN, QUANTILE_LEVELS, Forecast
 from models.frames import CandleFrame, fingerprints
 
 LEVELS = np.array(QUANTILE_LEVELS)
-MEDIAN = QUANTILE_LEVELS.index(0.5)
 
 
 def centred(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,18 +2,28 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from time import monotonic
 
 # Returns the present instant each time it is called.
 Clock = Callable[[], datetime]
 
 
-def clock_from(now: datetime | None = None) -> Clock:
-    """Return the machine's clock or, for tests and rehearsals, one that starts at `now` and goes on from there."""
-    if now is None:
-        return lambda: datetime.now(UTC)
-    started = monotonic()
-    return lambda: now + timedelta(seconds=monotonic() - started)
+class RunClock:
+    """The clock of a run: the time of day or, for tests and rehearsals, a time that `start` gives it.
+
+    From `start` on time goes on, unless the clock `stands`. It can go to another process of this machine.
+    """
+
+    def __init__(self, start: datetime | None = None, *, stands: bool = False) -> None:
+        self._ahead = timedelta(0) if start is None else start - datetime.now(UTC)
+        self._stands_at = (start or datetime.now(UTC)) if stands else None
+
+    def __call__(self) -> datetime:
+        """Return the present instant, aware UTC."""
+        return self._stands_at or datetime.now(UTC) + self._ahead
+
+    def seconds_until(self, instant: datetime, *, asking: bool) -> float:
+        """Return for how many seconds of real time to wait for `instant`; `asking` tells that a question is out."""
+        return max((instant - self()).total_seconds(), 0.0)
 
 
 def from_unix(seconds: int) -> datetime:

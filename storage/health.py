@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Float, Text, column, exists, func, select, ta
 
 from models.candles import Finding, Interval, SeriesName, Severity
 from models.freshness import is_stale
+from storage.arrivals import read_usual_time
 from storage.candles import latest_close_time
 from storage.database.times import UtcDateTime
 from storage.series import series_names
@@ -44,7 +45,7 @@ def check_candles(conn: Connection, *, series: str, interval: Interval) -> list[
 def check_age(conn: Connection, *, series: str, interval: Interval, now: datetime) -> list[Finding]:
     """Return a finding when the newest closed candle is stale (models/freshness.py)."""
     latest = latest_close_time(conn, series=series)
-    if latest is None or not is_stale(latest, interval, now):
+    if latest is None or not is_stale(latest, interval, now, read_usual_time(conn, series=series)):
         return []
     return [
         Finding(

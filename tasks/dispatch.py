@@ -5,7 +5,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelled, Cancelling
 
-from models.schedule import Mode
+from tasks.steps.train import Due
 
 
 class TrainingElsewhereFailed(RuntimeError):
@@ -16,16 +16,15 @@ class NobodyTrains(TrainingElsewhereFailed):
     """No worker took the training in time; another one would wait as long, and in vain."""
 
 
-def train_elsewhere(deployment: str, *, series: str, mode: Mode, timeout_s: float) -> None:
-    """Run the training deployment for `series` and wait for it, `timeout_s` seconds at most.
+def train_elsewhere(deployment: str, *, series: str, due: Due, timeout_s: float) -> None:
+    """Run the training that is due in the training deployment and wait for it, `timeout_s` seconds at most.
 
     A run that is not done by then is cancelled before the caller goes on: a queued run that is left alone
     trains later, beside the one that the next day starts. Raises TrainingElsewhereFailed, saying why; NobodyTrains when
     it was not even started.
     """
-    run = run_deployment(
-        deployment, parameters={"series": series, "mode": mode.value}, timeout=timeout_s, as_subflow=True
-    )
+    plain = {"mode": due.mode.value, "cutoff": due.cutoff.isoformat(), "init_from": due.init_from}
+    run = run_deployment(deployment, parameters={"series": series, "due": plain}, timeout=timeout_s, as_subflow=True)
     assert isinstance(run, FlowRun)
     state = run.state
     if state is not None and state.is_completed():

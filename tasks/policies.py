@@ -1,96 +1,106 @@
 """Every Prefect task on one page: its name, its retries and the plain function it stands for.
 
 A task holds no arithmetic: it calls one or two functions of `tasks.steps` or `tasks.show` and tells Prefect about it.
+No task is retried: the day itself asks a source again (tasks/steps/asking.py), and the next run does everything else
+that failed. What imports pandas, TensorFlow or matplotlib is imported by the task that needs it, because a day that
+waits for its candles imports this page and has to stay small.
 """
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.concurrency.sync import concurrency
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from models.candles import SeriesName
-from models.frames import CandleFrame
 from models.gate import Decision
-from models.schedule import Mode
 from models.times import Clock
-from models.tutorial.recipe import Recipe
-from models.tutorial.study import Line, Trial, run_trials
 from storage.database.engine import make_engine
-from storage.errors import CddUnavailable
-from storage.source.client import CddClient
-from tasks.dispatch import train_elsewhere
-from tasks.show.events import DRIFT, NEW_FORECAST, STALE, emit_event
+from tasks.show.events import DRIFT, LATE, NEW_FORECAST, STALE, emit_event
 from tasks.show.progress import reported_progress, run_report
 from tasks.show.publish import publish
-from tasks.show.study import Study, show_study, write_study
-from tasks.steps.backfill import Backfilled, BackfillJob, backfill_series
-from tasks.steps.forecast import forecast_live
+from tasks.steps.asking import Wait
+from tasks.steps.elsewhere import Steps
+from tasks.steps.forecast import LiveForecasts, forecast_newest
+from tasks.steps.freshness import note_late
 from tasks.steps.gate import gate
-from tasks.steps.ingest import IngestReport, ingest_series
-from tasks.steps.replay import Replayed, replay
+from tasks.steps.ingest import IngestReport, Source, ingest_series
 from tasks.steps.score import score_matured
-from tasks.steps.study import judge_study, load_closes
 from tasks.steps.train import Due, trained_models
 from tasks.steps.watch import watch
+
+if TYPE_CHECKING:
+    from models.frames import CandleFrame
+    from models.tutorial.recipe import Recipe
+    from models.tutorial.study import Line, Trial
+    from tasks.show.study import Study
+    from tasks.steps.backfill import Backfilled, BackfillJob
+    from tasks.steps.replay import Replayed
 
 # --- the day -----------------------------------------------------------------------------------------------------
 
 
-def _can_heal(_task: object, _run: TaskRun, state: "State[Any]") -> bool:
-    return isinstance(state.result(raise_on_failure=False), CddUnavailable)
+class Late(RuntimeError):
+    """The candle that was waited for has not been published in time."""
 
 
-@task(
-    name="ingest",
-    task_run_name="ingest-{series}",
-    retries=2,
-    retry_delay_seconds=[60, 300],
-    retry_condition_fn=_can_heal,
-    cache_policy=NO_CACHE,
-)
-def ingest_task(engine: Engine, *, series: str, client: CddClient, now: datetime) -> IngestReport:
-    """Ingest one series; retried only when the source may answer later.
+@task(name="wait", task_run_name="wait-{series}", cache_policy=NO_CACHE)
+def wait_task(wait: Wait, *, series: str) -> None:
+    """Show that a series is waited for, since when, and how that ended; the asking is done by the desk.
 
-    Where the limit `cdd` exists in Prefect, no more tasks than it allows ask the source at a time, on all workers. A
-    local folder needs no sparing, and asking Prefect for the slot took longer than reading it.
+    Raises Late when the candle was given up.
     """
-    with concurrency("cdd", strict=False) if client.remote else nullcontext():
-        return ingest_series(engine, series=series, client=client, now=now)
+    log = get_run_logger()
+    log.info(wait.words)
+    wait.over.wait()
+    if wait.late:
+        raise Late(f"{wait.candle} has not been published by {wait.deadline:%Y-%m-%d %H:%M} UTC")
+    log.info("%s: done waiting", series)
+
+
+@task(name="ingest", task_run_name="ingest-{series}", cache_policy=NO_CACHE)
+def ingest_task(steps: Steps, *, series: str, answer: Source, now: datetime) -> IngestReport:
+    """Ingest what the source has answered; asking again is the day's business."""
+    return steps(ingest_series, series=series, client=answer, now=now)
 
 
 @task(name="forecast", task_run_name="forecast-{series}", cache_policy=NO_CACHE)
 def forecast_task(
-    engine: Engine, *, series: str, versions: Sequence[int], horizon: int, clock: Clock, flow_run: str | None
-) -> int:
-    """Store the live forecasts of these model versions and tell Prefect of each new one; returns how many were new."""
-    new = forecast_live(engine, series=series, versions=versions, horizon=horizon, clock=clock, flow_run=flow_run)
-    for version in new:
+    steps: Steps, *, series: str, model: str, horizon: int, clock: Clock, flow_run: str | None
+) -> LiveForecasts:
+    """Store the live forecasts that are missing and tell Prefect of each new one."""
+    made = steps(forecast_newest, series=series, model=model, horizon=horizon, clock=clock, flow_run=flow_run)
+    for version in made.new:
         emit_event(
             NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version
         )
-    return len(new)
+    return made
 
 
 @task(name="score", task_run_name="score-{series}", cache_policy=NO_CACHE)
-def score_task(engine: Engine, *, series: str, now: datetime) -> int:
+def score_task(steps: Steps, *, series: str, now: datetime) -> int:
     """Score what has matured."""
-    return score_matured(engine, series=series, now=now)
+    return steps(score_matured, series=series, now=now)
 
 
 @task(name="watch", task_run_name="watch-{series}", cache_policy=NO_CACHE)
-def watch_task(engine: Engine, *, series: str, now: datetime) -> list[str]:
-    """Note how old the data is and whether the champion drifts, tell Prefect, and return what is wrong, in words."""
-    stale, drift = watch(engine, series=series, now=now)
+def watch_task(steps: Steps, *, series: str, now: datetime, wait: Wait | None = None) -> list[str]:
+    """Note how old the data is and whether the champion drifts, tell Prefect, and return what is wrong, in words.
+
+    With `wait` also whether the candle that was waited for is late.
+    """
+    stale, drift = steps(watch, series=series, now=now)
     troubles = []
+    if wait is not None:
+        late = steps(note_late, series=series, due=wait.due, given_up=wait.late, now=now)
+        if late is not None and wait.late:
+            troubles.append(late.message)
+            emit_event(LATE, series=series, message=f"{series}: {late.message}")
     if stale is not None:
         troubles.append(stale.message)
         emit_event(STALE, series=series, message=f"{series}: {stale.message}")
@@ -102,9 +112,9 @@ def watch_task(engine: Engine, *, series: str, now: datetime) -> list[str]:
 
 
 @task(name="publish", task_run_name="publish-{series}", cache_policy=NO_CACHE)
-def publish_task(engine: Engine, *, series: str, reports: Path) -> Path | None:
+def publish_task(steps: Steps, *, series: str, reports: Path) -> Path | None:
     """Draw the newest forecast and show it, its table and the data's findings in Prefect's UI."""
-    return publish(engine, series=series, reports=reports)
+    return publish(steps, series=series, reports=reports)
 
 
 # --- training ----------------------------------------------------------------------------------------------------
@@ -131,15 +141,11 @@ def train_task(
     return trained[due.cutoff][0]
 
 
-@task(name="train-elsewhere", task_run_name="train-elsewhere-{series}", cache_policy=NO_CACHE)
-def train_elsewhere_task(deployment: str, *, series: str, mode: Mode, timeout_s: float) -> None:
-    """Run the training deployment and wait for it, `timeout_s` seconds at most."""
-    train_elsewhere(deployment, series=series, mode=mode, timeout_s=timeout_s)
-
-
 @task(name="backfill", task_run_name="backfill-{job.series}", cache_policy=NO_CACHE)
-def backfill_task(database_url: SecretStr, job: BackfillJob) -> list[Backfilled]:
+def backfill_task(database_url: SecretStr, job: "BackfillJob") -> "list[Backfilled]":
     """Backfill one series, in whichever process or machine this task runs."""
+    from tasks.steps.backfill import backfill_series
+
     engine = make_engine(database_url.get_secret_value())
     try:
         return backfill_series(engine, job, run_report())
@@ -156,8 +162,10 @@ def gate_task(
 
 
 @task(name="replay", task_run_name="replay-{forecast}", cache_policy=NO_CACHE)
-def replay_task(engine: Engine, *, forecast: int) -> Replayed:
+def replay_task(engine: Engine, *, forecast: int) -> "Replayed":
     """Make one stored forecast again and compare."""
+    from tasks.steps.replay import replay
+
     return replay(engine, forecast=forecast)
 
 
@@ -165,8 +173,10 @@ def replay_task(engine: Engine, *, forecast: int) -> Replayed:
 
 
 @task(name="load-closes", cache_policy=NO_CACHE)
-def load_closes_task(file: Path, *, start: datetime, end: datetime) -> CandleFrame:
+def load_closes_task(file: Path, *, start: datetime, end: datetime) -> "CandleFrame":
     """Read the price-and-volume CSV."""
+    from tasks.steps.study import load_closes
+
     candles = load_closes(file, start=start, end=end)
     get_run_logger().info("%s: %d closes", file.name, len(candles))
     return candles
@@ -174,9 +184,11 @@ def load_closes_task(file: Path, *, start: datetime, end: datetime) -> CandleFra
 
 @task(name="train-recipe", cache_policy=NO_CACHE)
 def train_recipe_task(
-    candles: CandleFrame, recipe: Recipe, *, window_sizes: Sequence[int], seeds: int
-) -> tuple[list[Trial], float]:
+    candles: "CandleFrame", recipe: "Recipe", *, window_sizes: Sequence[int], seeds: int
+) -> "tuple[list[Trial], float]":
     """Train every setup, window length and seed, each epoch's loss in the log; returns the seconds it took too."""
+    from models.tutorial.study import run_trials
+
     log = get_run_logger()
     began = time.perf_counter()
     with reported_progress("training the tutorial's recipe") as progress:
@@ -193,25 +205,29 @@ def train_recipe_task(
 
 
 @task(name="judge-recipe", cache_policy=NO_CACHE)
-def judge_task(candles: CandleFrame, trials: Sequence[Trial], recipe: Recipe, *, quick: bool) -> list[Line]:
+def judge_task(candles: "CandleFrame", trials: "Sequence[Trial]", recipe: "Recipe", *, quick: bool) -> "list[Line]":
     """Put the recipe beside naive and blend on the same days."""
+    from tasks.steps.study import judge_study
+
     with reported_progress("walking naive and blend forward") as progress:
         return judge_study(candles, trials, recipe, quick=quick, progress=progress)
 
 
 @task(name="publish-study", cache_policy=NO_CACHE)
 def publish_study_task(
-    candles: CandleFrame,
-    trials: Sequence[Trial],
-    lines: Sequence[Line],
-    recipe: Recipe,
+    candles: "CandleFrame",
+    trials: "Sequence[Trial]",
+    lines: "Sequence[Line]",
+    recipe: "Recipe",
     *,
     series: SeriesName,
     seconds_taken: float,
     folder: Path,
     quick: bool,
-) -> Study:
+) -> "Study":
     """Write the study to `folder` and show its page, table and figures in Prefect's UI."""
+    from tasks.show.study import show_study, write_study
+
     study = write_study(
         candles, trials, lines, recipe, series=series, seconds_taken=seconds_taken, folder=folder, quick=quick
     )

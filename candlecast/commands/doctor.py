@@ -9,8 +9,10 @@ from functools import partial
 
 from flows.settings import Settings
 from flows.sources import cdd_client
-from models.candles import SeriesName
-from models.freshness import is_stale
+from models.arrivals import Arrival, UsualTime, usual_words
+from models.candles import Interval, SeriesName
+from models.freshness import is_stale, normal_delay
+from models.waiting import close_words, due_close
 from storage.database.engine import open_for_reading, reading
 from storage.database.version import head_version
 from storage.errors import StorageError
@@ -75,6 +77,7 @@ def _file(settings: Settings) -> Check:
 
 
 def _series(settings: Settings, name: str) -> list[Check]:
+    from storage.arrivals import newest_arrival, read_usual_time
     from storage.candles import latest_close_time
     from storage.database.integrity import damaged_weights
     from storage.registry import champion
@@ -84,12 +87,14 @@ def _series(settings: Settings, name: str) -> list[Check]:
         with reading(engine) as conn:
             latest, serving = latest_close_time(conn, series=name), champion(conn, series=name)
             damaged = damaged_weights(conn, series=name)
+            usual, newest = read_usual_time(conn, series=name), newest_arrival(conn, series=name)
     finally:
         engine.dispose()
     if latest is None:
         return [Check(f"data of {name}", False, "no candles stored", f"run: candlecast ingest {name}")]
     now = datetime.now(UTC)
-    stale = is_stale(latest, SeriesName.parse(name).interval, now)
+    interval = SeriesName.parse(name).interval
+    stale = is_stale(latest, interval, now, usual)
     days = (now - latest).total_seconds() / 86400
     checks = [
         Check(
@@ -99,6 +104,7 @@ def _series(settings: Settings, name: str) -> list[Check]:
             "is the schedule running, and does the source still serve this series?" if stale else "",
         )
     ]
+    checks.append(_arrival(name, interval, newest, usual, now))
     if damaged:
         versions = ", ".join(f"{version.id} ({version.model}, {version.purpose})" for version in damaged)
         remedy = f"{RESTORE}; without one, if it is the champion: candlecast rollback {name}"
@@ -114,6 +120,23 @@ def _series(settings: Settings, name: str) -> list[Check]:
         *checks,
         Check(f"champion of {name}", not overdue, text, f"run: candlecast train {name}" if overdue else ""),
     ]
+
+
+def _arrival(name: str, interval: Interval, newest: Arrival | None, usual: UsualTime | None, now: datetime) -> Check:
+    """Say when the source usually publishes, and when it did last; late is what has not come by its usual time."""
+    due = due_close(now, interval)
+    text = usual_words(usual, interval)
+    if newest is not None and newest.close_time >= due:
+        came = newest.published_at or newest.seen_at
+        how = "" if newest.published_at else " (as far as it was seen)"
+        return Check(f"arrivals of {name}", True, f"{text}; today {came:%H:%M}{how}")
+    late = now > due + normal_delay(usual)
+    return Check(
+        f"arrivals of {name}",
+        not late,
+        f"{text}; {close_words(due, interval)} is {'late' if late else 'not published yet'}",
+        "is the schedule running, and does the source still serve this series?" if late else "",
+    )
 
 
 def _prefect() -> Check:

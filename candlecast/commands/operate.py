@@ -163,7 +163,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Loopback port of Prefect's server and pages.")] = 4200,
     notify: NotifyOption = None,
 ) -> None:
-    """Run Prefect's server and the daily schedule (00:20 UTC) until it is stopped."""
+    """Run Prefect's server and the daily schedule (from 00:05 UTC) until it is stopped."""
     settings()
     _webhook(notify)
     from candlecast.orchestrator.defaults import set_prefect_defaults

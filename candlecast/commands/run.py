@@ -33,6 +33,9 @@ def warn_of_cost(model: str) -> None:
 def daily(
     series: SeriesList = None,
     mode: Annotated[Mode, typer.Option(help="How to train, if at all.")] = Mode.AUTO,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Ask again for what is not published yet, as a scheduled day does.")
+    ] = False,
 ) -> None:
     """Run the daily flow now: ingest, forecast, score, show, then train what is due."""
     configured = settings()
@@ -41,7 +44,7 @@ def daily(
 
     failure = None
     with orchestrated() as ready:
-        from candlecast.commands.summary import print_summary
+        from candlecast.commands.summary import print_summary, tell_what_is_not_published
         from candlecast.orchestrator.preload import import_what_is_due
         from flows.daily import DailyFailed
         from flows.daily import daily as daily_flow
@@ -49,13 +52,15 @@ def daily(
 
         # Refused here, in a sentence, what would fail in the flow's first step.
         open_database(configured.database_url).dispose()
-        import_what_is_due(configured, names)
+        if not wait:
+            import_what_is_due(configured, names)
         ready()
         try:
-            daily_flow(series=names, mode=mode)
+            daily_flow(series=names, mode=mode, wait=wait)
         except DailyFailed as error:
             failure = str(error)
         print_summary(configured, names)
+        tell_what_is_not_published(configured, names)
     if failure is not None:
         fail(failure)
 

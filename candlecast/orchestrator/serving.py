@@ -4,12 +4,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
 
 from candlecast.orchestrator.server import ServerNotStarted, answers, child
 from storage.redaction import safe_url
 
-# After the daily candles have closed at midnight UTC and CDD has had time to write its files.
-CRON = "20 0 * * *"
+# Soon after the daily candles have closed; the day waits until the source has written its files.
+CRON = "5 0 * * *"
 
 
 def serve_schedule(port: int, *, notify: str | None = None) -> None:
@@ -20,6 +22,7 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
         os.environ["PYTHONSAFEPATH"] = "1"
         # Prefect reads its environment when it is imported.
         from prefect import serve
+        from prefect.client.orchestration import get_client
         from prefect.deployments.runner import RunnerDeployment
         from prefect.schedules import Cron
         from prefect.types.entrypoint import EntrypointType
@@ -29,17 +32,21 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
 
         prepare(notify=notify, pools=False)
         print(
-            f"candlecast: daily at 00:20 UTC; Prefect's pages are at {safe_url(url).removesuffix('/api')}",
+            f"candlecast: daily from 00:05 UTC; Prefect's pages are at {safe_url(url).removesuffix('/api')}",
             file=sys.stderr,
         )
         deployment = RunnerDeployment.from_flow(
             scheduled,
             name="scheduled",
             schedule=Cron(CRON, timezone="UTC"),
+            parameters={"wait": True},
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         # Prefect would name the function, flows.daily.daily, which has none of the options of `scheduled`.
         deployment.entrypoint = "candlecast.orchestrator.served.scheduled"
+        # One day at once: a machine that was restarted while a day waited goes on waiting.
+        with get_client(sync_client=True) as client:
+            client.create_flow_run_from_deployment(cast("UUID", deployment.apply()))
         serve(deployment, limit=1, print_starting_message=False)
 
 

@@ -1,4 +1,4 @@
-"""`candlecast setup`: what a Prefect server needs beside the deployments - pools, queues, limits and automations."""
+"""`candlecast setup`: what a Prefect server needs beside the deployments - pools, queues and automations."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,14 +14,12 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
 from candlecast.orchestrator.defaults import HEARTBEAT_S
-from tasks.show.events import DRIFT, STALE
+from tasks.show.events import DRIFT, LATE, STALE
 
 POOLS = ("default", "gpu")
 FLOWS = ("daily", "retrain", "backfill", "study", "verify")
 # A backfill of years waits while the day's run is due; lower is served first.
 QUEUES = {"daily": 1, "backfill": 2}
-# How many tasks may ask the source at a time, on all workers together.
-SOURCE_LIMIT = 2
 # After this many missed heartbeats a run's process is taken for dead.
 MISSED_HEARTBEATS = 3
 
@@ -39,17 +37,15 @@ class Prepared(NamedTuple):
 def prepare(*, notify: str | None = None, pools: bool = True) -> list[Prepared]:
     """Create or bring up to date what the Prefect server of PREFECT_API_URL needs; may be repeated at any time.
 
-    `notify` is a URL that is sent a JSON object with a `text` when a champion drifts, data is stale or a run fails, as
-    Slack's, Mattermost's and many other services' incoming webhooks take it. `pools` is off where nothing is deployed
-    to workers.
+    `notify` is a URL that is sent a JSON object with a `text` when a champion drifts, a candle is late, data is stale
+    or a run fails, as Slack's, Mattermost's and many other services' incoming webhooks take it. `pools` is off where
+    nothing is deployed to workers.
     """
     done: list[Prepared] = []
     with get_client(sync_client=True) as client:
         if pools:
             done += [_pool(client, name) for name in POOLS]
             done += [_queue(client, name, priority) for name, priority in QUEUES.items()]
-        client.upsert_global_concurrency_limit_by_name("cdd", SOURCE_LIMIT)
-        done.append(Prepared("concurrency limit", "cdd", f"{SOURCE_LIMIT} at a time"))
         automations = [_crash_zombies()]
         if notify is not None:
             block = Webhook(url=notify).save("candlecast-notify", overwrite=True)
@@ -122,7 +118,7 @@ def _tell_of_data(block: object) -> AutomationCore:
     return AutomationCore(
         name="candlecast: tell of drift and stale data",
         trigger=EventTrigger(
-            expect={DRIFT, STALE},
+            expect={DRIFT, LATE, STALE},
             match=ResourceSpecification({"prefect.resource.id": ["candlecast.series.*"]}),
             posture=Posture.Reactive,
             threshold=1,

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from models.blend import Blend
 from models.boosting import BoostingConfig
 from models.errors import NotEnoughCandles
+from models.forecasts import MEDIAN
 from models.frames import CandleFrame
 from models.interface import Forecaster, Progress, TrainRequest, silent
 from models.lstm.forecaster import LstmConfig
 from models.metrics import covered, crps
 from models.naive import Naive
-from models.quantiles import MEDIAN
 from models.schedule import by_quarter
 from models.tutorial.forecaster import LEAST_SHARE
 from models.tutorial.recipe import DONE_RIGHT, SETUPS, Prepared, Recipe, Setup, count_training_rows, prepare

@@ -87,7 +87,7 @@ class CddClient:
     Over HTTP, certificates are always verified (`ca_bundle` replaces the trusted ones), a fetch has `timeout_s` in
     all and at most `max_bytes` uncompressed, and redirects stay on the server. A failure that comes quickly and may
     pass is tried a second time: 5xx, 429 with a short Retry-After, a broken connection. A server that hangs is not.
-    One client sends one request after the other, and they start at least `interval_s` apart: make one client a run.
+    One client's requests start at least `interval_s` apart, whichever threads send them: make one client a run.
     Proxies are taken from the usual environment variables.
     """
 
@@ -118,6 +118,7 @@ class CddClient:
         self._tries = tries
         self._interval_s = interval_s
         self._next_start = 0.0
+        self._turns = threading.Lock()
         self._sleep = sleep
 
     def fetch(
@@ -195,12 +196,13 @@ class CddClient:
     # --- HTTP --------------------------------------------------------------------------------------------------
 
     def _wait_for_turn(self) -> float:
-        """Wait until `interval_s` after the last request started; returns when this one starts."""
-        if (wait := self._next_start - time.monotonic()) > 0:
-            self._sleep(wait)
-        # Counted from the real start: a request that started late is not followed too soon.
-        began = time.monotonic()
-        self._next_start = began + self._interval_s
+        """Wait until `interval_s` after the last request started, in whichever thread; returns when this one starts."""
+        with self._turns:
+            if (wait := self._next_start - time.monotonic()) > 0:
+                self._sleep(wait)
+            # Counted from the real start: a request that started late is not followed too soon.
+            began = time.monotonic()
+            self._next_start = began + self._interval_s
         return began
 
     def _download(self, url: str, series: SeriesName, conditions: dict[str, str], deadline: float) -> Fetched:

@@ -1,21 +1,47 @@
 """Pictures of forecasts: people look before they read."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
-import matplotlib.dates as mdates
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from sqlalchemy import Engine
 
 from models.candles import Interval, SeriesName
 from models.forecasts import CENTRAL_BANDS
 from models.wording import after_close
-from storage.candles import CandleRow
-from storage.forecasts import BandRow
+from storage.candles import CandleRow, read_candle_rows
+from storage.database.engine import reading
+from storage.forecasts import BandRow, read_bands
+from storage.query import ForecastFilter
 
+CANDLES_SHOWN = 90
 # Widest band first, so that the narrower ones are drawn over it; a single hue, darker where likelier.
 _BANDS = tuple(zip(reversed(CENTRAL_BANDS), (0.18, 0.28, 0.45), strict=True))
+
+
+class Drawn(NamedTuple):
+    """A picture of a forecast, and the rows that it shows."""
+
+    path: Path
+    bands: list[BandRow]
+
+
+def forecast_chart(engine: Engine, *, series: str, reports: Path) -> Drawn | None:
+    """Draw the champion's newest live forecast as PNG under `reports`; returns None without a forecast."""
+    with reading(engine) as conn:
+        bands = read_bands(conn, ForecastFilter(series, latest=True))
+        if not bands:
+            return None
+        origin, length = bands[0].origin, SeriesName.parse(series).interval.length
+        candles = read_candle_rows(conn, series=series, start=origin - CANDLES_SHOWN * length, end=origin - length)
+    return Drawn(fan_chart(candles, bands, chart_path(reports, series, origin)), bands)
+
+
+def chart_path(reports: Path, series: str, origin: datetime) -> Path:
+    """Return where the chart of the forecast from `origin` is kept."""
+    # Parsed, because the name becomes a folder.
+    return reports / str(SeriesName.parse(series)) / f"forecast-{origin:%Y-%m-%dT%H%MZ}.png"
 
 
 def fan_chart(candles: Sequence[CandleRow], bands: Sequence[BandRow], path: Path) -> Path:
@@ -24,6 +50,11 @@ def fan_chart(candles: Sequence[CandleRow], bands: Sequence[BandRow], path: Path
     `bands` are the rows of one forecast by step. A close, and the forecast of one, stands at its day, or at the instant
     of the close where candles are shorter; the fan opens from the last close that the forecast knew.
     """
+    # Imported when something is drawn: a day that waits for its candles draws nothing, and keeps little in memory.
+    import matplotlib.dates as mdates
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     path.parent.mkdir(parents=True, exist_ok=True)
     # Fixed margins: a layout that computes them draws everything twice.
     figure = Figure(figsize=(9, 4.8))

@@ -1,10 +1,11 @@
-"""Events for Prefect's automations: a new forecast, a champion that drifts, data that is stale."""
+"""Events for Prefect's automations: a new forecast, a drifting champion, stale data, a late candle."""
 
 from prefect import events
 
 NEW_FORECAST = "candlecast.forecast"
 DRIFT = "candlecast.drift"
 STALE = "candlecast.stale"
+LATE = "candlecast.late"
 
 
 def emit_event(event: str, *, series: str, message: str, **payload: object) -> None:

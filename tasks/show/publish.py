@@ -1,44 +1,18 @@
 """Publishing: what a run shows people, as files and as artifacts in Prefect's UI."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from prefect.artifacts import create_table_artifact
-from sqlalchemy import Engine
 
 from models.candles import Interval, SeriesName
 from models.forecasts import CENTRAL_BANDS
 from models.wording import after_close, close_day, when_stored
-from storage.candles import read_candle_rows
-from storage.database.engine import reading
-from storage.findings import read_findings
-from storage.forecasts import BandRow, read_bands
-from storage.query import ForecastFilter
-from tasks.show.charts import fan_chart
+from storage.forecasts import BandRow
+from tasks.show.charts import forecast_chart
 from tasks.show.pictures import show_picture
-
-CANDLES_SHOWN = 90
-
-
-def forecast_chart(engine: Engine, *, series: str, reports: Path) -> Path | None:
-    """Draw the champion's newest live forecast under `reports`; returns the PNG's path, None without one."""
-    with reading(engine) as conn:
-        bands = read_bands(conn, ForecastFilter(series, latest=True))
-        if not bands:
-            return None
-        length = SeriesName.parse(series).interval.length
-        candles = read_candle_rows(
-            conn, series=series, start=bands[0].origin - CANDLES_SHOWN * length, end=bands[0].origin
-        )
-    candles = [candle for candle in candles if candle.close_time <= bands[0].origin]
-    return fan_chart(candles, bands, chart_path(reports, series, bands[0].origin))
-
-
-def chart_path(reports: Path, series: str, origin: datetime) -> Path:
-    """Return where the chart of the forecast from `origin` is kept."""
-    # Parsed, because the name becomes a folder.
-    return reports / str(SeriesName.parse(series)) / f"forecast-{origin:%Y-%m-%dT%H%MZ}.png"
+from tasks.steps.elsewhere import Steps
+from tasks.steps.watch import open_findings
 
 
 def artifact_key(what: str, series: str) -> str:
@@ -64,22 +38,19 @@ def forecast_table(bands: Sequence[BandRow]) -> list[dict[str, str | int]]:
     ]
 
 
-def publish(engine: Engine, *, series: str, reports: Path) -> Path | None:
-    """Draw the newest forecast and show it, its table and the data's findings in Prefect's UI."""
-    chart = forecast_chart(engine, series=series, reports=reports)
-    with reading(engine) as conn:
-        bands = read_bands(conn, ForecastFilter(series, latest=True))
-        findings = read_findings(conn, series=series)
-    if bands:
-        first, interval = bands[0], SeriesName.parse(series).interval
-        stored = when_stored(first.created_at, first.origin, interval, len(bands))
+def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
+    """Draw the newest forecast and show it, its table and the data's findings in Prefect's UI; returns the picture."""
+    drawn = steps(forecast_chart, series=series, reports=reports)
+    findings = steps(open_findings, series=series)
+    if drawn is not None:
+        first, interval = drawn.bands[0], SeriesName.parse(series).interval
+        stored = when_stored(first.created_at, first.origin, interval, len(drawn.bands))
         create_table_artifact(
-            forecast_table(bands),
+            forecast_table(drawn.bands),
             key=artifact_key("forecast", series),
             description=f"{first.model} forecast of {series} {after_close(first.origin, interval)}. {stored}",
         )
-    if chart is not None:
-        show_picture(chart, key=artifact_key("fan", series), description=f"Fan chart of {series}")
+        show_picture(drawn.path, key=artifact_key("fan", series), description=f"Fan chart of {series}")
     create_table_artifact(
         [
             {
@@ -94,4 +65,4 @@ def publish(engine: Engine, *, series: str, reports: Path) -> Path | None:
         key=artifact_key("findings", series),
         description=f"What is odd about the data of {series}",
     )
-    return chart
+    return None if drawn is None else drawn.path

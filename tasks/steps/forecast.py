@@ -1,18 +1,54 @@
-"""The live forecast: the champion and the newest closed candle in, a stored forecast out."""
+"""The live forecast: the newest closed candle in, the forecasts of every model that speaks out."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from models.catalog import forecaster
-from models.errors import NotEnoughCandles
-from models.forecasts import Kind
+from models.errors import ModelError, NotEnoughCandles
+from models.forecasts import BASELINE, REFERENCES, Kind
 from models.history import CandleHistory
 from models.times import Clock
+from storage import registry
 from storage.candles import latest_close_time, not_before, read_history
 from storage.database.engine import reading, writing
+from storage.errors import NotFound
 from storage.forecasts import insert_forecasts, missing_origins
-from tasks.steps.train import load_trained
+from tasks.steps.gate import ensure_champion
+from tasks.steps.train import baseline_version, load_trained
+
+
+class LiveForecasts(NamedTuple):
+    """Who serves a series, and the versions whose forecasts are new."""
+
+    champion: int
+    new: list[int]
+
+
+def forecast_newest(
+    engine: Engine, *, series: str, model: str, horizon: int, clock: Clock, flow_run: str | None = None
+) -> LiveForecasts:
+    """Store the live forecasts of the newest origin that are missing: the references', the champion's and `model`'s.
+
+    `model` is the model that was asked for: its newest version forecasts from its first training on, champion or not.
+    Of one model one version forecasts an origin; where the champion is of `model`, that is the champion. Raises as
+    `forecast_live` does.
+    """
+    with reading(engine) as conn:
+        if latest_close_time(conn, series=series) is None:
+            raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
+    champion = ensure_champion(engine, series=series, baseline=BASELINE, now=clock())
+    versions = [baseline_version(engine, series=series, model=name, now=clock()) for name in REFERENCES]
+    with reading(engine) as conn:
+        serving = registry.champion(conn, series=series)
+        asked = registry.newest_version(conn, series=series, model=model)
+    versions.append(champion)
+    if asked is not None and (serving is None or serving.model != model):
+        versions.append(asked.id)
+    versions = list(dict.fromkeys(versions))
+    new = forecast_live(engine, series=series, versions=versions, horizon=horizon, clock=clock, flow_run=flow_run)
+    return LiveForecasts(champion, new)
 
 
 def forecast_live(
@@ -29,23 +65,28 @@ def forecast_live(
     Each is stored with the time that `clock` reads when it is written, however long ago the run began: that decides
     whether its steps count as live.
 
-    Raises NotEnoughCandles when the series is shorter than a model needs, and BadWeights for damaged weights; the
-    forecasts of the versions before that one are stored.
+    Raises NotEnoughCandles when the series is shorter than a model needs, and BadWeights for damaged weights, once the
+    forecasts of all other versions are stored.
     """
     with reading(engine) as conn:
         origin = latest_close_time(conn, series=series)
     if origin is None:
         raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
     new: list[int] = []
+    failures: list[ModelError | NotFound] = []
     history: CandleHistory | None = None
     for version in versions:
-        with reading(engine) as conn:
-            trained = load_trained(conn, version=version)
-            if not missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin]):
-                continue
-            # Read once for all of them.
-            history = history or read_history(conn, series=series)
-        forecasts = forecaster(trained.model).forecast(trained, history.known_at(), [origin], horizon)
+        try:
+            with reading(engine) as conn:
+                trained = load_trained(conn, version=version)
+                if not missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin]):
+                    continue
+                # Read once for all of them.
+                history = history or read_history(conn, series=series)
+            forecasts = forecaster(trained.model).forecast(trained, history.known_at(), [origin], horizon)
+        except (ModelError, NotFound) as error:
+            failures.append(error)
+            continue
         with writing(engine) as conn:
             stored = insert_forecasts(
                 conn,
@@ -58,4 +99,6 @@ def forecast_live(
                 flow_run=flow_run,
             )
         new += [version] * stored
+    if failures:
+        raise failures[0]
     return new

@@ -1,13 +1,17 @@
-"""How old is the data? Stale data is a finding and an event, whether or not the source answered."""
+"""How old is the data? Stale data and late candles are findings and events, whether or not the source answered."""
 
 from datetime import datetime
 
 from sqlalchemy import Engine
 
-from models.candles import Finding, SeriesName
+from models.candles import Finding, SeriesName, Severity
+from models.waiting import close_words
+from storage.candles import latest_close_time
 from storage.database.engine import reading, writing
 from storage.findings import read_findings, record_findings
 from storage.health import AGE_CODES, check_age
+
+LATE = "late"
 
 
 def note_age(engine: Engine, *, series: str, now: datetime) -> Finding | None:
@@ -17,5 +21,39 @@ def note_age(engine: Engine, *, series: str, now: datetime) -> Finding | None:
         noted = any(finding.code in AGE_CODES for finding in read_findings(conn, series=series))
     if bool(seen) != noted:
         with writing(engine) as conn:
-            record_findings(conn, series=series, codes=AGE_CODES, seen=seen, now=now)
+            record_findings(conn, series=series, seen=seen, now=now, codes=AGE_CODES)
+    return seen[0] if seen else None
+
+
+def note_late(engine: Engine, *, series: str, due: datetime, given_up: bool, now: datetime) -> Finding | None:
+    """Return the finding when the candle that closed at `due` was given up and is not stored; else close what was open.
+
+    Writes nothing for a series that is not stored, and as a rule nothing at all.
+    """
+    interval = SeriesName.parse(series).interval
+    with reading(engine) as conn:
+        latest = latest_close_time(conn, series=series)
+        noted = [finding for finding in read_findings(conn, series=series) if finding.code == LATE]
+    if latest is None:
+        return None
+    seen: list[Finding] = []
+    # A finding stays open until the candle it speaks of is there.
+    still = any(finding.first_time is not None and finding.first_time >= latest for finding in noted)
+    if latest < due and (given_up or still):
+        missing = (due - latest) // interval.length
+        seen.append(
+            Finding(
+                LATE,
+                Severity.WARNING,
+                f"{close_words(latest + interval.length, interval)} has not been published in time",
+                "the next run asks again and takes all that is missing; does the source still serve this series?",
+                missing,
+                # The first that is missing, so that a source that stays away is one finding.
+                latest,
+                latest,
+            )
+        )
+    if [finding.message for finding in seen] != [finding.message for finding in noted]:
+        with writing(engine) as conn:
+            record_findings(conn, series=series, seen=seen, now=now, codes={LATE})
     return seen[0] if seen else None

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
@@ -17,7 +17,7 @@ from storage.errors import CddDenied, CddFormatChanged, CddNotFound, CddRefused,
 from storage.findings import read_findings, record_findings
 from storage.health import AGE_CODES, CANDLE_CODES, check_age, check_candles
 from storage.series import ensure_series, series_names
-from storage.source.client import CddClient, Fetched, http_date
+from storage.source.client import Fetched, http_date
 from storage.source.closing import made_at
 from storage.source.file import CddFile
 from tasks.steps.file_findings import FILE_CODES, file_findings
@@ -31,6 +31,26 @@ _OUTCOMES: dict[type[StorageError], str] = {
     CddRefused: "refused",
     CddFormatChanged: "format_changed",
 }
+
+
+class Source(Protocol):
+    """Gives the file of a series: the client, or an answer that came before."""
+
+    @property
+    def source(self) -> str:
+        """Where files come from, as it may be logged."""
+        ...
+
+    def fetch(
+        self,
+        series: SeriesName,
+        *,
+        etag: str | None = None,
+        last_modified: str | None = None,
+        file_name: str | None = None,
+    ) -> Fetched:
+        """Return the file of `series`, or that it is unchanged; raises one of the source's errors."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +81,7 @@ def ingest_series(
     engine: Engine,
     *,
     series: str,
-    client: CddClient,
+    client: Source,
     now: datetime,
     accept: bool = False,
     file_name: str | None = None,
@@ -98,7 +118,7 @@ def ingest_series(
 
 
 def _fetch(
-    client: CddClient, name: SeriesName, taken: LastDownload | None, now: datetime, file_name: str
+    client: Source, name: SeriesName, taken: LastDownload | None, now: datetime, file_name: str
 ) -> Fetched | None:
     """Return the file of a series, None where it is unchanged since `taken`.
 
@@ -191,7 +211,7 @@ def _of_other_files(conn: Connection, series: str, counts: StoreCounts) -> list[
 
 
 def _record_failure(
-    engine: Engine, series: str, client: CddClient, fetched: Fetched | None, now: datetime, error: StorageError
+    engine: Engine, series: str, client: Source, fetched: Fetched | None, now: datetime, error: StorageError
 ) -> None:
     values: dict[str, Any] = {"url": client.source, "outcome": _OUTCOMES.get(type(error), "held")}
     if fetched is not None:

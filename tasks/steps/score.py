@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from models import metrics
-from models.quantiles import MEDIAN
+from models.forecasts import MEDIAN
 from storage.database.engine import reading, writing
 from storage.scores import Matured, Score, insert_scores, unscored
 

@@ -45,7 +45,7 @@ def test_the_commands_work_beside_them(
 def test_daily_and_the_server_it_starts_work_beside_them(hiding: Installation) -> None:
     done = python(hiding, "-m", "candlecast", "daily")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "close forecast by range-ewma from 2019-10-17" in done.stdout
+    assert "close forecast by range-ewma after the close of 2019-10-16" in done.stdout
 
 
 def test_a_served_flow_run_finds_candlecasts_flows(hiding: Installation) -> None:

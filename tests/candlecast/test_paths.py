@@ -17,7 +17,7 @@ from flows.parameters import SeriesParameter
 from models.candles import SeriesName, UnknownSeries
 from storage.errors import CddNotFound, CddRefused, StorageError
 from storage.source.client import CddClient
-from tasks.show.publish import chart_path
+from tasks.show.charts import chart_path
 
 NAMES = [
     "../../etc/passwd",

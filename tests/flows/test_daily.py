@@ -1,8 +1,10 @@
 """The daily flow under a real Prefect server: a forecast every day, whatever else goes wrong."""
 
 import shutil
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from markets import write_csv
@@ -60,15 +62,51 @@ def test_the_forecast_its_picture_and_findings_are_artifacts(installation: Path)
 
 def test_with_the_source_away_the_champion_still_forecasts_and_the_flow_says_so(installation: Path) -> None:
     from flows.daily import DailyFailed, daily
+    from storage.database.engine import open_database
+    from storage.source.client import CddClient
+    from tasks.steps.ingest import ingest_series
 
     write_csv(installation / "source", SERIES, CANDLES.iloc[:600])
-    daily(now=NOW)
-    before = live(installation)
+    # A run that stored the candles and was killed before it had forecast.
+    engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
+    ingest_series(engine, series=SERIES, client=CddClient(str(installation / "source")), now=NOW)
+    engine.dispose()
     shutil.rmtree(installation / "source")
-    # A forecast that was never made for the newest origin is made now, from what is stored.
+    assert live(installation) == []
     with pytest.raises(DailyFailed, match="download was not stored"):
         daily(now=NOW + timedelta(days=1))
-    assert live(installation) == before
+    assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
+
+
+def test_what_a_day_asks_for_once_it_asks_for_once(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who serves, what is due to be trained and what the newest forecast says; twice where a training came between."""
+    import flows.daily
+    import flows.retrain
+    import tasks.show.charts
+    import tasks.steps.forecast
+
+    calls: Counter[str] = Counter()
+
+    def counted(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def call(*args: object, **kwargs: object) -> object:
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(tasks.steps.forecast, "ensure_champion")
+    counted(flows.daily, "plan_training")
+    counted(flows.retrain, "plan_training")
+    counted(tasks.show.charts, "read_bands")
+    write_csv(installation / "source", SERIES, CANDLES)
+    # range-ewma is registered and judged on the first day.
+    flows.daily.daily(now=NOW)
+    assert calls == {"ensure_champion": 2, "plan_training": 1, "read_bands": 1}
+    calls.clear()
+    flows.daily.daily(now=NOW + timedelta(hours=1))
+    assert calls == {"ensure_champion": 1, "plan_training": 1, "read_bands": 1}
 
 
 def test_a_bad_training_does_not_stop_the_forecast(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,10 +143,12 @@ def test_every_series_has_its_forecast_before_any_training_begins(installation: 
 
 
 @pytest.mark.slow
-def test_a_newer_version_of_the_model_that_serves_speaks_from_the_next_origin_on(
+def test_the_model_that_was_asked_for_speaks_from_its_first_training_on(
     installation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from candlecast.commands.summary import print_summary
     from flows.daily import daily
+    from flows.settings import Settings
     from storage.database.engine import open_database
     from storage.registry import promote
 
@@ -117,18 +157,33 @@ def test_a_newer_version_of_the_model_that_serves_speaks_from_the_next_origin_on
         monkeypatch.setenv(f"CANDLECAST_{name}", value)
     write_csv(installation / "source", SERIES, CANDLES.iloc[:420])
     daily(now=NOW)
+    by = "SELECT model_version FROM forecasts WHERE model = 'lstm' AND kind = 'live' ORDER BY origin"
     ((first,),) = rows(installation, "SELECT id FROM model_versions WHERE model = 'lstm' AND purpose = 'live'")
+    # It was kept out by the gate, and speaks of the day on which it was trained all the same.
+    assert rows(installation, "SELECT DISTINCT model FROM latest_forecasts") == [("naive",)]
+    assert rows(installation, by) == [(first,)]
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:421])
+    daily(now=NOW + timedelta(days=1))
+    assert rows(installation, by) == [(first,)] * 2
+    scored = (
+        "SELECT count(*) FROM scores s JOIN forecasts f ON f.id = s.forecast WHERE f.kind = 'live' AND model = 'lstm'"
+    )
+    assert rows(installation, scored) == [(1,)]
+    newest = "SELECT max(id) FROM model_versions WHERE model = 'lstm' AND purpose = 'live'"
+    ((tuned,),) = rows(installation, newest)
+    assert tuned > first  # type: ignore[operator]
+    # The newest version speaks of the next day; where an older one is champion, that one does.
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:422])
+    daily(now=NOW + timedelta(days=2))
+    assert rows(installation, by) == [(first,), (first,), (tuned,)]
+    print_summary(Settings(), [SERIES])
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
     with engine.begin() as conn:
         promote(conn, version=first, reason="by hand", decided_at=NOW)  # type: ignore[arg-type]
     engine.dispose()
-    write_csv(installation / "source", SERIES, CANDLES.iloc[:421])
-    daily(now=NOW + timedelta(days=1))
-    by = "SELECT model_version FROM forecasts WHERE model = 'lstm' AND kind = 'live'"
-    assert rows(installation, by) == [(first,)]
-    newest = "SELECT max(id) FROM model_versions WHERE model = 'lstm' AND purpose = 'live' AND init_from IS NOT NULL"
-    ((tuned,),) = rows(installation, newest)
-    assert tuned is not None
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:423])
+    daily(now=NOW + timedelta(days=3))
+    assert rows(installation, by) == [(first,), (first,), (tuned,), (first,)]
 
 
 def test_new_days_are_forecast_from_their_own_origin_and_old_ones_scored(installation: Path) -> None:

@@ -95,7 +95,7 @@ def test_the_unit_serves_where_only_its_state_may_be_written_and_ends_in_time(tm
         )
     group = [psutil.Process(served.pid)]
     try:
-        _until("daily at 00:20 UTC", log, served)
+        _until("daily from 00:05 UTC", log, served)
         group += group[0].children(recursive=True)
         assert _pages(port) == "/api"
         # A .venv that was served from before has its own copy, which a new one cannot make here.

@@ -1,29 +1,14 @@
 """Events arrive in Prefect's server, where automations can act upon them."""
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
+from events import arrived
 from markets import NOW, live_through, write_csv
 from synthetic import random_walk
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-def arrived(event: str, series: str, *, count: int = 1, wait_s: float = 60) -> list[dict[str, Any]]:
-    """Return the payloads of the events that the server has stored; they travel by websocket, so some patience."""
-    from prefect.client.orchestration import get_client
-
-    wanted = {"filter": {"event": {"name": [event]}, "resource": {"id": [f"candlecast.series.{series}"]}}}
-    deadline = time.monotonic() + wait_s
-    with get_client(sync_client=True) as client:
-        while True:
-            found = client._client.post("/events/filter", json=wanted).json()["events"]
-            if len(found) >= count or time.monotonic() > deadline:
-                return [one["payload"] for one in found]
-            time.sleep(0.3)
 
 
 def test_a_drifting_champion_is_an_event_that_says_how_sure_it_is(installation: Path) -> None:
@@ -31,6 +16,7 @@ def test_a_drifting_champion_is_an_event_that_says_how_sure_it_is(installation: 
 
     from storage.database.engine import open_database
     from tasks.policies import watch_task
+    from tasks.steps.elsewhere import InThisProcess
 
     series = "Bitstamp_XRPUSD_d"
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
@@ -38,7 +24,7 @@ def test_a_drifting_champion_is_an_event_that_says_how_sure_it_is(installation: 
 
     @flow(name="only-watching")
     def only_watching() -> list[str]:
-        return watch_task(engine, series=series, now=NOW)
+        return watch_task(InThisProcess(engine), series=series, now=NOW)
 
     assert any("the champion has drifted" in trouble for trouble in only_watching())
     engine.dispose()

@@ -20,7 +20,8 @@ def test_daily_has_a_cron_in_utc_retrain_goes_to_the_gpu_pool_and_the_others_are
     on_demand = {"backfill/on-demand", "study/on-demand"}
     assert set(found) == {"daily/scheduled", "retrain/gpu", "verify/nightly"} | on_demand
     (schedule,) = found["daily/scheduled"]["schedules"]
-    assert schedule == {"cron": "20 0 * * *", "timezone": "UTC"}
+    assert schedule == {"cron": "5 0 * * *", "timezone": "UTC"}
+    assert found["daily/scheduled"]["parameters"] == {"wait": True}
     assert found["retrain/gpu"]["work_pool"]["name"] == "gpu"
     assert "schedules" not in found["backfill/on-demand"]
     assert "schedules" not in found["study/on-demand"]
@@ -42,7 +43,7 @@ def test_the_day_comes_once_a_day_at_the_same_instant_when_clocks_change() -> No
     for start in (datetime(2026, 3, 27, 12, tzinfo=UTC), datetime(2026, 10, 23, 12, tzinfo=UTC)):
         dates = asyncio.run(_dates(schedule, start))
         assert [date.astimezone(UTC) for date in dates] == [
-            datetime(start.year, start.month, start.day, 0, 20, tzinfo=UTC) + timedelta(days=day) for day in range(1, 6)
+            datetime(start.year, start.month, start.day, 0, 5, tzinfo=UTC) + timedelta(days=day) for day in range(1, 6)
         ]
 
 
@@ -61,6 +62,11 @@ def test_what_runs_on_workers_has_time_limits_queues_and_limits() -> None:
         assert found[name]["concurrency_limit"]["collision_strategy"] == "ENQUEUE"
     from flows.daily import daily, scheduled
     from flows.retrain import deployed
+    from flows.settings import Settings
 
-    assert (scheduled.retries, scheduled.retry_delay_seconds, daily.retries) == (3, 1800, 0)
-    assert scheduled.timeout_seconds == deployed.timeout_seconds == 6 * 3600
+    # One layer waits: the day itself.
+    assert (scheduled.retries, daily.retries) == (0, 0)
+    assert deployed.timeout_seconds == 6 * 3600
+    # Longer than any wait, and over before the next day begins.
+    (longest,) = [limit.le for limit in Settings.model_fields["wait_hours"].metadata if hasattr(limit, "le")]
+    assert longest * 3600 < scheduled.timeout_seconds < 24 * 3600

@@ -43,7 +43,8 @@ def test_serve_starts_a_server_with_the_daily_schedule_and_stops_on_a_signal(tmp
             deployments = _deployments(url)
         assert [deployment["name"] for deployment in deployments] == ["scheduled"], log.read_text()[-3000:]
         (schedule,) = deployments[0]["schedules"]  # type: ignore[misc]
-        assert schedule["schedule"]["cron"] == "20 0 * * *"
+        assert schedule["schedule"]["cron"] == "5 0 * * *"
+        assert deployments[0]["parameters"] == {"wait": True}
         assert schedule["schedule"]["timezone"] == "UTC"
         assert f"http://127.0.0.1:{port}" in log.read_text()
         # Prefect's own default is port 4200 of the browser's machine, whatever port the pages are on.

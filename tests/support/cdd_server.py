@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 
@@ -39,11 +41,25 @@ class Reply:
     raw: bytes | None = None
 
 
+@dataclass
+class Publication:
+    """A file from the instant at which the source publishes it."""
+
+    at: datetime
+    body: bytes
+    last_modified: datetime | None
+
+
 class CddServer:
-    """Serves `files` (path -> bytes); replies queued in `faults` come first. Use as a context manager."""
+    """Serves `files` (path -> bytes), or what is published by `clock`; replies queued in `faults` come first.
+
+    Use as a context manager.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.published: dict[str, list[Publication]] = {}
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.last_modified: str | None = None
         self.etags = True
         self.faults: list[Reply] = []
@@ -66,7 +82,9 @@ class CddServer:
                     self.close_connection = True
                     self.connection.close()
                     return
-                self.send_response(reply.status)
+                self.send_response_only(reply.status)
+                if "Date" not in reply.headers:
+                    self.send_header("Date", self.date_time_string())
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 if reply.status != 304 and reply.stream is None and "Content-Length" not in reply.headers:
@@ -116,19 +134,32 @@ class CddServer:
         return f"http://127.0.0.1:{self.port}/cdd/"
 
     def file(self, request: Request) -> Reply:
-        body = self.files.get(request.path.split("?")[0])
+        path = request.path.split("?")[0]
+        body, told = self.files.get(path), self.last_modified
+        now = self.clock()
+        out = [one for one in self.published.get(path, ()) if one.at <= now]
+        if out:
+            newest = max(out, key=lambda one: one.at)
+            body = newest.body
+            told = None if newest.last_modified is None else format_datetime(newest.last_modified, usegmt=True)
         if body is None:
             return Reply(404, b"<html>not found</html>")
         headers = {"Content-Type": "text/csv"}
+        if path in self.published:
+            headers["Date"] = format_datetime(now, usegmt=True)
         if self.etags:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-        if self.last_modified:
-            headers["Last-Modified"] = self.last_modified
+        if told:
+            headers["Last-Modified"] = told
         if request.headers.get("If-None-Match") == headers.get("ETag") and self.etags:
             return Reply(304, headers=headers)
-        if request.headers.get("If-Modified-Since") and request.headers["If-Modified-Since"] == self.last_modified:
+        if request.headers.get("If-Modified-Since") and request.headers["If-Modified-Since"] == told:
             return Reply(304, headers=headers)
         return Reply(200, body, headers)
+
+    def publish(self, series: str, body: bytes, at: datetime, *, last_modified: datetime | None) -> None:
+        """Have a file out from `at` on, by `clock`; `last_modified` is what its answers tell."""
+        self.published.setdefault(f"/cdd/{series}.csv", []).append(Publication(at, body, last_modified))
 
     def put(self, series: str, body: bytes) -> None:
         self.files[f"/cdd/{series}.csv"] = body

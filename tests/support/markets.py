@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from synthetic import random_walk
 
 from models.frames import CandleFrame
-from models.times import clock_from
+from models.times import RunClock
 from storage.candles import read_history
 from storage.database.engine import reading
 from storage.registry import promote
@@ -74,7 +74,7 @@ def live_through(engine: Engine, folder: Path, *, wild: bool, series: str = "Bit
         ingest(engine, folder, series, seen, now=closes[day - 1] + timedelta(minutes=20))
         for model in ("naive", "range-ewma"):
             version = baseline_version(engine, series=series, model=model, now=NOW)
-            forecast_live(engine, series=series, versions=[version], horizon=1, clock=clock_from(closes[day - 1]))
+            forecast_live(engine, series=series, versions=[version], horizon=1, clock=RunClock(closes[day - 1]))
         if day == 400:
             with engine.begin() as conn:
                 promote(conn, version=version, reason="test", decided_at=NOW)

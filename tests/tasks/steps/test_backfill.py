@@ -14,7 +14,7 @@ from models.forecasts import Kind
 from models.frames import CandleFrame
 from models.interface import TrainedModel, TrainRequest
 from models.schedule import by_quarter
-from models.times import clock_from
+from models.times import RunClock
 from storage.database.engine import open_database
 from storage.forecasts import read_bands
 from storage.query import ForecastFilter
@@ -206,8 +206,8 @@ def test_a_live_forecast_has_the_time_at_which_it_was_written_not_that_at_which_
 def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path / "source", n=400)
     version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
-    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=clock_from(NOW)) == [version]
-    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=clock_from(NOW)) == []
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW)) == [version]
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW)) == []
     with engine.connect() as conn:
         rows = read_bands(conn, ForecastFilter(SERIES, kind=Kind.LIVE))
     assert [row.step for row in rows] == list(range(1, 8))

@@ -14,7 +14,7 @@ from models.code_version import code_version
 from models.errors import BadWeights, NotEnoughCandles
 from models.interface import TrainRequest
 from models.naive import Naive
-from models.times import clock_from
+from models.times import RunClock
 from storage import registry
 from storage.errors import NotFound
 from tasks.steps.backfill import BackfillJob
@@ -37,7 +37,7 @@ def make_forecasts(engine: Engine, folder: Path) -> None:
         backfill_alone(engine, BackfillJob(SERIES, (model,), closes[670], closes[690], NOW))
     found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW)
     for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), found[closes[-1]][0]):
-        forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=clock_from(NOW))
+        forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW))
     changed = candles.copy()
     changed.loc[600, "close"] *= 1.01
     changed.loc[600, "high"] *= 1.05
@@ -62,7 +62,7 @@ def test_a_gap_that_was_filled_later_is_a_gap_again(engine: Engine, tmp_path: Pa
     backfill_alone(engine, BackfillJob(SERIES, ("range-ewma",), closes[680], closes[689], NOW))
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
     # This machine's clock is behind that of the machine that stored the candles.
-    behind = clock_from(NOW - timedelta(hours=1))
+    behind = RunClock(NOW - timedelta(hours=1))
     assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=behind) == [version]
     assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_new == 2
     found = [replay(engine, forecast=number) for number in numbers(engine)]
@@ -78,7 +78,7 @@ def test_candles_that_were_stored_while_a_forecast_was_computed_are_not_its_cand
     ingest(engine, tmp_path, SERIES, candles)
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
     written = NOW + timedelta(hours=2)
-    forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=clock_from(written))
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(written))
     for minute in (30, 60):
         candles.loc[390, ["high", "close"]] *= 1.01
         assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(minutes=minute)).rows_revised == 1
@@ -109,7 +109,7 @@ def test_a_forecast_of_other_code_replays_and_says_whose_it_is(engine: Engine, t
             data_fingerprint=trained.data_fingerprint, device="cpu", seconds=0.0, purpose="live",
             code_version="0.0.1+abc", created_at=NOW, weights=None,
         )  # fmt: skip
-    forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=clock_from(NOW))
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW))
     found = replay(engine, forecast=1)
     assert found.matches
     assert found.exact
@@ -119,7 +119,7 @@ def test_a_forecast_of_other_code_replays_and_says_whose_it_is(engine: Engine, t
 def test_a_forecast_that_lacks_a_quantile_does_not_replay(engine: Engine, tmp_path: Path) -> None:
     ingest_walk(engine, tmp_path, n=400)
     version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
-    forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=clock_from(NOW))
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW))
     with engine.begin() as conn:
         # Nobody can do this through candlecast, nor with its triggers in place.
         conn.execute(text("DROP TRIGGER forecast_values_no_delete"))
@@ -133,7 +133,7 @@ def test_a_series_without_a_closed_candle_has_no_origin(engine: Engine, tmp_path
     with engine.begin() as conn:
         conn.execute(text("DELETE FROM candles WHERE NOT provisional"))
     with pytest.raises(NotEnoughCandles, match=f"{SERIES} has no closed candle yet to forecast from"):
-        forecast_live(engine, series=SERIES, versions=[1], horizon=7, clock=clock_from(NOW))
+        forecast_live(engine, series=SERIES, versions=[1], horizon=7, clock=RunClock(NOW))
 
 
 def test_damaged_weights_are_refused_not_used(engine: Engine, tmp_path: Path) -> None:

@@ -1,0 +1,285 @@
+"""Asking a source for many series at once: each question in a thread, so that no silent host keeps another waiting."""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from sqlalchemy import Engine
+
+from models.arrivals import UsualTime, usual_words
+from models.candles import SeriesName
+from models.times import RunClock
+from models.waiting import close_words, due_close, next_question
+from storage import downloads
+from storage.arrivals import read_usual_time
+from storage.candles import latest_close_time
+from storage.database.engine import reading
+from storage.source.client import CddClient, Fetched
+from storage.source.closing import DATED_FOR_US, made_at
+
+# A series whose source has not answered by then is forecast from what is stored; the answer is taken when it comes.
+QUICK = timedelta(seconds=20)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a source said to one question; `ingest_series` takes it in place of the client.
+
+    The file is kept on disk, so that an answer can go to another process.
+    """
+
+    source: str
+    head: Fetched | None
+    body: Path | None = None
+    error: Exception | None = None
+
+    def fetch(
+        self,
+        series: SeriesName,
+        *,
+        etag: str | None = None,
+        last_modified: str | None = None,
+        file_name: str | None = None,
+    ) -> Fetched:
+        """Return the file as it came, or that it is unchanged; raises the error that came instead."""
+        if self.error is not None:
+            raise self.error
+        assert self.head is not None
+        return replace(self.head, body=None if self.body is None else self.body.open("rb"))
+
+    def close(self) -> None:
+        """Forget the file."""
+        if self.body is not None:
+            self.body.unlink(missing_ok=True)
+
+
+class Wait:
+    """One series, the candle that is due, and how the waiting for it goes."""
+
+    def __init__(self, series: str, *, due: datetime, since: datetime, deadline: datetime | None) -> None:
+        self.series, self.due, self.since, self.deadline = series, due, since, deadline
+        self.interval = SeriesName.parse(series).interval
+        self.usual: UsualTime | None = None
+        self.answered = False
+        self.late = False
+        self.doubtful = False
+        """Whether the last file was too new to tell whether its newest candle had closed: it is fetched again soon."""
+        self.over = threading.Event()
+        """Set when nothing is waited for any more: the candle is stored, or given up."""
+        self._etag: str | None = None
+        self._last_modified: str | None = None
+        self._sha256: str | None = None
+        self._doubted: str | None = None
+        self._failure: str | None = None
+        self._ask_at = since
+        self._asking = False
+
+    @property
+    def candle(self) -> str:
+        """What people call the candle that is due."""
+        return close_words(self.due, self.interval)
+
+    @property
+    def words(self) -> str:
+        """What is waited for, since when, and when it usually comes."""
+        last = f"; {self._failure}" if self._failure else ""
+        until = "" if self.deadline is None else f", until {self.deadline:%H:%M} UTC at the latest"
+        return f"{self.series}: waiting since {self.since:%H:%M} UTC for {self.candle}{until}; {self.usual_words}{last}"
+
+    @property
+    def usual_words(self) -> str:
+        """When the source usually publishes, in words."""
+        return usual_words(self.usual, self.interval)
+
+
+class What(Enum):
+    """What has happened to a series that is waited for."""
+
+    ANSWERED = "the source has answered: for the first time, with another file, or with another error"
+    QUIET = "the source has not answered quickly"
+    STORED = "another run has stored the candle"
+    LATE = "the candle has not come in time"
+
+
+@dataclass(frozen=True)
+class News:
+    """Something to act upon; `answer` only where the source has ANSWERED."""
+
+    what: What
+    wait: Wait
+    answer: Answer | None = None
+
+
+class Desk:
+    """Asks for every series until its due candle is stored, and tells what happens. Use as a context manager.
+
+    Without `wait_hours` each series is asked for once. Questions run in threads that nothing joins: a process that is
+    told to stop does not wait for a source that hangs.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        client: CddClient,
+        *,
+        series: list[str],
+        clock: RunClock,
+        poll_interval_s: float,
+        wait_hours: float | None,
+    ) -> None:
+        self._engine, self._client, self._clock = engine, client, clock
+        self._poll_interval_s = poll_interval_s
+        self._answers: SimpleQueue[tuple[Wait, Answer]] = SimpleQueue()
+        self._folder = tempfile.TemporaryDirectory(prefix="candlecast-", ignore_cleanup_errors=True)
+        now = clock()
+        self.waits = [self._wait(name, now, wait_hours) for name in dict.fromkeys(series)]
+
+    def __enter__(self) -> "Desk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for wait in self.waits:
+            wait.over.set()
+        self._folder.cleanup()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do just now but to wait."""
+        return self._answers.empty()
+
+    def news(self) -> Iterator[News]:
+        """Yield what happens, until every series' candle is stored or given up, or each was asked for once."""
+        quiet_at = self._clock() + QUICK
+        quiet = set(self.waits)
+        for wait in self.waits:
+            self._ask(wait)
+        while waits := [wait for wait in self.waits if not wait.over.is_set()]:
+            quiet &= {wait for wait in waits if not wait.answered}
+            moments = [quiet_at] if quiet else []
+            moments += [wait._ask_at for wait in waits if not wait._asking]
+            moments += [wait.deadline for wait in waits if wait.deadline is not None and wait.answered]
+            moment = min(moments, default=self._clock() + QUICK)
+            came = self._next_answer(moment)
+            if came is not None:
+                yield from self._taken(*came)
+                continue
+            if quiet and moment == quiet_at:
+                for wait in sorted(quiet, key=lambda one: one.series):
+                    yield News(What.QUIET, wait)
+                quiet = set()
+            for wait in waits:
+                yield from self._moved_on(wait, moment)
+
+    def _wait(self, name: str, now: datetime, wait_hours: float | None) -> Wait:
+        due = due_close(now, SeriesName.parse(name).interval)
+        deadline = None if wait_hours is None else due + timedelta(hours=wait_hours)
+        wait = Wait(name, due=due, since=now, deadline=deadline)
+        with reading(self._engine) as conn:
+            wait.usual = read_usual_time(conn, series=name)
+            last = downloads.last_download(conn, series=name, file_name=f"{name}.csv")
+        # Where the time of the last file told nothing, the file is fetched again: an honest time is then an older one.
+        told_nothing = last is not None and last.last_modified is not None and last.file_time is None
+        if last is not None and last.outcome == "stored" and not told_nothing:
+            wait._etag, wait._last_modified, wait._sha256 = last.etag, last.last_modified, last.sha256
+        return wait
+
+    def _next_answer(self, until: datetime) -> tuple[Wait, Answer] | None:
+        asking = any(wait._asking for wait in self.waits)
+        try:
+            return self._answers.get(timeout=self._clock.seconds_until(until, asking=asking))
+        except Empty:
+            return None
+
+    def _ask(self, wait: Wait) -> None:
+        wait._asking = True
+        name, etag, last_modified = SeriesName.parse(wait.series), wait._etag, wait._last_modified
+
+        def question() -> None:
+            try:
+                fetched = self._client.fetch(name, etag=etag, last_modified=last_modified)
+                answer = Answer(self._client.source, replace(fetched, body=None), self._kept(fetched))
+            except Exception as error:
+                answer = Answer(self._client.source, None, error=error)
+            self._answers.put((wait, answer))
+
+        threading.Thread(target=question, name=f"ask-{wait.series}", daemon=True).start()
+
+    def _kept(self, fetched: Fetched) -> Path | None:
+        if fetched.body is None:
+            return None
+        with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as kept:
+            shutil.copyfileobj(fetched.body, kept)
+        fetched.close()
+        return Path(kept.name)
+
+    def _taken(self, wait: Wait, answer: Answer) -> Iterator[News]:
+        wait._asking = False
+        if wait.over.is_set():
+            answer.close()
+            return
+        first, wait.answered = not wait.answered, True
+        failure = None if answer.error is None else str(answer.error)
+        # Also an unchanged file after an error: the source is well again.
+        changed = failure != wait._failure
+        if answer.head is not None:
+            changed = self._is_new(wait, answer.head) or changed
+        wait._failure = failure
+        wait._ask_at = next_question(self._clock(), due=wait.due, usual=wait.usual, interval_s=self._poll_interval_s)
+        self._doubt(wait, answer)
+        if first or changed:
+            yield News(What.ANSWERED, wait, answer)
+        answer.close()
+        # By hand nothing is asked twice.
+        if wait.deadline is None or self.is_stored(wait):
+            wait.over.set()
+
+    def _doubt(self, wait: Wait, answer: Answer) -> None:
+        """Fetch a file again soon that was too new to tell whether its newest candle had closed (source/closing.py)."""
+        now = self._clock()
+        told = None if answer.head is None else answer.head.file_time
+        wait.doubtful = (
+            answer.head is not None
+            and told is not None
+            and told <= now
+            # A source that dates its copies gives a new time each time: once is enough.
+            and answer.head.sha256 != wait._doubted
+            and made_at(told, answered_at=answer.head.answered_at or now, now=now) is None
+        )
+        if wait.doubtful and answer.head is not None:
+            wait._doubted = answer.head.sha256
+            wait._etag = wait._last_modified = wait._sha256 = None
+            wait._ask_at = min(wait._ask_at, now + DATED_FOR_US + timedelta(seconds=5))
+
+    def _is_new(self, wait: Wait, head: Fetched) -> bool:
+        if head.sha256 is None:
+            return False
+        new = head.sha256 != wait._sha256
+        wait._etag, wait._last_modified, wait._sha256 = head.etag, head.last_modified, head.sha256
+        return new
+
+    def _moved_on(self, wait: Wait, moment: datetime) -> Iterator[News]:
+        """Ask for a series whose turn it is at `moment`, or give it up."""
+        if wait.over.is_set():
+            return
+        if wait.deadline is not None and wait.answered and wait.deadline <= moment:
+            wait.late = not self.is_stored(wait)
+            yield News(What.LATE if wait.late else What.STORED, wait)
+            wait.over.set()
+        elif not wait._asking and wait._ask_at <= moment:
+            if wait.answered and self.is_stored(wait):
+                yield News(What.STORED, wait)
+                wait.over.set()
+            else:
+                self._ask(wait)
+
+    def is_stored(self, wait: Wait) -> bool:
+        """Return whether the due candle is stored."""
+        with reading(self._engine) as conn:
+            latest = latest_close_time(conn, series=wait.series)
+        return latest is not None and latest >= wait.due
