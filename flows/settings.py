@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     max_download_bytes: int = Field(
         1_000_000_000, gt=0, description="Bytes of one file, uncompressed, beyond which it is refused."
     )
-    ca_bundle: Path | None = Field(None, description="File of CA certificates to trust instead of the usual ones.")
+    ca_bundle: Path | None = Field(None, description="PEM file of CA certificates to trust instead of the usual ones.")
     user_agent: str | None = Field(
         None, description="Name by which the source knows this client; candlecast and its version by default."
     )
@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     @classmethod
     def _no_zero_byte(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gave
         if isinstance(value, str) and "\0" in value:
-            raise ValueError("a zero byte stands in it")
+            raise ValueError("it holds a zero byte")
         return value
 
     @field_validator("source")
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
             try:
                 SeriesName.parse(name)
             except UnknownSeries:
-                # Counted and not shown: it may be a secret that was meant for another variable.
+                # Its number is shown and not its text, which may be a secret meant for another variable.
                 raise ValueError(
                     f"expected series like Bitstamp_BTCUSD_d (exchange, pair, then d, 1h or minute); "
                     f"number {number} of {len(value)} is not of that form"
@@ -188,7 +188,7 @@ class Settings(BaseSettings):
 
     @property
     def schedule(self) -> Schedule:
-        """What is trained how often."""
+        """How often the model is trained from scratch and fine-tuned."""
         return Schedule(self.model, self.scratch_days, self.fine_tune_days)
 
     def pool_for(self, name: str) -> tuple[str, ...]:

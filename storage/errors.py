@@ -1,4 +1,4 @@
-"""What can go wrong outside the process, split by what the caller does next.
+"""The errors of everything outside the process, split by what the caller does next.
 
 StorageError
 ├── CddUnavailable      the source did not answer: ask again later

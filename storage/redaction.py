@@ -1,4 +1,4 @@
-"""What of a URL or a message may be shown, stored or logged."""
+"""URLs and messages without the parts that must not be shown, stored or logged."""
 
 import re
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
 def safe_url(url: str) -> str:
-    """Return `url` without user, password, query and fragment, control characters escaped; it never fails."""
+    """Return `url` without user, password, query and fragment, control characters escaped; never raises."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -27,10 +27,10 @@ def without_credentials(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` with what could steer a terminal made visible: \\x1b for an escape."""
+    """Return `text` with its control characters made visible, so that none steers a terminal: `\x1b` for an escape."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def safe_database_url(engine: "Engine") -> str:
-    """Return the database's URL as it may be shown: without password, and without options, which can hold one."""
+    """Return the database's URL without its password and without its options, which can hold a password."""
     return engine.url.set(query={}).render_as_string(hide_password=True)

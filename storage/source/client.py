@@ -1,4 +1,4 @@
-"""The archive of CryptoDataDownload, read only: over HTTP with care, or from a folder of its files.
+"""The archive of CryptoDataDownload, read only: over HTTP, or from a folder of its files.
 
 Files: `<base>/<Exchange>_<PAIR>_<interval>.csv`, as https://www.cryptodatadownload.com/cdd/Bitstamp_BTCUSD_d.csv.
 """
@@ -173,9 +173,9 @@ class CddClient:
         path = folder / file_name
         try:
             found = path.stat()
-            # A pipe would be waited for, a device read, for ever.
+            # Opening a pipe would wait for ever, and a device may never end.
             if not stat.S_ISREG(found.st_mode):
-                raise CddRefused(f"{path} is no ordinary file")
+                raise CddRefused(f"{path} is not an ordinary file")
             if found.st_size > self._max_bytes:
                 raise CddRefused(f"{path} is larger than {self._max_bytes:,} bytes")
             digest = hashlib.sha256()
@@ -287,7 +287,7 @@ class CddClient:
         body = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
         try:
             digest = hashlib.sha256()
-            # read1 returns what has come: iter_content would wait for a whole block, however slowly it trickles in.
+            # read1 returns the bytes that have come: iter_content would wait for a whole block, however slow it is.
             while block := answer.raw.read1(READ_BYTES, decode_content=True):
                 fetched.size += len(block)
                 if fetched.size > self._max_bytes:

@@ -58,7 +58,7 @@ def available_series(
                 headers=headers,
                 timeout=TIMEOUT_S,
                 stream=True,
-                # The token is for this server alone.
+                # No other server may get the token.
                 allow_redirects=False,
                 verify=None if ca_bundle is None else str(ca_bundle),
             ) as answer,

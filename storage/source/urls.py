@@ -23,12 +23,12 @@ def checked_web_url(url: str) -> str:
 
 
 def same_server(first: str, then: str) -> bool:
-    """Return whether a client of `first` may be sent on to `then`: scheme, host and port are equal.
+    """Return whether a redirect may lead from `first` to `then`: scheme, host and port are equal.
 
-    From http to https of the same host is allowed where both are at their usual ports. Raises ValueError for what is no
-    URL.
+    A redirect from http to https of the same host is allowed where both use their usual ports. Raises ValueError for a
+    text that is no URL.
     """
-    # The parser that connects: where two of them read a URL differently, the check would be of another host.
+    # The parser that also connects: another one might read another host in the same URL.
     from urllib3.util import parse_url
 
     if "\\" in then:

@@ -1,4 +1,4 @@
-"""Settings nobody would write: each set is taken or refused in a sentence with exit code 2, and tells no secret."""
+"""Random settings are taken, or refused in a sentence with exit code 2 that shows no secret."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ EXAMPLES = 1500
 SECRET = "hunter2"
 fuzzed = hypothesis_settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
-# The environment holds no zero byte and only what the file system's encoding can say.
+# An environment variable holds no zero byte and only characters of the file system's encoding.
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 NUMBERS = st.sampled_from(
     ["0", "-1", "1", "7", "8", "1e3", "1_000", " 5 ", "٣", "0x10", "nan", "inf", "-inf", "1e400", "9" * 30, "9" * 5000,
@@ -45,8 +45,8 @@ VARIABLES = [f"CANDLECAST_{name.upper()}" for name in Settings.model_fields]
 def read(values: dict[str, str]) -> Settings | None:
     """Read the settings as every command does; None where they are refused."""
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("CANDLECAST_")}
-    said = io.StringIO()
-    with patch.dict(os.environ, inherited | values, clear=True), contextlib.redirect_stderr(said):
+    stderr = io.StringIO()
+    with patch.dict(os.environ, inherited | values, clear=True), contextlib.redirect_stderr(stderr):
         code: object = None
         found = None
         try:
@@ -55,7 +55,7 @@ def read(values: dict[str, str]) -> Settings | None:
             code = ended.code
     if found is not None:
         return found
-    text = said.getvalue()
+    text = stderr.getvalue()
     assert code == 2
     assert text.startswith("candlecast: the settings cannot be read: ")
     assert SECRET not in text
@@ -70,7 +70,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def used(found: Settings) -> None:
-    """Whatever was taken can be used: text hides the secrets, and the rim's own objects can be made of it."""
+    """Settings that were taken can be used: their text hides the secrets, and client and engine can be made of them."""
     from flows.sources import cdd_client
 
     for secret in (found.cdd_token, found.api_token):
@@ -82,12 +82,12 @@ def used(found: Settings) -> None:
     )
     assert all(found.pool_for(name) is not None for name in found.series)
     assert found.schedule.model == found.model
-    said = ""
+    refusal = ""
     try:
         make_engine(found.database_url).dispose()
     except DatabaseUnusable as refused:
-        said = str(refused)
-    assert SECRET not in said
+        refusal = str(refused)
+    assert SECRET not in refusal
 
 
 @fuzzed

@@ -208,7 +208,7 @@ def test_a_redirect_on_the_same_host_is_followed(server: CddServer, client: CddC
     assert size(client) == len(CSV)
 
 
-def test_secrets_in_an_url_are_in_no_message(server: CddServer) -> None:
+def test_no_message_shows_the_secrets_of_a_url(server: CddServer) -> None:
     client = CddClient(server.url.replace("http://", "http://me:hunter2@") + "?token=hunter2", tries=1)
     server.faults = [Reply(503)]
     with pytest.raises(CddUnavailable) as caught:

@@ -1,4 +1,4 @@
-"""Five gigabytes from the source, announced, endless or packed: refused at the cap, in bounded memory."""
+"""Five gigabytes from the source, announced, endless or compressed, are refused at the cap in bounded memory."""
 
 import gzip
 import itertools
@@ -14,7 +14,7 @@ FIVE_GB = 5_000_000_000
 CAP = 200_000_000
 ZEROS = b"0" * 1_000_000
 
-# A process of its own: what it used at most is its own.
+# Each fetch runs in a separate process, whose peak memory is then the fetch's.
 FETCH = """
 import json, resource, sys
 from models.candles import SeriesName
@@ -49,7 +49,7 @@ def test_five_announced_gigabytes_are_not_even_begun(server: CddServer) -> None:
     server.faults = [Reply(headers={"Content-Length": str(FIVE_GB)}, stream=itertools.repeat(ZEROS, 5000))]
     reason, _ = refused(server)
     assert "larger than 200,000,000 bytes: it announces 5,000,000,000" in reason
-    # What the sockets hold, and no more.
+    # No more was sent than the buffers of the sockets hold.
     assert server.streamed < 20_000_000
 
 

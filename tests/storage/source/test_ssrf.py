@@ -1,4 +1,4 @@
-"""The source as an attacker: where it may send the client, and what its headers may do to it."""
+"""The source as an attacker: no redirect leads the client elsewhere, and no header breaks it."""
 
 import socket
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def server() -> Iterator[CddServer]:
 
 @pytest.fixture
 def inside() -> Iterator[CddServer]:
-    """Another service of this host, such as one that trusts whoever comes from loopback."""
+    """Another service of this host, such as one that trusts every client from loopback."""
     with CddServer() as inside:
         inside.put(str(SERIES), CSV)
         yield inside
@@ -70,14 +70,14 @@ TARGETS = [
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_leads_nowhere_but_to_the_same_server(
+def test_a_redirect_leads_only_to_the_same_server(
     server: CddServer, inside: CddServer, target: str, status: int
 ) -> None:
     location = target.format(own=server.port, inside=inside.port)
     server.faults = [Reply(status, headers={"Location": location})]
     client = CddClient(server.url, tries=1, timeout_s=5)
     if location == f"http://127.0.0.1:{server.port}#@evil.example:80/../../x":
-        # All but the server is a fragment, which is not sent: this one stays.
+        # Everything after the port is a fragment, which is not sent: this redirect stays on the server.
         with pytest.raises(StorageError, match="no such series"):
             client.fetch(SERIES)
     else:
@@ -112,11 +112,11 @@ def test_a_chain_of_redirects_is_looked_at_link_by_link_and_ends(server: CddServ
         ("https://h/a", "https://user:pass@h/", True),
     ],
 )
-def test_what_counts_as_the_same_server(first: str, then: str, allowed: bool) -> None:
+def test_the_same_server_has_the_same_scheme_host_and_port(first: str, then: str, allowed: bool) -> None:
     assert same_server(first, then) is allowed
 
 
-def test_what_a_source_names_cannot_steer_the_terminal(server: CddServer) -> None:
+def test_a_redirects_control_characters_do_not_reach_the_terminal(server: CddServer) -> None:
     server.faults = [Reply(302, headers={"Location": "http://evil.example/\x1b]0;owned\x07\x1b[2J"})]
     with pytest.raises(CddRefused) as caught:
         CddClient(server.url, tries=1).fetch(SERIES)
@@ -164,7 +164,9 @@ def test_whatever_the_headers_say_the_answer_is_a_file_or_a_typed_error() -> Non
 # --- CDD's listing, which is sent a token ------------------------------------------------------------------------
 
 
-def test_the_listing_follows_no_redirect_and_shows_the_token_to_nobody(server: CddServer, inside: CddServer) -> None:
+def test_the_listing_follows_no_redirect_and_shows_its_token_to_no_other_server(
+    server: CddServer, inside: CddServer
+) -> None:
     server.faults = [Reply(302, headers={"Location": f"http://127.0.0.1:{inside.port}/"})]
     with pytest.raises(CddRefused, match="set CANDLECAST_CDD_API") as caught:
         available_series("Bitstamp", api=server.url, token="hunter2")
@@ -192,13 +194,13 @@ def test_the_listings_url_is_shown_without_its_password(server: CddServer) -> No
     ],
     ids=["nested", "long number", "no text", "no gzip", "cut"],
 )
-def test_a_listing_that_is_none_is_a_typed_error(server: CddServer, reply: Reply, error: type[Exception]) -> None:
+def test_an_answer_that_is_no_listing_is_a_typed_error(server: CddServer, reply: Reply, error: type[Exception]) -> None:
     server.faults = [reply]
     with pytest.raises(error):
         available_series("Bitstamp", api=server.url)
 
 
-# --- what of a URL is shown ----------------------------------------------------------------------------------------
+# --- which parts of a URL are shown --------------------------------------------------------------------------------
 
 PART = st.text(
     st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="@/:?#[]\\%"), min_size=1, max_size=8
@@ -219,14 +221,14 @@ def test_any_text_can_be_shown(text: str) -> None:
     assert all(c.isprintable() or c in "\n\t" for c in printable(text))
 
 
-def test_a_folder_is_no_place_to_be_sent_to(tmp_path: Path) -> None:
-    """A source is http(s) or a folder from the start; nothing that is fetched changes which."""
+def test_a_source_of_another_scheme_is_refused(tmp_path: Path) -> None:
+    """A source is an http(s) URL or a folder; file:// and others are refused when the client is made."""
     for other in ("file:///etc/", "ftp://h/", "gopher://h/"):
         with pytest.raises(ValueError, match="expected an http"):
             CddClient(other)
 
 
-def test_a_closed_port_is_reported_and_not_scanned() -> None:
+def test_a_closed_port_is_an_unavailable_source() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
