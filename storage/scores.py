@@ -1,4 +1,4 @@
-"""Scores: which forecast steps have matured, what they scored, and how models compare."""
+"""Scores: which forecast steps have matured (their candles have closed), their scores, and how models compare."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -56,7 +56,7 @@ PIT_PARTS = 10
 
 
 class Matured(NamedTuple):
-    """A forecast step whose candle has closed: its quantiles at QUANTILE_LEVELS and the close that came."""
+    """A forecast step whose candle has closed: its quantiles at QUANTILE_LEVELS and the actual close."""
 
     forecast: int
     step: int
@@ -66,7 +66,7 @@ class Matured(NamedTuple):
 
 
 class Score(NamedTuple):
-    """How one matured step did; see the columns of the table `scores`."""
+    """The scores of one matured step; see the columns of the table `scores`."""
 
     forecast: int
     step: int
@@ -98,7 +98,7 @@ class SkillRow(NamedTuple):
 
 
 class PitRow(NamedTuple):
-    """How often the truth fell into one of ten equal parts of the forecast distribution; even counts are calibrated."""
+    """How many actual closes fell into one tenth of the forecast distribution; a calibrated model has even counts."""
 
     series: str
     model: str
@@ -120,9 +120,9 @@ class OriginScore(NamedTuple):
 
 
 def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
-    """Return at most `limit` matured steps whose truth, in its present revision, is not scored yet.
+    """Return at most `limit` matured steps that are not scored against the newest revision of their actual close.
 
-    Forecasts of a model that had seen the time after their origin are never scored.
+    Forecasts of a model that was trained on data after their origin are never scored.
     """
     v = forecast_values.alias()
     scored = exists().where(
@@ -164,7 +164,7 @@ def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
 
 
 def insert_scores(conn: Connection, *, rows: Iterable[Score], scored_at: datetime) -> int:
-    """Store scores, each once a revision of the truth; returns how many were new."""
+    """Store scores, once per revision of the actual close; returns how many were new."""
     return insert_or_skip(conn, scores, [{**row._asdict(), "scored_at": scored_at} for row in rows])
 
 

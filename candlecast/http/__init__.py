@@ -1,1 +1,1 @@
-"""The read-only HTTP API and what stands before it."""
+"""The read-only HTTP API and the middlewares in front of it."""

@@ -1,4 +1,4 @@
-"""How rows become HTTP answers: JSON or CSV with an ETag, errors as problems, and both as OpenAPI describes them."""
+"""HTTP answers: rows as JSON or CSV with an ETag, errors as problems, and the OpenAPI description of both."""
 
 import hashlib
 import io
@@ -39,7 +39,7 @@ def answer(columns: Sequence[str], rows: Sequence[Any], form: str, following: st
 
 
 def has_already(request: Request, etag: str) -> bool:
-    """Return whether the client says that it holds what `etag` names."""
+    """Return whether the client already has the answer with this `etag`."""
     held = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
     return etag in held or held == ["*"]
 
@@ -51,7 +51,7 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 
 def described(row: type) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of a question whose answer is rows of type `row`."""
+    """Return the OpenAPI description of the answers to a question whose rows are of type `row`."""
     hints = get_type_hints(row)
     fields: dict[str, Any] = {name: (hints[name], ...) for name in columns_of(row)}
     closed = ConfigDict(extra="forbid")
@@ -62,9 +62,8 @@ def described(row: type) -> dict[int | str, dict[str, Any]]:
         rows=(list[shape], ...),
         next=(str | None, Field(description="Cursor of the next page; null on the last.")),
     )
-    etag = {
-        "ETag": {"description": "Send it as If-None-Match to be spared what you have.", "schema": {"type": "string"}}
-    }
+    held = "Send it as If-None-Match to get a 304 while the rows are the same."
+    etag = {"ETag": {"description": held, "schema": {"type": "string"}}}
     following = {"X-Next-Cursor": {"description": "The next page's cursor, if any.", "schema": {"type": "string"}}}
     return {
         200: {

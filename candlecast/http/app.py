@@ -1,4 +1,4 @@
-"""The HTTP side: read-only; every answer is a query that the command line makes too, kept until the data changes."""
+"""The read-only HTTP API. Its questions are those of the command line; answers are kept until the data changes."""
 
 import json
 import time
@@ -54,7 +54,7 @@ Format = Annotated[str, Query(pattern="^(json|csv)$", description="json or csv."
 
 
 def create_app(database_url: str, *, token: str = "") -> FastAPI:
-    """Return the read-only HTTP application; with `token`, whoever asks for data must send it as a bearer token.
+    """Return the read-only HTTP application; with `token`, requests for data must send it as a bearer token.
 
     The database is opened at the first request, so the server starts before the first daily run has made one.
     """
@@ -62,7 +62,7 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
     database = Watched(database_url)
     # Level 9, the middleware's own choice, takes three times as long for two hundredths less.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
-    # Health and metrics tell the age of the data, which grows by itself.
+    # Health and metrics are not kept: the age of the data grows by itself.
     app.add_middleware(KeptAnswers, database=database, is_kept=lambda path: path.startswith("/api/v1/"), period=_period)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Guard, token=token, is_open=is_page)
@@ -217,7 +217,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         series: Series = None, limit: Limit = PAGE_ROWS, cursor: Cursor = None,
         format: Format = "json",
     ) -> Response:  # fmt: skip
-        """Every decision about who serves a series, oldest first."""
+        """Every decision about which model serves a series, oldest first."""
         after = None if cursor is None else from_cursor(cursor, int)[0]
         with reading() as conn:
             require_series(conn, name=series)
@@ -229,7 +229,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         series: Series = None, resolved: bool = False, limit: Limit = PAGE_ROWS,
         cursor: Cursor = None, format: Format = "json",
     ) -> Response:  # fmt: skip
-        """What is odd about the data."""
+        """Findings: oddities of the data, how much they matter and what to do."""
         after = None
         if cursor is not None:
             name, number = from_cursor(cursor, str, int)

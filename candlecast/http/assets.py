@@ -1,6 +1,6 @@
-"""What browsers load: the page, the API's own page, and the scripts behind both, all served from here.
+"""The files that browsers load: the page, the page of the API, and their scripts, all served from here.
 
-Nothing comes from elsewhere and nothing holds data: the scripts ask the API, with the token where one is needed.
+They come from no other server and hold no data: the scripts ask the API, with the token where one is needed.
 """
 
 import gzip
@@ -28,7 +28,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A name that carries its version never changes what it means.
+# A file whose name carries its version never changes.
 FOR_EVER = "public, max-age=31536000, immutable"
 _VENDORED = {
     "plotly": ("plotly", "package_data/plotly.min.js"),
@@ -100,7 +100,7 @@ def _own(name: str) -> Asset:
 @cache
 def _vendored(what: str) -> Asset:
     package, file = _VENDORED[what]
-    # Only found: importing it would take longer than reading its file.
+    # The package is only located: importing it would take longer than reading its file.
     found = find_spec(package)
     assert found is not None
     assert found.origin is not None

@@ -1,7 +1,7 @@
-"""Cursors: where a page of rows ended, as a word that clients hand back.
+"""Cursors: the key of the last row of a page, as a text that clients send back for the next page.
 
-A cursor names the last row's key, not its number, so rows that are stored meanwhile neither repeat nor hide others,
-and the thousandth page is found by index as fast as the first.
+A key, unlike a row's number, stays right when rows are stored meanwhile: no row is repeated or left out. The database
+finds the thousandth page by index as fast as the first.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What stands before every answer: the token or the server's own name, and headers that keep a browser strict."""
+"""The check in front of every answer: the token or the host's name. It also sets strict security headers."""
 
 from collections.abc import Callable
 from hmac import compare_digest
@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from candlecast.http.answers import problem
 
-# Nothing but this server's own data may be loaded, run or framed; pages allow themselves what they need.
+# A browser may load, run or frame nothing from an answer; the pages send their own policy.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -24,8 +24,8 @@ HEADERS = {
 class Guard:
     """ASGI middleware: asks for `token` as a bearer token, except where `is_open` says a path holds no data.
 
-    Without a token the server is for this machine alone, and answers only who names it by localhost or an address: a
-    page from elsewhere whose name was made to mean this machine (DNS rebinding) still says its own name.
+    Without a token the server is for this machine alone and answers only requests whose Host is localhost or an IP
+    address. A foreign page whose domain was pointed at this machine (DNS rebinding) still sends its own domain as Host.
     """
 
     def __init__(self, app: ASGIApp, *, token: str, is_open: Callable[[str], bool]) -> None:

@@ -1,10 +1,10 @@
-"""A HEAD is answered as the GET it stands for: monitors and caches ask that way (RFC 9110, 9.3.2)."""
+"""HEAD requests, which monitors and caches send, are answered like GET requests without a body (RFC 9110, 9.3.2)."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """ASGI middleware: what follows sees a GET; the server, which knows what was asked, sends no body."""
+    """ASGI middleware: turns HEAD into GET for the application; the server knows the method and sends no body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

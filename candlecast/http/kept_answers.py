@@ -1,4 +1,4 @@
-"""Answers kept in memory, packed as they were first sent, until anything is committed to the database."""
+"""Answers kept in memory, compressed as they were first sent, until anything is committed to the database."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -12,7 +12,7 @@ from candlecast.http.answers import has_already
 from storage.database.watched import Watched
 
 MOST_BYTES = 32 * 1024 * 1024
-# What an answer takes beside its body and its question.
+# The memory of a kept answer in addition to its body and its question.
 OVERHEAD_BYTES = 2048
 
 Question = tuple[str, bytes, bool, Hashable]
@@ -20,7 +20,7 @@ Question = tuple[str, bytes, bool, Hashable]
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as it is sent: its body may be packed, as its headers say."""
+    """An answer as it is sent: its body may be compressed, as its headers say."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -85,7 +85,7 @@ class KeptAnswers:
         if asked is None:
             asked = asyncio.create_task(self._ask_and_keep(state, question, scope))
             self._under_way[state, question] = asked
-        # Others may wait for it too, whatever becomes of this request.
+        # Other requests may wait for the same task, so a cancelled request must not cancel it.
         return await asyncio.shield(asked)
 
     async def _ask_and_keep(self, state: Hashable, question: Question, scope: Scope) -> Answer:

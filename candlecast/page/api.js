@@ -1,4 +1,4 @@
-// Questions to this server's API: every page of the answer, with the token where one is needed.
+// Requests to this server's API: they read every page of an answer and send the token where one is needed.
 
 const TOKEN = "candlecast-token";
 
@@ -30,7 +30,7 @@ async function ask(url) {
   const answer = await fetch(url, { headers }).catch(() => {
     throw new ApiError(0, "The server does not answer: is candlecast web still running?");
   });
-  const told = await answer.json();
-  if (!answer.ok) throw new ApiError(answer.status, told.detail);
-  return told;
+  const body = await answer.json();
+  if (!answer.ok) throw new ApiError(answer.status, body.detail);
+  return body;
 }

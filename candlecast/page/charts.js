@@ -1,4 +1,4 @@
-// The charts, each a function of rows; every one of them has its words or its table beside it on the page.
+// The charts, each drawn from rows. The page shows the same numbers beside each chart, as text or as a table.
 
 import { afterClose, LENGTH_MS, percent, price, signed } from "./words.js";
 
@@ -113,7 +113,7 @@ export function drawSkill(rows) {
   }, rows.length ? `Skill against naive by step: ${words}` : "No skill to show");
 }
 
-/** The share of closes inside each band per step, beside what the band promises. */
+/** The share of closes inside each band per step, beside the band's nominal share. */
 export function drawCoverage(rows) {
   const steps = rows.map((row) => row.step);
   const marks = { coverage50: "circle", coverage80: "square", coverage95: "triangle-up" };

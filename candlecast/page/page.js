@@ -1,4 +1,4 @@
-// The page: what is chosen, what is asked for it, and the words and charts that answer.
+// The page: it reads the controls, asks the API for the rows of the chosen series, and fills the texts, tables and charts.
 
 import { ApiError, keepToken, rows } from "./api.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
@@ -54,7 +54,7 @@ async function start() {
   options("series", series.map((row) => row.name));
   const asked = decodeURIComponent(location.hash.slice(1));
   if (series.some((row) => row.name === asked)) $("series").value = asked;
-  // Better a series that has a forecast than the first by name.
+  // Prefer a series that has a forecast to the first by name.
   else $("series").value = (await rows("origins", { limit: 1 }, 1))[0]?.series ?? series[0].name;
   $("series").onchange = () => {
     history.replaceState(null, "", `#${encodeURIComponent($("series").value)}`);
@@ -108,7 +108,7 @@ function showAge() {
   if (!stale) return;
   text("notice", closed === null
     ? "No closed candle is stored yet."
-    : `The data is stale: the newest stored close is the ${closeName(closed, interval)}, ` +
+    : `The data is stale: the newest stored close is that of ${closeDay(closed, interval)}, ` +
       `${age(Date.now() - Date.parse(closed))} ago, and the forecast starts there. ` +
       "Is the schedule running? See: candlecast doctor");
 }
@@ -164,7 +164,7 @@ async function showOrigin() {
     rows("forecasts", { series, origin, model: model(), kind: kind() }),
     rows("candles", { series, start: at(-CANDLES_BEFORE), end: at(10) }),
   ]);
-  // The slider has moved on meanwhile.
+  // The slider was moved again while these rows were loading.
   if (asked !== state.asked) return;
   const horizon = bands.at(-1)?.target_time ?? origin;
   const near = candles.filter((candle) => candle.open_time <= horizon);
@@ -292,7 +292,7 @@ function showHealth(findings) {
     "no finding");
 }
 
-/** Run what may fail, and show why where it does. */
+/** Run `action`; if the API refuses or does not answer, show the reason. */
 async function guarded(action) {
   try {
     await action();

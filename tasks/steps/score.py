@@ -1,4 +1,4 @@
-"""Scoring: join matured forecasts to the candles that came."""
+"""Scoring: compare forecasts whose candles have closed with the actual closes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -40,7 +40,7 @@ def scored(rows: Sequence[Matured]) -> list[Score]:
 
 
 def score_matured(engine: Engine, *, series: str, now: datetime) -> int:
-    """Score every forecast step whose candle has closed and whose truth is not scored yet; returns how many."""
+    """Score every step whose candle has closed and whose actual close is not scored yet; returns how many."""
     stored = 0
     while True:
         with reading(engine) as conn:

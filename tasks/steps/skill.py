@@ -1,4 +1,4 @@
-"""How good the forecasts were, and whether that could be luck."""
+"""How good the forecasts were, and whether chance could explain it."""
 
 from collections import defaultdict
 from datetime import datetime
@@ -13,7 +13,7 @@ LEAST_ORIGINS = 10
 
 
 class Judged(NamedTuple):
-    """A model's mean scores at one step beside naive's, and what sets them apart.
+    """A model's mean scores at one step beside naive's, and how significant the difference is.
 
     `skill` is 1 - crps / naive_crps, above zero better than naive; `p_value` is two-sided, for the CRPS of both being
     equal (Diebold-Mariano with overlapping steps accounted for), and `skill_low`..`skill_high` the 95 % interval of

@@ -162,7 +162,7 @@ def test_stale_data_is_said_to_be_stale_as_the_api_answers(browser, web):
     with Opened(browser, at="2019-10-22T09:00:00Z", viewport=WIDE) as later:
         page = later.open(web.url)
         notice = page.locator("#notice").inner_text()
-        assert "the newest stored close is the close of Wed 2019-10-16, 5 days ago" in notice
+        assert "the newest stored close is that of Wed 2019-10-16, 5 days ago" in notice
         assert "candlecast doctor" in notice
         assert serious(page) == []
 

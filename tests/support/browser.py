@@ -1,4 +1,4 @@
-"""A real browser, and a page in it that remembers what went wrong."""
+"""A real browser, and a page in it that records errors and warnings."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Opened:
-    """A page in a browser window of its own, at a fixed time; `troubles` is what its console complained about."""
+    """A page in a separate browser window, at a fixed time; `troubles` are its errors and console warnings."""
 
     def __init__(self, browser: Browser, *, at: str | None = None, **window):
         self._context = browser.new_context(locale="en-GB", reduced_motion="reduce", **window)
@@ -38,9 +38,9 @@ class Opened:
         self.hosts: set[str] = set()
         if at is not None:
             self.page.clock.set_fixed_time(at)
-        self.page.on("console", lambda said: self._note(said.type, said.text))
+        self.page.on("console", lambda message: self._note(message.type, message.text))
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("request", lambda asked: self.hosts.add(asked.url.split("/")[2] if "://" in asked.url else ""))
+        self.page.on("request", lambda sent: self.hosts.add(sent.url.split("/")[2] if "://" in sent.url else ""))
 
     def _note(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):

@@ -20,9 +20,7 @@ from playwright.sync_api import Page  # noqa: E402
 from web_server import Web  # noqa: E402
 
 FOLDER = ROOT / "screenshots"
-# A moment after the sample's newest candle closed, and one much later.
-THEN, LATER = "2019-10-17T09:00:00Z", "2019-11-17T09:00:00Z"
-WIDE, PHONE, SMALL = {"width": 1280, "height": 900}, {"width": 390, "height": 844}, {"width": 860, "height": 870}
+WIDE, PHONE, SMALL = {"width": 1280, "height": 900}, {"width": 390, "height": 844}, {"width": 860, "height": 1150}
 
 
 def past(page: Page) -> None:
@@ -48,12 +46,11 @@ def main() -> None:
                 name: str,
                 *,
                 url: str = web.url,
-                at: str = THEN,
                 then: Callable[[Page], None] = nothing,
                 whole: bool = True,
                 **window: object,
             ) -> None:
-                with Opened(browser, at=at, **({"viewport": WIDE} | window)) as opened:
+                with Opened(browser, **({"viewport": WIDE} | window)) as opened:
                     page = opened.open(url)
                     then(page)
                     page.wait_for_timeout(300)
@@ -64,7 +61,7 @@ def main() -> None:
             shoot("page-dark", color_scheme="dark")
             shoot("page-phone", viewport=PHONE)
             shoot("past", then=past)
-            shoot("stale", at=LATER, whole=False)
+            shoot("stale", whole=False)
             shoot("empty", url=bare.url, whole=False)
             shoot("readme", viewport=SMALL, then=past, whole=False)
     with Image.open(FOLDER / "readme.png") as taken:
