@@ -18,6 +18,8 @@ _COMMA_IS_DECIMAL = re.compile(
 _POINT_IS_DECIMAL = re.compile(
     r"[+-]?(\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,}|\d+\.\d{1,2}|\d+\.\d{4,}|0?\.\d+|\d{4,}\.\d+|\d+\.\d*[eE][+-]?\d+)"
 )
+_POINTS_BETWEEN_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3}){2,}")
+POINT_OF_EITHER_KIND = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _WITH_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?([eE][+-]?\d+)?")
 _WITH_THOUSANDS_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 # Blanks and apostrophes between thousands, currency signs, and the apostrophe that makes a cell a text.
@@ -38,17 +40,33 @@ def decimal_commas(columns: Mapping[str, Sequence[str]]) -> dict[str, bool]:
     A column decides by a cell that can be read in one way only. One without such a cell (`8,355`, `8.355`) follows the
     others if they agree; a comma that still can be both stands between thousands.
     """
-    if not any("," in text for texts in columns.values() for text in texts):
+    if not any("," in text or text.count(".") > 1 for texts in columns.values() for text in texts):
         return dict.fromkeys(columns, False)
     comma, point = set(), set()
+    pointed = False
     for name, texts in columns.items():
         cells = {_ORNAMENT.sub("", text) for text in texts}
         if any(_COMMA_IS_DECIMAL.fullmatch(text) for text in cells):
             comma.add(name)
         if any(_POINT_IS_DECIMAL.fullmatch(text) for text in cells):
             point.add(name)
+        pointed |= any(_POINTS_BETWEEN_THOUSANDS.fullmatch(text) for text in cells)
+    if pointed and not comma and not point:
+        # 65.132.772 can be one number only, so 8.162 beside it is 8162.
+        return dict.fromkeys(columns, True)
     of_others = bool(comma) and not point
     return {name: name in comma or (of_others and name not in point) for name in columns}
+
+
+def thousands_or_decimals(columns: Mapping[str, Sequence[str]]) -> str | None:
+    """Return a price such as 8.162 if all may as well be 8162, and no other column tells which; else None."""
+    cells = {name: [_ORNAMENT.sub("", text) for text in texts] for name, texts in columns.items()}
+    prices = [text for name, texts in cells.items() if not name.startswith("volume") for text in texts]
+    if not prices or not all(POINT_OF_EITHER_KIND.fullmatch(text) for text in prices):
+        return None
+    others = [text for name, texts in cells.items() if name.startswith("volume") for text in texts]
+    sure = (_COMMA_IS_DECIMAL, _POINT_IS_DECIMAL, _POINTS_BETWEEN_THOUSANDS)
+    return None if any(one.fullmatch(text) for text in others for one in sure) else prices[0]
 
 
 def numbers(texts: Sequence[str], *, decimal_comma: bool = False) -> Numbers:

@@ -8,10 +8,11 @@ from statistics import mode
 import numpy as np
 
 from storage.chunk import Ints
+from storage.errors import CddFormatChanged
 from storage.source.cells import DELIMITERS, filled, split_line
 from storage.source.columns import Layout
 from storage.source.dates import parse_clock, parse_date
-from storage.source.numerals import decimal_commas, number, numbers
+from storage.source.numerals import decimal_commas, number, numbers, thousands_or_decimals
 
 # Columns in front of those that the header names, or behind them, must leave this share of the rows candles.
 PLAUSIBLE = 0.9
@@ -69,10 +70,19 @@ def cut_rows(
 
 
 def read_numbers(table: Table) -> tuple[dict[str, "np.ndarray"], "np.ndarray"]:
-    """Return the number columns by name, and in which rows a volume is garbled."""
+    """Return the number columns by name, and in which rows a volume is garbled.
+
+    Raises CddFormatChanged where the prices can be read in two ways.
+    """
     layout = table.layout
     places = {**layout.prices, "volume_base": layout.volume_base, "volume_quote": layout.volume_quote}
     texts = {name: table.column(place) for name, place in places.items()}
+    unsure = thousands_or_decimals(texts)
+    if unsure is not None:
+        raise CddFormatChanged(
+            f"every price of the file has three digits after its point: {unsure} may be {number(unsure):g} or "
+            f"{number(unsure) * 1000:g}; write the prices without separators between thousands"
+        )
     commas = decimal_commas(texts)
     values = {}
     garbled = np.zeros(len(table.line_numbers), dtype=np.bool_)

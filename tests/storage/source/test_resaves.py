@@ -267,6 +267,10 @@ REFUSED: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "unquoted thousands": ("d", lambda rows: written(rows, NAMES, ";").replace(".", ",").replace(";", ",")),
     "another pair's table": ("d", changed(lambda row: {"symbol": "ETH/USD"})),
     "two tables of the pair": ("d", lambda rows: "\n".join(f"{line},{line}" for line in written(rows).splitlines())),
+    "whole numbers with points between thousands": (
+        "d",
+        numbers(lambda v: f"{v % 900_000 + 1000:,.0f}".replace(",", "."), ";"),
+    ),
     "every second day": ("d", lambda rows: written(rows[::2])),
     "hours as days without a clock": ("d as 1h", dated(lambda m: f"{m:%Y-%m-%d}")),
     "half of the dates turned": ("d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%d/%m/%Y}")),
@@ -302,3 +306,8 @@ def test_a_file_that_lost_something_for_good_is_refused_with_a_sentence(kind: st
     with pytest.raises(StorageError) as refused:
         read(save(rows).encode(), series)
     assert len(str(refused.value)) > 40
+
+
+def test_whole_numbers_with_points_between_thousands_are_told_by_one_above_a_million() -> None:
+    rows = [{**row, **{name: f"{float(row[name]):.0f}" for name in NUMBERS}} for row in sample_rows(1, 70)]
+    check(numbers(lambda v: f"{v:,.0f}".replace(",", "."), ";")(rows), rows, "Coinbase_BTCUSD_d")
