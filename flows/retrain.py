@@ -1,4 +1,4 @@
-"""Train or fine-tune a challenger, judge it walk-forward, promote it or keep it. Runs where the GPU is."""
+"""Train or fine-tune a challenger and let the gate decide whether it becomes champion. Runs where the GPU is."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +19,7 @@ from tasks.steps.train import Due, plan_training
 
 
 class NotJudged(RuntimeError):
-    """The walk-forward forecasts that a challenger is judged by could not all be made; the champion stays."""
+    """Some walk-forward forecasts for judging a challenger are missing, so the champion stays."""
 
 
 @flow(name="retrain", flow_run_name="retrain-{series}")

@@ -1,4 +1,4 @@
-"""Where tasks that can run beside each other run: in this process, in several, or on a Dask cluster."""
+"""Where the series of a backfill run: in this process, in several processes, or on a Dask cluster."""
 
 import os
 from typing import Any
@@ -10,14 +10,14 @@ PROCESSES = "processes"
 
 
 class UnknownRunner(ValueError):
-    """The setting names no task runner; the message says which there are."""
+    """The setting names no known task runner; the message lists them."""
 
 
 def task_runner(setting: str, *, pieces: int) -> TaskRunner[Any]:
-    """Return the runner that `setting` names for so many pieces of work.
+    """Return the task runner that `setting` names, for this number of pieces of work.
 
-    Empty: one piece after the other, here, where each uses all cores. `processes` or `processes:N`: that many at a time
-    on this machine (without N one a core), each in a process of its own. `dask://HOST:PORT`: on an existing cluster.
+    Empty: in this process, one piece after the other, each using all cores. `processes`, `processes:N`: in N processes
+    on this machine (without N, one per core). `dask://HOST:PORT`: on an existing cluster.
     """
     if not setting:
         return ThreadPoolTaskRunner(max_workers=1)

@@ -1,4 +1,4 @@
-"""The tutorial's recipe, run in the open: what it does, and how it does beside naive and blend on the same days."""
+"""Run the tutorial's recipe and compare it with naive and blend on the same days."""
 
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -30,9 +30,9 @@ def study(
 ) -> Study:
     """Run the recipe on the closes of `file` in start..end (both included) and write the study to reports/study.
 
-    The hyperparameters are the tutorial's, by its names. `other_window_size` is the window that `window_size` is held
-    against, `seeds` how often each is trained. `quick` trains three epochs at most of two seeds at most, and shows
-    that everything runs. The file is named after its series, as CDD names it.
+    The hyperparameters are the tutorial's, by its names. `other_window_size` is a second window to compare
+    with, `seeds` how many times each setup is trained. `quick` trains at most three epochs and two seeds, to show that
+    everything runs. The file is named after its series, as CDD names it.
     """
     resend_lost_sigterm()
     settings = Settings()

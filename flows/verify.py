@@ -1,4 +1,4 @@
-"""Make stored forecasts again, some every night: what is stored can be trusted as long as it replays."""
+"""Replay some stored forecasts every night, to check that they can still be reproduced."""
 
 import random
 
@@ -12,14 +12,14 @@ from tasks.steps.replay import Replayed
 
 
 class DoesNotReplay(RuntimeError):
-    """Stored forecasts differ from what their lineage gives; the message names them."""
+    """A replay gave other numbers than the stored forecasts; the message names them."""
 
 
 @flow(name="verify")
 def verify(count: int = 10, seed: int | None = None) -> list[Replayed]:
     """Replay `count` stored forecasts chosen at random; raises DoesNotReplay, naming those that differ.
 
-    `seed` chooses the same ones again; without it every run looks at others.
+    With `seed` the same forecasts are chosen again; without it, others in every run.
     """
     log = get_run_logger()
     engine = open_for_reading(Settings().database_url)

@@ -1,4 +1,4 @@
-"""The commands of whoever keeps an installation: champions, backups, servers, health."""
+"""The commands that operate an installation: champions, backups, servers, health."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ app = typer.Typer()
 def promote(
     version: Annotated[int, typer.Argument(help="A model version, as `candlecast models` lists it.")],
 ) -> None:
-    """Make a version its series' champion, whatever the gate thought of it."""
+    """Make a model version the champion of its series, whatever the gate decided."""
     from storage.database.engine import open_database, writing
     from storage.registry import promote as promote_version
 
@@ -27,7 +27,7 @@ def promote(
 
 @app.command()
 def rollback(series: SeriesArgument) -> None:
-    """Make the champion before the present one the champion again."""
+    """Make the previous champion the champion again."""
     from storage.database.engine import open_database, writing
     from storage.registry import rollback as roll_back
     from storage.series import require_series
@@ -40,9 +40,11 @@ def rollback(series: SeriesArgument) -> None:
 
 @app.command()
 def replay(
-    forecast: Annotated[int, typer.Argument(help="A forecast's number, as `candlecast forecasts` lists it.")],
+    forecast: Annotated[
+        int, typer.Argument(help="A forecast's number: the column forecast_id of `candlecast forecasts`.")
+    ],
 ) -> None:
-    """Make a stored forecast again from its lineage; exit 0 only if the numbers are the stored ones."""
+    """Make a stored forecast again from its candles and weights; exit 0 only if the numbers are the same."""
     from storage.database.engine import open_for_reading
     from tasks.steps.replay import replay as replay_forecast
 
@@ -61,10 +63,10 @@ def replay(
 
 @app.command()
 def web(
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback a token is needed.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve the page and the read-only HTTP API until it is stopped."""
+    """Serve the web page and the read-only HTTP API until stopped."""
     import ipaddress
 
     configured = settings()
@@ -91,7 +93,7 @@ def web(
 
 @app.command()
 def backup(file: Annotated[Path, typer.Argument(help="The new file to write.")]) -> None:
-    """Copy the SQLite database to FILE while others go on using it; the copy is of one instant and checked."""
+    """Copy the SQLite database to FILE while it is in use; the copy is consistent and checked."""
     from storage.database.backup import backup as copy
 
     size = copy(settings().database_url, to=file)
@@ -100,7 +102,7 @@ def backup(file: Annotated[Path, typer.Argument(help="The new file to write.")])
 
 @app.command()
 def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast backup` wrote.")]) -> None:
-    """Put a backup in the database's place; the replaced database is moved aside, never deleted."""
+    """Restore a backup; the present database is moved aside, never deleted."""
     from storage.database.backup import restore as put_back
 
     replaced = put_back(file, url=settings().database_url, now=datetime.now(UTC))
@@ -109,7 +111,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast
 
 @app.command()
 def doctor(json: Json = False) -> None:
-    """Check source, database, Prefect, device and freshness; each trouble comes with a remedy."""
+    """Check the installation and say how to fix what is wrong."""
     from candlecast.commands.doctor import Check, examine
 
     checks = examine(settings())
@@ -119,13 +121,13 @@ def doctor(json: Json = False) -> None:
 
 
 NotifyOption = Annotated[
-    str | None, typer.Option(help="URL that is sent a JSON `text` about drift, stale data and failed runs.")
+    str | None, typer.Option(help="URL of a webhook for messages about drift, stale data and failed runs.")
 ]
 
 
 @app.command()
 def setup(notify: NotifyOption = None, json: Json = False) -> None:
-    """Give the Prefect server of PREFECT_API_URL its pools, queues, limits and automations; may be repeated."""
+    """Create pools, queues, limits and automations on the Prefect server of PREFECT_API_URL; may be repeated."""
     import os
 
     if not os.environ.get("PREFECT_API_URL"):

@@ -1,4 +1,4 @@
-"""The commands that do the work: fetch, train, forecast, look back."""
+"""The commands that fetch, train, forecast and backfill."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from storage.errors import StorageError
 app = typer.Typer()
 
 
-# What a model costs that makes people wait, said before it is trained.
+# A warning about the cost, printed before such a model is trained.
 COSTLY = {
     # Measured: 54 s for 200 epochs of 1,018 windows.
     "tutorial": "each quarter needs a fit of about a minute of processor time per 1,000 days of history, and so does "
@@ -24,7 +24,7 @@ COSTLY = {
 
 
 def warn_of_cost(model: str) -> None:
-    """Tell what training `model` costs, if it is much."""
+    """Print a warning if training `model` takes long."""
     if model in COSTLY:
         talk(f"candlecast: {model} is slow: {COSTLY[model]}")
 
@@ -37,7 +37,7 @@ def daily(
         bool, typer.Option("--wait", help="Ask again for what is not published yet, as a scheduled day does.")
     ] = False,
 ) -> None:
-    """Run the daily flow now: ingest, forecast, score, show, then train what is due."""
+    """Run the daily flow now: ingest, forecast, score and draw each series, then train what is due."""
     configured = settings()
     names = [str(SeriesName.parse(name)) for name in series] if series else list(configured.series)
     from candlecast.orchestrator.server import orchestrated
@@ -50,7 +50,7 @@ def daily(
         from flows.daily import daily as daily_flow
         from storage.database.engine import open_database
 
-        # Refused here, in a sentence, what would fail in the flow's first step.
+        # Report an unusable database here in one sentence; otherwise the flow's first step fails with a traceback.
         open_database(configured.database_url).dispose()
         if not wait:
             import_what_is_due(configured, names)
@@ -77,10 +77,12 @@ def ingest(
     file: Annotated[
         Path | None, typer.Option(help="A file on this machine with candles of SERIES, whatever its name and span.")
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Take a file that was held for a person.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Store a file that was held back for a person to check.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Fetch, parse, check and store candles now, without forecasting."""
+    """Download and store candles now, without forecasting."""
     configured = settings()
     given = series or list(configured.series)
     names = [SeriesName.of_file_name(name) for name in given]
@@ -124,9 +126,9 @@ def ingest(
 @app.command()
 def train(
     series: SeriesArgument,
-    mode: Annotated[Mode, typer.Option(help="auto trains only what is due.")] = Mode.AUTO,
+    mode: Annotated[Mode, typer.Option(help="auto trains only if a training is due.")] = Mode.AUTO,
 ) -> None:
-    """Train a challenger now, register it and let the gate judge it."""
+    """Train a challenger now and let the gate decide whether it becomes champion."""
     configured = settings()
     from storage.database.engine import open_database, reading
     from storage.series import require_series
@@ -160,13 +162,15 @@ def backfill(
     series: Annotated[list[str], typer.Argument(help="Series, such as Bitstamp_BTCUSD_d.")],
     start: Annotated[str, typer.Option(help="First origin day, UTC.")],
     end: Annotated[str, typer.Option(help="Last origin day, UTC, included.")],
-    model: Annotated[str | None, typer.Option(help="A model; the settings' model and naive without it.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One model; without it, naive and the model of the settings.")
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what is missing and what it would cost.")
+        bool, typer.Option("--dry-run", help="Only show what is missing and how long it would take.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make and score every missing forecast of past origins in start..end."""
+    """Store and score the missing forecasts of past origins from --start to --end."""
     first, last = span(start, end)
     assert first is not None
     assert last is not None
@@ -214,22 +218,22 @@ def backfill(
 def study(
     file: Annotated[
         Path | None,
-        typer.Option(help="A CDD file named after its series, such as Bitstamp_BTCUSD_d.csv; the sample without it."),
+        typer.Option(help="A CDD file named after its series, such as Bitstamp_BTCUSD_d.csv; without it, the sample."),
     ] = None,
     start: Annotated[str, typer.Option(help="First day, UTC.")] = "2014-12-01",
     end: Annotated[str, typer.Option(help="Last day, UTC, included.")] = "2018-05-26",
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows a training step.")] = 7,
-    window_size: Annotated[int, typer.Option(min=1, help="Days that predict the next.")] = 7,
-    other_window_size: Annotated[int, typer.Option(min=1, help="The window it is held against.")] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows per training step.")] = 7,
+    window_size: Annotated[int, typer.Option(min=1, help="Days that predict the next day.")] = 7,
+    other_window_size: Annotated[int, typer.Option(min=1, help="A second window to compare with.")] = 3,
     hidden_layers: Annotated[int, typer.Option(min=1, help="Units of the LSTM layer, as the tutorial calls it.")] = 256,
-    clip_margin: Annotated[float, typer.Option(help="Greatest global norm of a step's gradient.")] = 4.0,
+    clip_margin: Annotated[float, typer.Option(help="Largest global norm of a step's gradient.")] = 4.0,
     learning_rate: Annotated[float, typer.Option(help="Adam's learning rate.")] = 0.001,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training windows.")] = 200,
-    seeds: Annotated[int, typer.Option(min=1, help="How often each is trained.")] = 3,
-    quick: Annotated[bool, typer.Option("--quick", help="Three epochs of two seeds: shows that it runs.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="How many times each setup is trained.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="Three epochs and two seeds, to show that it runs.")] = False,
     json: Json = False,
 ) -> None:
-    """Run the tutorial's recipe in the open, beside naive and blend, and write reports/study; up to ten minutes."""
+    """Run the tutorial's recipe, compare it with naive and blend, and write reports/study; takes up to ten minutes."""
     first, last = span(start, end)
     for option, value in (("--clip-margin", clip_margin), ("--learning-rate", learning_rate)):
         if not value > 0:

@@ -3,7 +3,7 @@
 import os
 import re
 
-# Seconds between a run's signs of life, the fewest that Prefect allows.
+# Seconds between a run's heartbeats, the fewest that Prefect allows.
 HEARTBEAT_S = 30
 
 DEFAULTS = {
@@ -11,7 +11,7 @@ DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    # Where a browser finds the API: beside the pages, whatever name and port it knows the server by.
+    # A path, so that a browser finds the API under any name and port of the server.
     "PREFECT_UI_API_URL": "/api",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
 }

@@ -1,7 +1,7 @@
 """A Prefect server for one command: python -m candlecast.orchestrator.ephemeral_server PORT.
 
-It ends when its standard input does. The input is a pipe that the command holds: whatever happens to the command,
-kill -9 included, no server is left over.
+It stops when its standard input closes. The input is a pipe from the command, so no server stays behind however the
+command ends, even by kill -9.
 """
 
 import gc
@@ -16,7 +16,7 @@ import uvicorn
 
 def main(port: int) -> None:
     """Serve Prefect's API on a loopback port, without pages and without the services of a standing server."""
-    # Nothing that is imported or migrated is garbage: looking for it takes a fifth of the start (benchmarks/daily.py).
+    # Imports and migrations leave little garbage; looking for it takes a fifth of the start (benchmarks/daily.py).
     gc.disable()
     from prefect.server.api.server import create_app
 

@@ -1,4 +1,4 @@
-"""What a command imports while Prefect's server starts, because it will need it in any case."""
+"""Import the model while Prefect's server starts, if the command will need it."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,12 +11,12 @@ from models.freshness import is_candle_due
 from storage.candles import latest_close_time
 from storage.database.engine import open_for_reading, reading
 
-# What models and charts import when they first need it.
+# Packages that models and charts import only when they first use them.
 LATER = ("matplotlib.pyplot", "scipy.stats", "sklearn.ensemble")
 
 
 def import_what_is_due(settings: Settings, names: Sequence[str]) -> None:
-    """Import the model, which takes seconds, when a new candle is likely to ask for it."""
+    """Import the model, which takes seconds, if a new candle is probably there to forecast from."""
     if family(settings.model).learns and _something_is_due(settings, names):
         forecaster(settings.model)
         for name in LATER:
