@@ -1,4 +1,4 @@
-"""Weights as bytes: safetensors, which holds numbers and nothing that runs, checked against their hash."""
+"""Weights as safetensors bytes, a format that holds numbers and no code; they are checked against their hash."""
 
 import hashlib
 from collections.abc import Mapping
@@ -31,10 +31,10 @@ def unpack(data: bytes, expected_sha256: str | None) -> "dict[str, np.ndarray]":
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    found = sha256(data)
-    if found != expected_sha256:
+    actual = sha256(data)
+    if actual != expected_sha256:
         raise BadWeights(
-            f"stored weights have sha256 {found[:12]}..., registered was {str(expected_sha256)[:12]}...: "
+            f"stored weights have sha256 {actual[:12]}..., registered was {str(expected_sha256)[:12]}...: "
             f"they were damaged or replaced; restore a backup (candlecast restore FILE), or have the champion before "
             f"serve again (candlecast rollback SERIES)"
         )

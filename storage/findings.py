@@ -1,4 +1,4 @@
-"""What is odd about the data: kept open while checks still see it, closed when they no longer do."""
+"""Findings: what is odd about the data. A finding is open while its check sees it, and closed afterwards."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
@@ -90,7 +90,7 @@ def read_findings(
 ) -> list[FindingRow]:
     """Return open findings, with `resolved` also those no longer seen, by series and in the order they were found.
 
-    `after` and `limit` ask for a page: the findings that follow this series and number, and how many of them.
+    `after` and `limit` ask for a page: at most `limit` findings after this series and number.
     """
     c = findings.c
     query = select(*(c[field.name] for field in fields(FindingRow))).order_by(c.series, c.id).limit(limit)

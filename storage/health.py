@@ -1,4 +1,4 @@
-"""What the stored candles of a series look like as a whole, found by the database; nothing is changed or filled."""
+"""Checks of the stored candles of a whole series, made by the database; they change and fill nothing."""
 
 from datetime import datetime
 
@@ -26,9 +26,9 @@ _current = table(
 CANDLE_CODES = frozenset({"gap", "zero-volume", "outlier"})
 AGE_CODES = frozenset({"stale"})
 
-# A close this far from another source's close of the same candle and pair is worth a look.
+# A close that differs by more than this share from another source's close of the same candle and pair is a finding.
 OUTLIER_SHARE = 0.05
-# Quote currencies that are worth the same but for a scare.
+# Quote currencies that are worth the same, except in a crisis of one of them.
 _DOLLARS = {"USD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "FDUSD", "DAI", "PAX"}
 
 

@@ -1,4 +1,4 @@
-"""Which series are stored."""
+"""The stored series."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -48,9 +48,9 @@ def series_names(conn: Connection) -> list[str]:
 
 
 def require_series(conn: Connection, *, name: str | None) -> None:
-    """Raise NotFound, naming what is stored, unless series `name` is; UnknownSeries for what cannot be a name.
+    """Raise NotFound, which lists the stored series, unless `name` is one of them.
 
-    None, a filter that is not set, is every series and always there.
+    Raises UnknownSeries if `name` does not have the form of a series' name. None stands for every series and passes.
     """
     if name is None:
         return
@@ -63,7 +63,7 @@ def require_series(conn: Connection, *, name: str | None) -> None:
 def series_summary(conn: Connection, *, after: str | None = None, limit: int | None = None) -> list[SeriesRow]:
     """Return every stored series with the number and reach of its closed candles, by name.
 
-    `after` and `limit` ask for a page: the series that follow this name, and how many of them.
+    `after` and `limit` ask for a page: at most `limit` series after this name.
     """
     reach = (
         select(

@@ -1,4 +1,4 @@
-"""Copies of an SQLite database, made while others write, and put back in its place."""
+"""Backups of an SQLite database, made while others write to it, and their restoring."""
 
 import os
 import sqlite3
@@ -73,9 +73,9 @@ def _copy(source: Path, to: Path) -> None:
     try:
         with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(part)) as written:
             read.execute("PRAGMA query_only = ON")
-            # All pages in one step are one read transaction: the copy is of one instant.
+            # All pages are copied in one read transaction, so the copy is of one instant.
             read.backup(written)
-            # One plain file, without companions that must travel with it.
+            # In this mode the copy is one file, without a -wal file that would have to be copied with it.
             written.execute("PRAGMA journal_mode = DELETE")
         _check(part)
         with part.open("rb") as file:
@@ -105,7 +105,7 @@ def _check(path: Path) -> None:
 def _let_go(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path, timeout=5)) as conn:
-            # Leaving WAL mode needs the file for oneself; a damaged file has nobody to ask.
+            # SQLite leaves WAL mode only if no other process has the file open. A damaged file cannot tell.
             conn.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.OperationalError as error:
         if "locked" in str(error):

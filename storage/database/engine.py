@@ -1,4 +1,4 @@
-"""Connections: how SQLite and PostgreSQL are set up so that they behave the same, and open errors people can act on."""
+"""Connections to SQLite and PostgreSQL, set up to behave the same, with errors that say what to do."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def make_engine(url: str, *, read_only: bool = False) -> Engine:
-    """Return an engine for `url`, set up but not connected; raises DatabaseUnusable for an URL of no use.
+    """Return an engine for `url`, set up but not connected; raises DatabaseUnusable for a URL that cannot be used.
 
     Every statement raises DatabaseUnusable where something is wrong with the database itself (locked, full, damaged,
     gone), and StatementRefused for a mistake in the statement or a broken constraint. Neither shows SQL or values.
@@ -29,7 +29,7 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.host and "@" in parsed.host + (parsed.database or ""):
-            # What stands before it would be taken for host or database, and shown.
+            # The text before it would be taken for the host or the database, and shown in messages.
             raise DatabaseUnusable("the database URL has an @ in its user or password: write it as %40")
         if parsed.get_backend_name() == "sqlite":
             return _with_typed_errors(_sqlite(parsed, read_only=read_only))
@@ -48,8 +48,8 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
 
 
 def _postgresql(url: URL, *, read_only: bool) -> Engine:
-    # Our questions are many look-ups by key, which the server takes for work worth compiling: it is not (a year of one
-    # series takes twice as long with it, benchmarks/query.py).
+    # No just-in-time compilation: our queries are many look-ups by key, and with it a year of one series takes twice as
+    # long (benchmarks/query.py).
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
@@ -63,7 +63,7 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
-        # The driver's own transactions start too late to protect a read that a write depends on.
+        # We begin transactions ourselves: the driver begins them after the reads that a write depends on.
         connection.isolation_level = None
         if read_only:
             connection.execute("PRAGMA query_only = ON")
@@ -74,8 +74,8 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(conn: Connection) -> None:
-        # IMMEDIATE takes the write lock at once and waits for it: a transaction that read first and then finds
-        # that another has written cannot be retried by waiting.
+        # IMMEDIATE takes the write lock at once, and waits for it. A transaction that reads first and takes the lock
+        # later fails when another has written in between, and waiting does not help it.
         wants_to_write = not read_only and not conn.get_execution_options().get("reads_only")
         conn.exec_driver_sql("BEGIN IMMEDIATE" if wants_to_write else "BEGIN")
 
@@ -118,7 +118,7 @@ def open_database(url: str) -> Engine:
     path = database_file(engine)
     if path is not None and not path.parent.is_dir():
         raise DatabaseUnusable(f"the folder {path.parent} of the database {path} does not exist; create it first")
-    # SQLite opens such a file and fails at the first row, after the work of a download or a training.
+    # SQLite opens a read-only file and fails at the first row, after a whole download or training.
     if path is not None and path.is_file() and not os.access(path, os.W_OK):
         raise DatabaseUnusable(f"the database {path} is read-only; make it and its folder writable for this user")
     with _disposed_on_error(engine):
@@ -155,7 +155,7 @@ def _disposed_on_error(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection that only asks: on SQLite it takes no lock that a writer would have to wait for."""
+    """Yield a connection that only reads: on SQLite it takes no lock that a writer would have to wait for."""
     with engine.connect().execution_options(reads_only=True) as conn:
         yield conn
 
@@ -184,7 +184,7 @@ def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
         "not a database": "the file is something else: name another file in CANDLECAST_DATABASE_URL",
         "malformed": "the file is damaged: restore it from a backup (candlecast restore FILE)",
         "locked": "another process has kept it locked: see which, then try again",
-        # What SQLite says when not even the files beside the database can be written.
+        # SQLite says this when even the files beside the database cannot be written.
         "disk i/o error": "the disk is full or failing: free some space, or see the system's log, then run it again",
         "disk is full": "free some space, then run the same command again",
         "permission denied": "let this user create and change tables in the schema",

@@ -1,4 +1,4 @@
-"""Is what is stored still what was written? The database's pages, and the weights against their hashes."""
+"""Checks that stored data is undamaged: the database's pages, and the weights against their hashes."""
 
 from typing import NamedTuple
 
@@ -18,8 +18,8 @@ def damaged_pages(conn: Connection) -> list[str]:
     """
     if conn.dialect.name != "sqlite":
         return []
-    found = [str(row[0]) for row in conn.exec_driver_sql(f"PRAGMA integrity_check({PROBLEMS_SHOWN})")]
-    return [] if found == ["ok"] else found
+    problems = [str(row[0]) for row in conn.exec_driver_sql(f"PRAGMA integrity_check({PROBLEMS_SHOWN})")]
+    return [] if problems == ["ok"] else problems
 
 
 class DamagedVersion(NamedTuple):
@@ -33,7 +33,7 @@ class DamagedVersion(NamedTuple):
 def damaged_weights(conn: Connection, *, series: str) -> list[DamagedVersion]:
     """Return the versions of `series` whose stored weights do not have the registered hash, oldest first.
 
-    No database notices a bit that flips inside a value; this does. Weights forgotten on purpose are no damage.
+    No database notices a bit that flips inside a value; this check does. Pruned weights do not count as damage.
     """
     c = model_versions.c
     query = (

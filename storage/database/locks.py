@@ -1,4 +1,4 @@
-"""Locks between processes that share a database: one of them does a piece of work, the others wait for it."""
+"""Locks between processes that share a database: one process does a piece of work while the others wait."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +16,8 @@ _POLL_S = 0.5
 def locked(engine: Engine, name: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold lock `name` of this database; `waiting` is called once if another process holds it first.
 
-    The lock goes with its holder: the operating system or the PostgreSQL server frees it when the process dies, so
-    there is no lease to expire and nothing to clean up after kill -9. SQLite's is a file beside the database, which
-    like the database must be on a local disk.
+    The operating system or the PostgreSQL server frees the lock when its holder dies, so no lease expires and nothing
+    has to be cleaned up after kill -9. For SQLite the lock is a file beside the database; both must be on a local disk.
     """
     path = database_file(engine)
     if engine.dialect.name == "postgresql":
@@ -47,7 +46,7 @@ def _taken(lock: FileLock) -> bool:
 
 @contextmanager
 def _advisory(engine: Engine, name: str, waiting: Callable[[], None]) -> Iterator[None]:
-    # A session's lock: the connection is kept for as long as the lock, outside any transaction.
+    # The lock belongs to the session, so the connection stays open as long as the lock, outside any transaction.
     key = {"name": f"candlecast {name}"}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         take = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")

@@ -14,7 +14,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC instant: to the second, or with `precise` to the microsecond.
 
     SQLite keeps `2025-01-31 00:00:00` (precise: `...00.000000`), so text comparison is time comparison within a
-    column, and people can read and filter it. Naive values are refused: which zone they meant cannot be known.
+    column, and people can read and filter it. Naive values are refused, because their time zone is unknown.
     """
 
     impl = DateTime

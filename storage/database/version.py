@@ -1,4 +1,4 @@
-"""Which schema version a database has, which this code works with, and what to say when they differ."""
+"""The schema version of a database, the one this code works with, and the error when they differ."""
 
 import re
 from pathlib import Path
@@ -29,10 +29,10 @@ def schema_version(engine: Engine) -> str | None:
 
 def version_in(conn: Connection) -> str | None:
     """Return the schema version that `conn` sees, None where candlecast's tables are not recorded."""
-    found = inspect(conn)
-    if not found.has_table(VERSION_TABLE):
+    inspector = inspect(conn)
+    if not inspector.has_table(VERSION_TABLE):
         return None
-    if "version_num" not in {column["name"] for column in found.get_columns(VERSION_TABLE)}:
+    if "version_num" not in {column["name"] for column in inspector.get_columns(VERSION_TABLE)}:
         return "of another kind"
     version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own table
     return version

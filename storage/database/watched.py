@@ -1,6 +1,7 @@
-"""A database that is read for long: opened when first asked for, opened anew when another file takes its place.
+"""A database that a long-running reader keeps open, and that tells whether anything was committed.
 
-It tells whether anything was committed, so that what was read may be kept until then.
+It is opened by the first question, and opened again when another file takes its place. What was read may be kept until
+something is committed.
 """
 
 import sqlite3
@@ -17,7 +18,7 @@ from storage.errors import DatabaseUnusable
 
 
 class Watched:
-    """The database at `url`, for any number of threads; opened by the first question, not by the constructor."""
+    """The database at `url`, for any number of threads; the first question opens it, not the constructor."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -31,10 +32,10 @@ class Watched:
         return engine.connect()
 
     def state(self) -> Hashable | None:
-        """Return what differs from an earlier result if anybody committed anything between; None if that is unknown.
+        """Return a token of what is committed so far; None if that is unknown.
 
-        It may differ without reason, never the other way round. Read it before what is to be kept: what is committed
-        after it then counts as news, whether or not it was read.
+        Equal tokens mean nothing was committed in between; different ones may mean nothing. Read the token before the
+        rows that are to be kept: a commit after the token then changes the next token, whether or not it was read.
         """
         try:
             with self._lock:
@@ -46,7 +47,7 @@ class Watched:
             return None
 
     def state_at_once(self) -> Hashable | None:
-        """Return `state()`, or None where that would mean waiting: for a lock, a file to be opened, a server."""
+        """Return `state()`, or None if that would mean waiting for a lock, for a file to be opened or for a server."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -77,12 +78,12 @@ def _open(url: str) -> "_OnServer | _File":
     path = database_file(make_engine(url))
     if path is None:
         return _OnServer(open_for_reading(url))
-    # Before it is opened: a file that is moved here meanwhile is then taken for another, never for this one.
+    # Read before the file is opened: a file that is moved here in between then counts as another one.
     place = _place(path)
     engine = open_for_reading(url)
     try:
         watching = engine.raw_connection()
-        # Ours until we close it, and never waiting: while somebody keeps the file locked nothing is known.
+        # This connection stays ours until we close it and never waits: while the file is locked, the state is unknown.
         watching.detach()
         watching.cursor().execute("PRAGMA busy_timeout = 0")
     except BaseException:
@@ -96,14 +97,15 @@ class _OnServer:
     engine: Engine
 
     def state(self) -> Hashable:
-        """A snapshot names the transactions that it cannot see yet, so every one that ends changes it.
+        """Return the server's snapshot and start time.
 
-        Two servers, or one set back to an earlier day, may come to the same names; they started at different times.
+        A snapshot names the transactions that it cannot see yet, so every transaction that ends changes it. Two
+        servers, or one that was restored to an earlier day, may have the same snapshot, but started at different times.
         """
         # Each statement sees what is committed by then, and no transaction is left open.
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            found = conn.exec_driver_sql("SELECT pg_current_snapshot()::text, pg_postmaster_start_time()").one()
-        return (self, *found)
+            row = conn.exec_driver_sql("SELECT pg_current_snapshot()::text, pg_postmaster_start_time()").one()
+        return (self, *row)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -117,17 +119,20 @@ class _File:
     watching: Any
 
     def is_in_place(self) -> bool:
-        # As long as it is open no other file can get its number.
+        # While the file is open, no other file can get its number.
         return self.place is not None and self.place == _place(self.path)
 
     def state(self) -> Hashable | None:
-        """SQLite counts for each connection how often others commit; what is done to the file without it has a date."""
+        """Return SQLite's count of the commits of other connections, and the file's size and time.
+
+        Size and time show changes that were made to the file without SQLite.
+        """
         try:
             (commits,) = self.watching.cursor().execute("PRAGMA data_version").fetchone()
-            found = self.path.stat()
+            file = self.path.stat()
         except (sqlite3.Error, OSError):
             return None
-        return self, commits, found.st_size, found.st_mtime_ns
+        return self, commits, file.st_size, file.st_mtime_ns
 
     def close(self) -> None:
         self.watching.close()
@@ -136,7 +141,7 @@ class _File:
 
 def _place(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        file = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return file.st_dev, file.st_ino
