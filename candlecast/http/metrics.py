@@ -56,11 +56,11 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
         if row.last_close is not None:
             age.add_metric([row.name], (now - row.last_close).total_seconds())
         interval = Interval(row.interval)
-        stale.add_metric([row.name], float(is_stale(row.last_close, interval, now)))
+        known = read_usual_time(conn, series=row.name)
+        stale.add_metric([row.name], float(is_stale(row.last_close, interval, now, known)))
         arrival = newest_arrival(conn, series=row.name)
         if arrival is not None:
             newest.add_metric([row.name], arrival.delay.total_seconds())
-        known = read_usual_time(conn, series=row.name)
         if known is not None and row.last_close is not None:
             for name in ("earliest", "median", "latest"):
                 usual.add_metric([row.name, name], getattr(known, name).total_seconds())

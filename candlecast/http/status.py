@@ -47,7 +47,7 @@ def series_status(
         rows.append(
             SeriesStatus(
                 *row,
-                stale=is_stale(row.last_close, interval, now),
+                stale=is_stale(row.last_close, interval, now, usual),
                 usual=usual_words(usual, interval),
                 usual_earliest_s=None if usual is None else usual.earliest.total_seconds(),
                 usual_median_s=None if usual is None else usual.median.total_seconds(),
