@@ -55,7 +55,10 @@ class Settings(BaseSettings):
         7, ge=0, le=MOST_DAYS, description="Days of data between fine-tunings; 0 never fine-tunes."
     )
     skill_days: int = Field(
-        365, ge=30, le=MOST_DAYS, description="Days of walk-forward forecasts that the gate judges a challenger on."
+        1095,
+        ge=30,
+        le=MOST_DAYS,
+        description="Days of walk-forward forecasts that a model is judged on at first; later days add to them.",
     )
     keep_weights: int = Field(
         20,

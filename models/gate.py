@@ -1,4 +1,4 @@
-"""The gate: whether a challenger takes over from the champion. A pure function of scores."""
+"""The gate and the watch: whether a challenger takes over, and whether a champion goes on. Pure functions of scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,30 +7,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.metrics import diebold_mariano
+from models.evidence import (
+    Gains,
+    combined,
+    dispersion,
+    e_value,
+    episode_value,
+    is_odd,
+    likelihood_ratios,
+    score_range,
+)
+from models.forecasts import QUANTILE_LEVELS
 
-# The standard error of skill at step 1 is .40 % of CRPS over 365 origins and .81 % over 90: below this many
-# origins a verdict would be noise.
+# Below this many origins coverage and mean scores would be noise.
 MIN_ORIGINS = 60
-# How far the share of truths inside the 80 % and 95 % bands may be off, beyond sampling noise.
+# How far the share of actual closes inside the 80 % and 95 % bands may be off, beyond sampling noise.
 COVERAGE_SLACK = 0.05
-# One-sided level of all tests for being worse of one gate together; divided among them (Bonferroni).
-LEVEL = 0.05
-# One-sided level at which a challenger of another family must be better than what serves at one of the steps. Judged
-# every day of a year on the last 365 days and seven steps, pure noise took over in 3 % of 300 simulated years.
-PROMOTION_LEVEL = 0.0005
+# The chance that a challenger that is no better ever takes over, and that a champion that is no worse is ever demoted,
+# however often they are judged. Evidence must reach 1 / ALPHA.
+ALPHA = 0.05
+# The watch's money on episodes of odd bands; the rest is on scores worse than naive's.
+EPISODE_SHARE = 0.8
+# An 80 % band is odd when it is this many times wider or narrower than naive's, or than the day before.
+ODD = 4.0
+
+_LOW, _HIGH = QUANTILE_LEVELS.index(0.1), QUANTILE_LEVELS.index(0.9)
 
 
 @dataclass(frozen=True)
 class WalkForward:
     """A model's scores on past origins, all out of sample: step -> one value an origin, in time order.
 
-    Two models are compared on origins they share, so their arrays must have equal lengths step by step.
+    Two models are compared on origins they share, so their arrays must have equal lengths step by step. `slots` are
+    the origins counted in candles, `quarters` their calendar quarters, `quantiles` (n, 23) logarithms of prices.
     """
 
     crps: Mapping[int, NDArray[np.float64]]
     covered80: Mapping[int, NDArray[np.bool_]]
     covered95: Mapping[int, NDArray[np.bool_]]
+    pit: Mapping[int, NDArray[np.float64]]
+    quantiles: Mapping[int, NDArray[np.float64]]
+    slots: Mapping[int, NDArray[np.int64]]
+    quarters: Mapping[int, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -42,14 +60,37 @@ class Decision:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to demote the champion, why in words, and the figures it rests on (plain JSON values)."""
+
+    demote: bool
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def better(first: WalkForward, second: WalkForward, *, restarts: bool = False) -> dict[int, float]:
+    """Return by step the value of the evidence that `first` has a lower CRPS than `second`; see `models.evidence`."""
+    values = {}
+    for step, losses in first.crps.items():
+        ours, theirs = first.quantiles[step], second.quantiles[step]
+        scale = dispersion(ours, theirs)
+        _, worst = score_range(ours, theirs)
+        gain = (second.crps[step] - losses) / scale
+        values[step] = e_value(
+            Gains(first.slots[step], first.quarters[step], gain, worst / scale), step, restarts=restarts
+        )
+    return values
+
+
 def judge(
     challenger: WalkForward, baseline: WalkForward, incumbent: WalkForward | None, *, renews: bool = False
 ) -> Decision:
     """Return whether the challenger takes over.
 
     It is kept back when its scores are not finite, when there are too few origins to tell, when its 80 % or 95 %
-    bands cover too little or too much beyond sampling noise, when at some step its CRPS is significantly worse than
-    the baseline's or the incumbent's, and when at no step it is better than what serves beyond chance: no model
+    bands cover too little or too much beyond sampling noise, when its CRPS is worse than the baseline's or the
+    incumbent's beyond chance, and when it is not better than the model that serves beyond chance: no model
     takes over by luck. `incumbent` is None when the baseline serves, or with `renews`: then a version of the
     challenger's own family serves, the scores are those of both, and a newer training need not prove itself again.
     """
@@ -62,40 +103,82 @@ def judge(
         return Decision(False, "its walk-forward scores are not all finite numbers", evidence)
     problems = _coverage_problems(challenger, evidence)
     opponents = {"baseline": baseline} | ({"incumbent": incumbent} if incumbent is not None else {})
-    level = LEVEL / (len(opponents) * len(challenger.crps))
     for name, opponent in opponents.items():
         for step, losses in challenger.crps.items():
-            test = diebold_mariano(losses, opponent.crps[step], step=step)
-            skill = 1 - float(losses.mean()) / float(opponent.crps[step].mean())
-            worse = test.mean_difference > 0 and test.p_value / 2 < level
-            evidence[f"skill_vs_{name}_step{step}"] = round(skill, 5)
-            evidence[f"p_vs_{name}_step{step}"] = round(test.p_value, 5)
-            if worse:
-                problems.append(f"step {step} is {-skill:.2%} worse than the {name} (p = {test.p_value / 2:.4f})")
+            evidence[f"skill_vs_{name}_step{step}"] = _skill(losses, opponent.crps[step])
+        worse = better(opponent, challenger)
+        evidence[f"e_worse_than_{name}"] = value = _rounded(combined(worse))
+        if value >= len(opponents) / ALPHA:
+            step = max(worse, key=lambda step: worse[step])
+            loss = -evidence[f"skill_vs_{name}_step{step}"]
+            problems.append(f"it is worse than the {name} beyond chance (e = {value:.4g}; step {step} by {loss:.2%})")
     if not renews:
         serving, name = (baseline, "baseline") if incumbent is None else (incumbent, "incumbent")
-        lucky = _no_better(challenger, serving, name, evidence)
-        problems += [lucky] if lucky and not problems else []
+        complaint = _no_better(challenger, serving, name, evidence)
+        problems += [complaint] if complaint and not problems else []
     if problems:
         return Decision(False, "; ".join(problems), evidence)
-    best = ", ".join(
+    ends = ", ".join(
         f"step {step} {evidence[f'skill_vs_baseline_step{step}']:+.2%}"
-        for step in (min(challenger.crps), max(challenger.crps))
+        for step in sorted({min(challenger.crps), max(challenger.crps)})
     )
-    return Decision(True, f"no step is worse beyond noise; CRPS against the baseline: {best}", evidence)
+    proof = "it renews the champion" if renews else f"better beyond chance (e = {evidence['e_better']:.4g})"
+    return Decision(True, f"{proof}; CRPS against the baseline: {ends}", evidence)
 
 
 def _no_better(challenger: WalkForward, serving: WalkForward, name: str, evidence: dict[str, Any]) -> str | None:
-    """Return the complaint that no step is better than what serves beyond chance, None when one is."""
-    chances = {}
-    for step, losses in challenger.crps.items():
-        test = diebold_mariano(losses, serving.crps[step], step=step)
-        chances[step] = test.p_value / 2 if test.mean_difference < 0 else 1 - test.p_value / 2
-    best = min(chances, key=lambda step: chances[step])
-    evidence["best_step"], evidence["p_best_step"] = best, round(chances[best], 6)
-    if chances[best] < PROMOTION_LEVEL:
-        return None
-    return f"no step is better than the {name} beyond chance (the best is step {best}, p = {chances[best]:.4f})"
+    """Return the complaint that the challenger is not better than the model that serves, None when it is."""
+    values = better(challenger, serving)
+    for step, value in values.items():
+        evidence[f"e_better_step{step}"] = _rounded(value)
+    evidence["e_better"] = value = _rounded(combined(values))
+    evidence["best_step"] = best = max(values, key=lambda step: values[step])
+    skill = _skill(challenger.crps[best], serving.crps[best])
+    if value < 1 / ALPHA:
+        return f"it is not better than the {name} beyond chance (e = {value:.4g}, {1 / ALPHA:.0f} are needed)"
+    if skill <= 0:
+        # Bets are small on days on which a forecast could lose much; the plain mean counts those days in full.
+        return f"its mean CRPS at step {best} is {-skill:.2%} worse than the {name}'s (e = {value:.4g})"
+    return None
+
+
+def watch(champion: WalkForward, baseline: WalkForward) -> Verdict:
+    """Return whether the champion is demoted.
+
+    Two bets share the money: on its CRPS being worse than the baseline's, and, from each day on which its 80 % band of
+    step 1 becomes odd, on the baseline's distribution against its own. A champion that is no worse and whose odd bands
+    are right is ever demoted with a chance of at most ALPHA.
+    """
+    if not all(np.isfinite(values).all() for values in champion.crps.values()):
+        return Verdict(True, "its scores are not all finite numbers", {})
+    if 1 not in champion.crps or not len(champion.crps[1]):
+        return Verdict(False, "nothing is scored yet", {"origins": 0})
+    # With new starts, since a champion was good once: years of good scores must not hide that it has become bad.
+    worse = better(baseline, champion, restarts=True)
+    ours, naive = champion.quantiles[1], baseline.quantiles[1]
+    odd = is_odd(ours[:, _HIGH] - ours[:, _LOW], naive[:, _HIGH] - naive[:, _LOW], ODD)
+    episodes = episode_value(likelihood_ratios(champion.pit[1], ours, naive), odd)
+    value = EPISODE_SHARE * episodes + (1 - EPISODE_SHARE) * combined(worse)
+    skill = _skill(champion.crps[1], baseline.crps[1])
+    evidence = {
+        "origins": len(champion.crps[1]),
+        "e_demote": _rounded(value),
+        "e_worse_than_baseline": _rounded(combined(worse)),
+        "e_odd_bands": _rounded(episodes),
+        "skill_vs_baseline_step1": skill,
+    }
+    if value < 1 / ALPHA:
+        return Verdict(False, f"it is not worse than the baseline beyond chance (e = {value:.4g})", evidence)
+    why = "since its bands became odd" if episodes > combined(worse) else f"CRPS at step 1 {skill:+.2%}"
+    return Verdict(True, f"it is worse than the baseline beyond chance (e = {value:.4g}; {why})", evidence)
+
+
+def _skill(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+    return round(1 - float(ours.mean()) / float(theirs.mean()), 5)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 def _coverage_problems(challenger: WalkForward, evidence: dict[str, Any]) -> list[str]:
@@ -104,7 +187,7 @@ def _coverage_problems(challenger: WalkForward, evidence: dict[str, Any]) -> lis
         for step, hits in covered.items():
             share = float(np.mean(hits))
             evidence[f"coverage{name}_step{step}"] = round(share, 4)
-            # Overlapping steps share their truths: about n / step of them are independent.
+            # Overlapping steps share their closes: about n / step of them are independent.
             noise = 3 * (wanted * (1 - wanted) * step / len(hits)) ** 0.5
             if abs(share - wanted) > COVERAGE_SLACK + noise:
                 problems.append(f"the {name} % band of step {step} covered {share:.0%}")

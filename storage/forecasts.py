@@ -328,6 +328,28 @@ def read_quantiles(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) ->
     return [QuantileRow(*row) for row in conn.execute(query)]
 
 
+def read_values(
+    conn: Connection, *, series: str, model: str, kind: Kind, start: datetime | None = None
+) -> list[tuple[datetime, list[float]]]:
+    """Return the values of all of a model's forecasts from `start` on, by origin, step and quantile.
+
+    For tests over thousands of forecasts: without the names of each value, which `read_quantiles` adds.
+    """
+    f, v = _forecasts, forecast_values
+    wanted = _conditions(f, ForecastFilter(series, model=model, kind=kind, start=start))
+    origins = {row.id: row.origin for row in conn.execute(select(f.c.id, f.c.origin).where(*wanted))}
+    rows = conn.execute(
+        select(v.c.forecast, v.c.value)
+        .join(f, v.c.forecast == f.c.id)
+        .where(*wanted)
+        .order_by(v.c.forecast, v.c.step, v.c.quantile)
+    )
+    values: dict[int, list[float]] = {forecast: [] for forecast in origins}
+    for forecast, value in rows:
+        values[forecast].append(value)
+    return sorted((origins[forecast], some) for forecast, some in values.items())
+
+
 def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:
     values = {
         "series": wanted.series,

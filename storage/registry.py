@@ -249,7 +249,7 @@ def decide(
     evidence: Mapping[str, Any],
     decided_at: datetime,
 ) -> None:
-    """Record a decision about `version`: promoted, kept or rolled_back."""
+    """Record a decision about `version`: promoted, kept, rolled_back, or demoted (then `version` is the baseline)."""
     previous = champion(conn, series=series)
     conn.execute(
         insert(promotions).values(
@@ -262,6 +262,37 @@ def decide(
             previous=previous.model_version if previous else None,
         )
     )
+
+
+def evidence_start(conn: Connection, *, series: str, model: str) -> datetime | None:
+    """Return since when the gate has collected evidence about `model`, None before its first decision.
+
+    It must not move: evidence that may be looked at for ever is evidence from a start that was fixed beforehand.
+    """
+    rows = conn.execute(
+        select(promotions.c.evidence)
+        .join(model_versions, model_versions.c.id == promotions.c.model_version)
+        .where(promotions.c.series == series, model_versions.c.model == model)
+        .order_by(promotions.c.id)
+    ).scalars()
+    starts = (json.loads(row).get("start") for row in rows)
+    first = next((start for start in starts if start is not None), None)
+    return None if first is None else datetime.fromisoformat(first)
+
+
+def last_demotion(conn: Connection, *, series: str, model: str) -> datetime | None:
+    """Return when a version of `model` was last demoted, None if never."""
+    return conn.execute(
+        select(promotions.c.decided_at)
+        .join(model_versions, model_versions.c.id == promotions.c.previous)
+        .where(
+            promotions.c.series == series,
+            promotions.c.outcome == "demoted",
+            model_versions.c.model == model,
+        )
+        .order_by(promotions.c.id.desc())
+        .limit(1)
+    ).scalar()
 
 
 def promote(conn: Connection, *, version: int, reason: str, decided_at: datetime) -> str:

@@ -209,14 +209,14 @@ promotions = Table(
     Column(
         "outcome",
         Text,
-        CheckConstraint("outcome IN ('promoted', 'kept', 'rolled_back')", name="outcome"),
+        CheckConstraint("outcome IN ('promoted', 'kept', 'rolled_back', 'demoted')", name="outcome"),
         nullable=False,
-        comment="promoted and rolled_back make it champion, kept does not",
+        comment="promoted, rolled_back and demoted (the champion before) make it champion, kept does not",
     ),
     Column("reason", Text, nullable=False, comment="why, in words"),
     Column("evidence", Text, nullable=False, comment="the figures the decision rests on, as JSON"),
     Column("previous", ForeignKey("model_versions.id"), comment="champion before"),
-    comment="every decision about a challenger; append-only",
+    comment="every decision about who serves; append-only",
 )
 
 forecasts = Table(

@@ -21,7 +21,7 @@ from models.candles import SeriesName
 from models.gate import Decision
 from models.times import Clock
 from storage.database.engine import make_engine
-from tasks.show.events import DRIFT, LATE, NEW_FORECAST, STALE, emit_event
+from tasks.show.events import DEMOTED, DRIFT, LATE, NEW_FORECAST, ODD_BAND, STALE, emit_event
 from tasks.show.progress import reported_progress, run_report
 from tasks.show.publish import publish
 from tasks.steps.asking import Wait
@@ -90,11 +90,11 @@ def score_task(steps: Steps, *, series: str, now: datetime) -> int:
 
 @task(name="watch", task_run_name="watch-{series}", cache_policy=NO_CACHE)
 def watch_task(steps: Steps, *, series: str, now: datetime, wait: Wait | None = None) -> list[str]:
-    """Note how old the data is and whether the champion drifts, tell Prefect, and return what is wrong, in words.
+    """Note what is wrong with the data, the champion and its bands, tell Prefect, and return it in words.
 
     With `wait` also whether the candle that was waited for is late.
     """
-    stale, drift = steps(watch, series=series, now=now)
+    stale, drift, odd, demoted = steps(watch, series=series, now=now)
     troubles = []
     if wait is not None:
         late = steps(note_late, series=series, due=wait.due, given_up=wait.late, now=now)
@@ -108,6 +108,13 @@ def watch_task(steps: Steps, *, series: str, now: datetime, wait: Wait | None = 
         trouble = f"the champion has drifted: {drift.what} (p = {drift.p_value:.2g})"
         troubles.append(trouble)
         emit_event(DRIFT, series=series, message=f"{series}: {trouble}", p_value=drift.p_value)
+    for finding in odd:
+        troubles.append(finding.message)
+        emit_event(ODD_BAND, series=series, message=f"{series}: {finding.message}")
+    if demoted is not None:
+        trouble = f"the champion was demoted, naive serves: {demoted.reason}"
+        troubles.append(trouble)
+        emit_event(DEMOTED, series=series, message=f"{series}: {trouble}", evidence=dict(demoted.evidence))
     return troubles
 
 

@@ -1,4 +1,4 @@
-"""Events for Prefect's automations: a new forecast, a drifting champion, stale data, a late candle."""
+"""Events for Prefect's automations: new forecasts, a drifting or demoted champion, odd bands, stale or late data."""
 
 from prefect import events
 
@@ -6,6 +6,8 @@ NEW_FORECAST = "candlecast.forecast"
 DRIFT = "candlecast.drift"
 STALE = "candlecast.stale"
 LATE = "candlecast.late"
+DEMOTED = "candlecast.demoted"
+ODD_BAND = "candlecast.odd-band"
 
 
 def emit_event(event: str, *, series: str, message: str, **payload: object) -> None:

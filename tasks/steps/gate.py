@@ -1,33 +1,39 @@
-"""Who serves: judge challengers on their stored walk-forward scores, and let the baseline serve until one passes."""
+"""Who serves: judge challengers, watch the champion, and let the baseline serve until a challenger passes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from models.forecasts import ScoreKind
-from models.gate import Decision, WalkForward, judge
+from models.candles import Finding, SeriesName, Severity
+from models.forecasts import BASELINE, QUANTILE_LEVELS, Kind, ScoreKind
+from models.gate import Decision, Verdict, WalkForward, judge, watch
 from storage import registry
 from storage.database.engine import reading, writing
+from storage.findings import read_findings, record_findings
+from storage.forecasts import read_values
 from storage.scores import OriginScore, read_origin_scores
 from tasks.steps.train import baseline_version
+
+DEMOTED = "demoted"
+_LEVELS = len(QUANTILE_LEVELS)
+_Key = tuple[datetime, int]
 
 
 def gate(
     engine: Engine, *, series: str, version: int, model: str, baseline: str, start: datetime, now: datetime
 ) -> Decision:
-    """Judge challenger `version` on its family's backfilled scores since `start` and record the decision."""
-    kind = ScoreKind.BACKFILL
+    """Judge challenger `version` on its family's out-of-sample scores and record the decision.
+
+    The scores begin at `start` when the family is judged for the first time, and at the same instant ever after: the
+    evidence is valid however often it is looked at because its start does not move.
+    """
     with writing(engine) as conn:
         serving = registry.champion(conn, series=series)
         names = {model, baseline} | ({serving.model} if serving else set())
-        scores = {name: read_origin_scores(conn, series=series, model=name, kind=kind, start=start) for name in names}
-        shared = set.intersection(*({(row.origin, row.step) for row in rows} for rows in scores.values()))
-        walks = {
-            name: _walk_forward([row for row in rows if (row.origin, row.step) in shared])
-            for name, rows in scores.items()
-        }
+        since = registry.evidence_start(conn, series=series, model=model) or start
+        walks = _walks(conn, series=series, models=names, start=since)
         incumbent = walks[serving.model] if serving and serving.model not in (model, baseline) else None
         renews = serving is not None and serving.model == model
         decision = judge(walks[model], walks[baseline], incumbent, renews=renews)
@@ -37,19 +43,109 @@ def gate(
             version=version,
             outcome="promoted" if decision.promote else "kept",
             reason=decision.reason,
-            evidence=decision.evidence,
+            evidence={**decision.evidence, "start": since.isoformat()},
             decided_at=now,
         )
     return decision
 
 
-def _walk_forward(rows: Sequence[OriginScore]) -> WalkForward:
-    steps = sorted({row.step for row in rows})
+def watch_champion(engine: Engine, *, series: str, now: datetime) -> Verdict | None:
+    """Demote the champion of `series` if it is worse than the baseline beyond chance; None where the baseline serves.
 
-    def by_step(field: str) -> Mapping[int, np.ndarray]:
-        return {step: np.array([getattr(row, field) for row in rows if row.step == step]) for step in steps}
+    Judged are its family's live and walk-forward scores since the gate's start, or since its last demotion. The
+    baseline serves from then on, and a finding says so until another champion does.
+    """
+    with reading(engine) as conn:
+        serving = registry.champion(conn, series=series)
+        noted = any(finding.code == DEMOTED for finding in read_findings(conn, series=series))
+        if serving is None or serving.model == BASELINE:
+            return None
+        starts = (
+            registry.evidence_start(conn, series=series, model=serving.model),
+            registry.last_demotion(conn, series=series, model=serving.model),
+        )
+        start = max((instant for instant in starts if instant is not None), default=None)
+        walks = _walks(conn, series=series, models=(serving.model, BASELINE), start=start)
+    verdict = watch(walks[serving.model], walks[BASELINE])
+    if verdict.demote:
+        version = baseline_version(engine, series=series, model=BASELINE, now=now)
+        with writing(engine) as conn:
+            registry.decide(
+                conn,
+                series=series,
+                version=version,
+                outcome="demoted",
+                reason=f"{serving.model} version {serving.model_version} was demoted: {verdict.reason}",
+                evidence=verdict.evidence,
+                decided_at=now,
+            )
+    if verdict.demote or noted:
+        seen = [_finding(serving.model)] if verdict.demote else []
+        with writing(engine) as conn:
+            record_findings(conn, series=series, codes={DEMOTED}, seen=seen, now=now)
+    return verdict
 
-    return WalkForward(by_step("crps"), by_step("covered80"), by_step("covered95"))
+
+def _finding(model: str) -> Finding:
+    return Finding(
+        DEMOTED,
+        Severity.ERROR,
+        f"{model} was demoted because it was worse than {BASELINE} beyond chance; {BASELINE} serves",
+        "candlecast models shows the decision; candlecast rollback goes back, and the next training is judged as ever",
+    )
+
+
+def _walks(conn: Connection, *, series: str, models: Iterable[str], start: datetime | None) -> dict[str, WalkForward]:
+    """Return each model's scores on the origins and steps that all models have.
+
+    An origin's live scores count where all models have them, else its backfilled ones. Late ones never count. Which
+    of them counts is known when the origin's forecasts are stored, so nothing is chosen by its outcome.
+    """
+    names = sorted(set(models))
+    interval = SeriesName.parse(series).interval
+    chosen: dict[_Key, tuple[dict[str, OriginScore], ScoreKind]] = {}
+    quantiles: dict[tuple[str, ScoreKind, datetime], np.ndarray] = {}
+    for kind, stored in ((ScoreKind.BACKFILL, Kind.BACKFILL), (ScoreKind.LIVE, Kind.LIVE)):
+        scores = {
+            name: {
+                (row.origin, row.step): row
+                for row in read_origin_scores(conn, series=series, model=name, kind=kind, start=start)
+            }
+            for name in names
+        }
+        shared = set.intersection(*(set(rows) for rows in scores.values()))
+        if not shared:
+            continue
+        for name in names:
+            for origin, values in read_values(conn, series=series, model=name, kind=stored, start=start):
+                quantiles[name, kind, origin] = np.log(np.array(values).reshape(-1, _LEVELS))
+        chosen |= {key: ({name: scores[name][key] for name in names}, kind) for key in shared}
+    steps = sorted({step for _, step in chosen})
+    keys = {step: sorted(key for key in chosen if key[1] == step) for step in steps}
+
+    def walk(name: str) -> WalkForward:
+        def column(field: str) -> Mapping[int, np.ndarray]:
+            return {step: np.array([getattr(chosen[key][0][name], field) for key in keys[step]]) for step in steps}
+
+        return WalkForward(
+            crps=column("crps"),
+            covered80=column("covered80"),
+            covered95=column("covered95"),
+            pit=column("pit"),
+            quantiles={
+                step: np.array([quantiles[name, chosen[key][1], key[0]][step - 1] for key in keys[step]])
+                for step in steps
+            },
+            slots={
+                step: np.array([int(key[0].timestamp() // interval.length.total_seconds()) for key in keys[step]])
+                for step in steps
+            },
+            quarters={
+                step: np.array([key[0].year * 4 + (key[0].month - 1) // 3 for key in keys[step]]) for step in steps
+            },
+        )
+
+    return {name: walk(name) for name in names}
 
 
 def ensure_champion(engine: Engine, *, series: str, baseline: str, now: datetime) -> int:

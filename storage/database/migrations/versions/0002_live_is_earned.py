@@ -1,4 +1,4 @@
-"""The second schema: which steps were stored before their candles closed, when candles arrived, set-aside rows once.
+"""The second schema: steps stored before their candles closed, arrivals, set-aside rows once, and demotions.
 
 Views are made anew after every migration, so the new view `arrivals`, the column `before_close` and the kind `late` of
 the scores need no statement here.
@@ -30,6 +30,7 @@ def upgrade() -> None:
             "one row a trained model, weights included (up to 0.5 MB); lineage rows are never deleted",
         )
     _keep_each_row_of_quarantine_once()
+    _allow_demotions()
 
 
 def _keep_each_row_of_quarantine_once() -> None:
@@ -80,3 +81,43 @@ def _keep_each_row_of_quarantine_once() -> None:
         ):
             op.alter_column("quarantine", name, existing_type=kind, existing_nullable=False, comment=comment)
         op.create_table_comment("quarantine", "rows of files that are no candles, each once; few, nothing is lost")
+
+
+def _allow_demotions() -> None:
+    """Let a decision's outcome be `demoted`; SQLite cannot change a check, so the table is made anew with its rows."""
+    outcomes = "outcome IN ('promoted', 'kept', 'rolled_back'{})"
+    conn = op.get_bind()
+    if conn.dialect.name == "postgresql":
+        op.drop_constraint(op.f("ck_promotions_outcome"), "promotions", type_="check")
+        op.create_check_constraint(op.f("ck_promotions_outcome"), "promotions", outcomes.format(", 'demoted'"))
+        op.alter_column(
+            "promotions",
+            "outcome",
+            existing_type=sa.Text(),
+            existing_nullable=False,
+            comment="promoted, rolled_back and demoted (the champion before) make it champion, kept does not",
+        )
+        op.create_table_comment(
+            "promotions",
+            "every decision about who serves; append-only",
+            existing_comment="every decision about a challenger; append-only",
+        )
+        return
+    made = conn.exec_driver_sql(
+        "SELECT type, sql FROM sqlite_master WHERE tbl_name = 'promotions' AND sql IS NOT NULL ORDER BY rowid"
+    ).all()
+    (table,) = [sql for kind, sql in made if kind == "table"]
+    wanted = table.replace(outcomes.format(""), outcomes.format(", 'demoted'"))
+    for kind, name in conn.exec_driver_sql(
+        "SELECT type, name FROM sqlite_master WHERE tbl_name = 'promotions' AND type IN ('index', 'trigger') "
+        "AND sql IS NOT NULL"
+    ).all():
+        op.execute(f"DROP {kind} {name}")
+    op.execute("CREATE TEMPORARY TABLE promotions_kept AS SELECT * FROM promotions")
+    op.execute("DROP TABLE promotions")
+    op.execute(wanted)
+    op.execute("INSERT INTO promotions SELECT * FROM promotions_kept")
+    op.execute("DROP TABLE promotions_kept")
+    for kind, sql in made:
+        if kind != "table":
+            op.execute(sql)

@@ -1,0 +1,185 @@
+"""Evidence that one model's scores are better than another's, valid however often and however long people look.
+
+The evidence is an e-process. Where the first model is no better on average, the chance that its value ever reaches
+1 / alpha is at most alpha (Ville, 1939), whenever people look and whenever they stop. See docs/decisions/0004-gate.md.
+
+One bet a day. The gain of a day is the CRPS of the second model minus that of the first. Both forecasts are known
+before the actual close, and the CRPS is piecewise linear in the close, so the least possible gain is known as well:
+`worst`. A bet of `b` multiplies the value by `1 + b * gain`. It stays positive because `b` is never above
+`LARGEST_LOSS / worst`, whatever the market does: no assumption about tails is needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.forecasts import QUANTILE_LEVELS
+from models.metrics import LEVELS, crps
+
+Floats = NDArray[np.float64]
+
+# Sizes of the bets, in shares of the narrower forecast's dispersion; the value is the mean over them. Real gains of 2 %
+# grow fastest near 2 to 3; the small ones are for steps whose gains come rarely (benchmarks/gate.py).
+BETS = np.array([0.5, 1.0, 2.0, 3.0])
+# The same in shares of the largest loss possible. A model has to win with both kinds: equal models differ for weeks at
+# a time, and each kind alone believes other spells.
+RISKS = np.array([0.05, 0.1, 0.2, 0.3])
+# The largest share of the value that one bet can lose.
+LARGEST_LOSS = 0.9
+# The share of step 1 in the value over all steps; the others divide the rest equally.
+FIRST_STEP_SHARE = 0.5
+# No value is kept above this, so that no product overflows.
+LARGEST_VALUE = 1e100
+# Shares of the money of the first, second, ... episode of odd bands: FIRST_EPISODE of what is left each time.
+FIRST_EPISODE = 0.8
+# The share of the champion's own probabilities in what its closes are bet on, so that no single close ruins a bet.
+OWN_SHARE = 0.03
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What one model gained over another at one step, one value an origin, in time order.
+
+    `slot` is the origin counted in candles and `period` the calendar quarter, both integers that never fall. `gain`
+    is in shares of the narrower forecast's dispersion, `worst` the largest loss possible in the same unit.
+    """
+
+    slot: NDArray[np.int64]
+    period: NDArray[np.int64]
+    gain: Floats
+    worst: Floats
+
+
+def score_range(first: Floats, second: Floats) -> tuple[Floats, Floats]:
+    """Return the least and the largest CRPS of `first` minus that of `second` over all possible actual values.
+
+    `first`, `second`: (n, 23) quantiles. Outside the outermost quantiles of both the difference is constant, and
+    between neighbouring quantiles it is linear, so its extremes are at the quantiles.
+    """
+    knots = np.concatenate([first, second], axis=-1)
+    difference = crps(knots, first[:, None, :]) - crps(knots, second[:, None, :])
+    return difference.min(axis=-1), difference.max(axis=-1)
+
+
+def dispersion(first: Floats, second: Floats) -> Floats:
+    """Return the mean distance of the quantiles from their median, of the narrower forecast: (n,) for (n, 23).
+
+    With the mean of both, days on which one forecast is absurdly wide would hardly count: measured, a model that was
+    16 % worse than naive because of such days would have taken over.
+    """
+    middle = QUANTILE_LEVELS.index(0.5)
+    spread = [np.abs(q - q[:, middle : middle + 1]).mean(axis=-1) for q in (first, second)]
+    return np.asarray(np.maximum(np.minimum(*spread), TINY))
+
+
+def e_value(gains: Gains, step: int, *, restarts: bool = False) -> float:
+    """Return the value of the bets that the first model gains at `step`, after the last origin.
+
+    With `restarts` bets begin anew in each calendar quarter with a share of the money, so that years of good scores do
+    not hide that a model has become bad: the first start has 1/2, the next 1/6, then 1/12, and so on, 1 in all.
+
+    Forecasts of `step` candles overlap. As in Arnold, Henzi and Ziegel (2023), origins `step` candles apart are one
+    sequence of bets, and the value is the mean over the sequences. A bet is open until its close has come, and part
+    of its outcome is known before; counting each open bet as lost keeps the bound for people who look in between.
+    The smaller value of both kinds of bets, BETS and RISKS, counts.
+    """
+    worst = np.maximum(gains.worst, TINY)[:, None]
+    sizes = (np.minimum(BETS, LARGEST_LOSS / worst), RISKS / worst)
+    return min(_value(gains, bets, step, _starts(gains.period, restarts=restarts)) for bets in sizes)
+
+
+def _value(gains: Gains, bets: Floats, step: int, starts: Sequence[float]) -> float:
+    # A gain is never below -worst; a stored score that contradicts its forecast loses no more than a bet may.
+    factors = np.maximum(1 + bets * gains.gain[:, None], 1 - LARGEST_LOSS)
+    # The rest of a sequence's money while its newest bet is open: without as much as that one could lose.
+    left = 1 - bets * gains.worst[:, None]
+    values = np.zeros((step, bets.shape[1]))
+    kept = np.ones((step, bets.shape[1]))
+    for i, sequence in enumerate((gains.slot % step).tolist()):
+        values += starts[i]
+        values[sequence] = np.minimum(values[sequence] * factors[i], LARGEST_VALUE)
+        kept[sequence] = left[i]
+    return float((values * kept if step > 1 else values).mean()) + 1 - sum(starts)
+
+
+def _starts(period: NDArray[np.int64], *, restarts: bool) -> list[float]:
+    """Return the share of the money that starts with each origin: all at the first, or 1 / (k (k + 1)) in quarter k."""
+    starts = np.zeros(len(period))
+    first = np.flatnonzero(np.diff(period, prepend=-1))
+    if not restarts:
+        starts[:1] = 1.0
+    else:
+        number = np.arange(1, len(first) + 1)
+        starts[first] = 1 / (number * (number + 1))
+    return [float(share) for share in starts]
+
+
+def combined(values: dict[int, float]) -> float:
+    """Return the value over all steps, itself valid at any time: step 1 has half of the money, the others the rest."""
+    if len(values) == 1:
+        return next(iter(values.values()))
+    first = min(values)
+    others = [value for step, value in values.items() if step != first]
+    return FIRST_STEP_SHARE * values[first] + (1 - FIRST_STEP_SHARE) * sum(others) / len(others)
+
+
+# --- bands that suddenly change ----------------------------------------------------------------------------------
+
+
+def likelihood_ratios(pit: Floats, champion: Floats, baseline: Floats) -> Floats:
+    """Return how much likelier each actual close was under the baseline than under the champion: (n,).
+
+    The champion gives each interval between its own neighbouring quantiles its nominal probability; the baseline's is
+    read from its distribution. Where the champion's distribution is right, the expected ratio is 1, so the product is
+    an e-process (Arnold, Henzi and Ziegel, 2023, bet on the same transform). `pit`: (n,) where the closes fell in the
+    champion's distribution; `champion`, `baseline`: (n, 23) quantiles.
+    """
+    nominal = np.diff(np.concatenate([[0.0], LEVELS, [1.0]]))
+    places = np.searchsorted(LEVELS, pit, side="right")
+    ratios = np.empty(len(pit))
+    for i, place in enumerate(places.tolist()):
+        edges = np.concatenate([[0.0], _distribution(champion[i], baseline[i]), [1.0]])
+        ratios[i] = (1 - OWN_SHARE) * (edges[place + 1] - edges[place]) / nominal[place] + OWN_SHARE
+    return ratios
+
+
+def _distribution(at: Floats, quantiles: Floats) -> Floats:
+    """Return the probability below each of `at`, beyond the outermost quantiles with tails that fall exponentially."""
+    inside = np.interp(at, quantiles, LEVELS)
+    low, high = quantiles[0], quantiles[-1]
+    scale = max((high - low) / 8, TINY)
+    inside = np.where(at < low, LEVELS[0] * np.exp(np.minimum(at - low, 0) / scale), inside)
+    above = (1 - LEVELS[-1]) * np.exp(-np.maximum(at - high, 0) / scale)
+    return np.asarray(np.where(at > high, 1 - above, inside))
+
+
+def episode_value(ratios: Floats, odd: NDArray[np.bool_]) -> float:
+    """Return the value of bets on `ratios` that start each time a band has become odd.
+
+    Each episode starts with FIRST_EPISODE of the money that is left, and the rest is kept. A start depends only on
+    what was known when the forecast was made, so the value is an e-process.
+    """
+    value, waiting = 0.0, 1.0
+    before = False
+    for ratio, is_odd in zip(ratios.tolist(), odd.tolist(), strict=True):
+        if is_odd and not before:
+            share = FIRST_EPISODE * waiting
+            value, waiting = value + share, waiting - share
+        before = is_odd
+        value = min(value * ratio, LARGEST_VALUE)
+    return value + waiting
+
+
+def is_odd(width: Floats, naive_width: Floats, limit: float) -> NDArray[np.bool_]:
+    """Return where a band is `limit` times wider or narrower than naive's or than the day before: (n,) for (n,)."""
+    before = np.concatenate([width[:1], width[:-1]])
+    apart = np.maximum(_fold(width, naive_width), _fold(width, before))
+    return np.asarray(apart >= limit)
+
+
+def _fold(first: Floats, second: Floats) -> Floats:
+    first, second = np.maximum(first, TINY), np.maximum(second, TINY)
+    return np.maximum(first / second, second / first)

@@ -1,0 +1,174 @@
+"""Evidence: each bet by hand, its bounds, and how seldom noise is believed."""
+
+import math
+
+import numpy as np
+import pytest
+
+from models.evidence import (
+    BETS,
+    FIRST_EPISODE,
+    LARGEST_LOSS,
+    RISKS,
+    Gains,
+    combined,
+    dispersion,
+    e_value,
+    episode_value,
+    is_odd,
+    likelihood_ratios,
+    score_range,
+)
+from models.forecasts import QUANTILE_LEVELS
+from models.metrics import crps
+
+LEVELS = np.array(QUANTILE_LEVELS)
+
+
+def normal(sigma):
+    from scipy.stats import norm
+
+    return norm.ppf(LEVELS) * sigma
+
+
+def gains(values, worst, *, days=None):
+    values = np.asarray(values, dtype=float)
+    days = np.arange(len(values)) if days is None else np.asarray(days)
+    return Gains(days, days // 91, values, np.full(len(values), float(worst)))
+
+
+def slowly(gained, step, *, restarts=False):
+    """The value by its definition: each size of bet, each start and each sequence alone, one day after the other."""
+    kinds = (
+        [lambda worst, bet=bet: min(bet, LARGEST_LOSS / worst) for bet in BETS.tolist()],
+        [lambda worst, risk=risk: risk / worst for risk in RISKS.tolist()],
+    )
+    return min(slowly_with(sizes, gained, step, restarts=restarts) for sizes in kinds)
+
+
+def slowly_with(sizes, gained, step, *, restarts):
+    total = 0.0
+    quarters = sorted(set(gained.period.tolist()))
+    for number, quarter in enumerate(quarters if restarts else quarters[:1], start=1):
+        share = 1 / (number * (number + 1)) if restarts else 1.0
+        for size_of in sizes:
+            for sequence in range(step):
+                money, left = 1.0, 1.0
+                for day, period, gain, worst in zip(
+                    gained.slot.tolist(),
+                    gained.period.tolist(),
+                    gained.gain.tolist(),
+                    gained.worst.tolist(),
+                    strict=True,
+                ):
+                    if day % step != sequence:
+                        continue
+                    size = size_of(worst)
+                    # What stays when an open bet is lost depends on the newest bet, whenever this start was.
+                    left = 1 - size * worst
+                    if period >= quarter:
+                        money *= 1 + size * gain
+                total += share * money * (left if step > 1 else 1) / (len(sizes) * step)
+    used = sum(1 / (k * (k + 1)) for k in range(1, len(quarters) + 1)) if restarts else 1.0
+    return total + 1 - used
+
+
+@pytest.mark.parametrize("step", [1, 3, 7])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_value_is_what_an_obvious_loop_says(step, restarts):
+    rng = np.random.default_rng(step)
+    days = np.flatnonzero(rng.random(400) < 0.9)
+    gained = gains(rng.uniform(-0.3, 0.4, len(days)), 0.3, days=days)
+    assert e_value(gained, step, restarts=restarts) == pytest.approx(slowly(gained, step, restarts=restarts))
+
+
+def test_the_range_of_a_difference_is_never_left_whatever_the_close():
+    first, second = normal(0.05) + 0.001, normal(0.01)
+    low, high = score_range(first[None], second[None])
+    closes = np.concatenate([np.linspace(-3, 3, 60_001), first, second])
+    shape = (len(closes), len(LEVELS))
+    difference = crps(closes, np.broadcast_to(first, shape)) - crps(closes, np.broadcast_to(second, shape))
+    assert difference.min() == pytest.approx(float(low[0]))
+    assert difference.max() == pytest.approx(float(high[0]))
+
+
+def test_no_close_takes_more_than_the_largest_loss():
+    gained = gains([-5.0, 0.0], 5.0)
+    assert e_value(gained, 1) == pytest.approx(1 - LARGEST_LOSS)
+
+
+def test_the_dispersion_is_the_narrower_forecasts():
+    assert dispersion(normal(5.0)[None], normal(0.01)[None]) == pytest.approx(np.abs(normal(0.01)).mean())
+
+
+def test_no_gain_is_no_evidence_and_no_score_is_none_either():
+    assert e_value(gains(np.zeros(200), 0.1), 1) == pytest.approx(1)
+    empty = Gains(np.array([], int), np.array([], int), np.array([]), np.array([]))
+    assert e_value(empty, 1) == 1
+
+
+def test_an_open_bet_counts_as_lost():
+    """A bet of which people can see half the outcome is not evidence yet."""
+    gained = gains(np.zeros(14), 0.1)
+    expected = min(np.mean(1 - np.minimum(BETS, LARGEST_LOSS / 0.1) * 0.1), np.mean(1 - RISKS))
+    assert e_value(gained, 7) == pytest.approx(expected)
+    assert e_value(gained, 1) == pytest.approx(1)
+
+
+def test_new_starts_see_a_change_that_years_hide():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(-0.03, 0.1, 1000), rng.normal(0.06, 0.1, 365)]).clip(-0.3, 0.3)
+    assert e_value(gains(values, 0.3), 1) < 1
+    assert e_value(gains(values, 0.3), 1, restarts=True) > 20
+
+
+def test_heavy_tailed_noise_with_clustered_volatility_is_seldom_believed_at_any_time():
+    rng = np.random.default_rng(1)
+    believed = 0
+    for _ in range(200):
+        n = 1000
+        swing = np.exp(0.8 * np.sin(np.arange(n) / 40))
+        values = (0.05 * swing * rng.standard_t(3, n)).clip(-0.5, 0.5)
+        bets = np.minimum(BETS, LARGEST_LOSS / 0.5)
+        believed += np.cumprod(1 + bets * values[:, None], axis=0).mean(1).max() >= 20
+    assert believed / 200 <= 0.08
+
+
+def test_step_one_has_half_of_the_money():
+    assert combined({1: 30.0, 2: 0.0, 3: 0.0}) == 15
+    assert combined({1: 0.0, 2: 10.0, 3: 30.0}) == 10
+    assert combined({2: 7.0}) == 7
+
+
+# --- bands that change -------------------------------------------------------------------------------------------
+
+
+def test_the_expected_ratio_is_one_where_the_champion_is_right():
+    champion, naive = normal(0.03), normal(0.01)
+    edges = np.concatenate([[0], LEVELS, [1]])
+    middles, chances = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    ratios = likelihood_ratios(middles, np.tile(champion, (24, 1)), np.tile(naive, (24, 1)))
+    assert float(ratios @ chances) == pytest.approx(1)
+    assert likelihood_ratios(middles, np.tile(naive, (24, 1)), np.tile(naive, (24, 1))) == pytest.approx(1)
+
+
+def test_bands_five_times_too_wide_are_found_within_a_week_of_usual_days():
+    places = np.array([0.52, 0.45, 0.5, 0.61, 0.48, 0.55, 0.4])
+    ratios = likelihood_ratios(places, np.tile(normal(0.05), (7, 1)), np.tile(normal(0.01), (7, 1)))
+    assert episode_value(ratios, np.array([True] * 7)) > 25
+    assert episode_value(ratios, np.array([False] * 7)) == 1
+
+
+def test_each_episode_bets_most_of_the_money_that_is_left():
+    ratios = np.array([2.0, 1.0, 3.0])
+    value = episode_value(ratios, np.array([True, False, True]))
+    assert value == pytest.approx(
+        FIRST_EPISODE * 6 + FIRST_EPISODE * (1 - FIRST_EPISODE) * 3 + (1 - FIRST_EPISODE) ** 2
+    )
+
+
+def test_a_band_is_odd_beside_naives_or_beside_its_own_day_before():
+    width = np.array([1.0, 1.0, 4.1, 4.1, 0.2])
+    assert is_odd(width, np.array([1.0, 1.0, 2.0, 2.0, 0.3]), 4).tolist() == [False, False, True, False, True]
+    assert is_odd(np.ones(2), np.array([0.2, 5.0]), 4).tolist() == [True, True]
+    assert math.isclose(float(is_odd(np.array([1.0]), np.array([1.0]), 4).sum()), 0)

@@ -1,0 +1,150 @@
+"""The watch over the champion, from stored scores to the decision, and bands that are odd."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from markets import NOW, ingest_walk
+from sqlalchemy import Engine, select
+
+from models.forecasts import Forecast, Kind
+from models.metrics import covered, crps, pit
+from storage import registry
+from storage.database.engine import reading, writing
+from storage.findings import read_findings
+from storage.forecasts import insert_forecasts, read_origins
+from storage.query import ForecastFilter
+from storage.scores import Score, insert_scores
+from storage.tables import promotions
+from tasks.steps.gate import ensure_champion, gate, watch_champion
+from tasks.steps.odd import check_bands
+
+SERIES = "Bitstamp_BTCUSD_d"
+DAY = timedelta(days=1)
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+SHAPE = np.array([-2.33, -1.96, -1.645, -1.28, -1.036, -0.842, -0.674, -0.524, -0.385, -0.253, -0.126, 0.0])
+SHAPE = np.concatenate([SHAPE, -SHAPE[-2::-1]])
+RETURNS = 0.02 * np.random.default_rng(0).standard_normal(2000)
+
+
+@pytest.fixture
+def market(engine: Engine, tmp_path: Path) -> Engine:
+    """A database in which naive serves, with a few candles of which nothing here speaks."""
+    ingest_walk(engine, tmp_path, n=70, now=NOW)
+    ensure_champion(engine, series=SERIES, baseline="naive", now=FIRST)
+    return engine
+
+
+def live(engine: Engine, model: str, sigmas: Sequence[float], *, first: int = 0, scored: bool = True) -> int:
+    """Store live one-step forecasts of these volatilities, each an hour after its origin, and their scores."""
+    with writing(engine) as conn:
+        version = registry.register(
+            conn, series=SERIES, model=model, config={}, seed=0, cutoff=None, data_fingerprint="f" * 64, device="cpu",
+            seconds=0.0, purpose="live", code_version="test", created_at=FIRST, weights=None,
+        )  # fmt: skip
+        for day, sigma in enumerate(sigmas, start=first):
+            origin = FIRST + day * DAY
+            quantiles = sigma * SHAPE
+            insert_forecasts(
+                conn, series=SERIES, model=model, model_version=version, kind=Kind.LIVE, created_at=origin + DAY / 24,
+                forecasts=[Forecast(origin, 100 * np.exp(quantiles[None]), "f" * 64)],
+            )  # fmt: skip
+            if not scored:
+                continue
+            (row,) = read_origins(conn, ForecastFilter(SERIES, model=model, kind=Kind.LIVE, origin=origin))
+            inside = covered(RETURNS[day], quantiles)
+            insert_scores(
+                conn,
+                scored_at=origin + DAY,
+                rows=[
+                    Score(
+                        row.forecast_id, 1, origin + DAY, 100 * float(np.exp(RETURNS[day])), 1.0,
+                        float(crps(RETURNS[day], quantiles)),
+                        *(bool(inside[name]) for name in ("coverage50", "coverage80", "coverage95")),
+                        float(pit(RETURNS[day], quantiles)),
+                    )
+                ],
+            )  # fmt: skip
+    return version
+
+
+def serve(engine: Engine, version: int) -> None:
+    with writing(engine) as conn:
+        registry.promote(conn, version=version, reason="test", decided_at=FIRST)
+
+
+def serving(engine: Engine) -> str:
+    with reading(engine) as conn:
+        champion = registry.champion(conn, series=SERIES)
+    assert champion is not None
+    return champion.model
+
+
+def codes(engine: Engine) -> set[str]:
+    """The open findings about models; others are about the candles."""
+    with reading(engine) as conn:
+        return {finding.code for finding in read_findings(conn, series=SERIES)} & {"demoted", "odd-band"}
+
+
+def test_a_good_champion_goes_on_and_the_baseline_is_not_watched(market: Engine) -> None:
+    assert watch_champion(market, series=SERIES, now=FIRST) is None
+    live(market, "naive", [0.03] * 100)
+    serve(market, live(market, "lstm", [0.02] * 100))
+    verdict = watch_champion(market, series=SERIES, now=FIRST + 100 * DAY)
+    assert verdict is not None
+    assert not verdict.demote
+    assert (serving(market), codes(market)) == ("lstm", set())
+
+
+def test_a_champion_whose_bands_become_five_times_too_wide_is_demoted_within_a_week(market: Engine) -> None:
+    live(market, "naive", [0.02] * 107)
+    version = live(market, "lstm", [0.02] * 100 + [0.1] * 7)
+    serve(market, version)
+    now = FIRST + 107 * DAY
+    verdict = watch_champion(market, series=SERIES, now=now)
+    assert verdict is not None
+    assert verdict.demote
+    assert (serving(market), codes(market)) == ("naive", {"demoted"})
+    with reading(market) as conn:
+        row = conn.execute(select(promotions).order_by(promotions.c.id.desc())).first()
+    assert row is not None
+    assert (row.outcome, row.previous, row.decided_at) == ("demoted", version, now)
+    assert "lstm version" in row.reason
+    # The baseline serves now, so there is nothing to watch; a person may go back, and the evidence begins anew.
+    assert watch_champion(market, series=SERIES, now=now) is None
+    assert codes(market) == {"demoted"}
+    with writing(market) as conn:
+        assert registry.rollback(conn, series=SERIES, reason="test", decided_at=now) == version
+    again = watch_champion(market, series=SERIES, now=now + DAY)
+    assert again is not None
+    assert not again.demote
+    assert (serving(market), codes(market)) == ("lstm", set())
+
+
+def test_live_scores_that_came_in_time_count_for_the_gate(market: Engine) -> None:
+    live(market, "naive", [0.06] * 200)
+    version = live(market, "lstm", [0.02] * 200)
+    decision = gate(market, series=SERIES, version=version, model="lstm", baseline="naive", start=FIRST, now=FIRST)
+    assert decision.promote, decision.reason
+    assert decision.evidence["origins"] == 200
+
+
+def test_odd_bands_are_named_with_their_day_and_stay_stored(market: Engine) -> None:
+    live(market, "naive", [0.02] * 2, scored=False)
+    live(market, "lstm", [0.02, 0.1], scored=False)
+    live(market, "range-ewma", [0.02, 0.03], scored=False)
+    (finding,) = check_bands(market, series=SERIES, now=FIRST + DAY)
+    assert finding.message == (
+        "the 80 % band of lstm after the close of 2024-01-02 00:00 is odd: step 1 is 5 times as wide as its own the "
+        "day before"
+    )
+    assert (finding.first_time, codes(market)) == (FIRST + DAY, {"odd-band"})
+    live(market, "naive", [0.02], first=2, scored=False)
+    live(market, "lstm", [0.003], first=2, scored=False)
+    (narrow,) = check_bands(market, series=SERIES, now=FIRST + 2 * DAY)
+    assert "0.03 times as wide as its own the day before" in narrow.message
+    live(market, "naive", [0.02], first=3, scored=False)
+    assert check_bands(market, series=SERIES, now=FIRST + 3 * DAY) == []
+    assert codes(market) == set()
