@@ -1,7 +1,7 @@
 """Boosted conditional quantiles: the blend's third part, which can be skewed, unlike the networks' bands.
 
-Trees are fitted with scikit-learn and kept as plain numbers, so that a stored model holds no code and
-forecasts without scikit-learn.
+Trees are fitted with scikit-learn and stored as plain numbers, so a stored model holds no code and forecasting does
+not import scikit-learn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from models.errors import BadWeights, TrainingFailed
 from models.features import Features
 from models.quantiles import LEVELS, centred
 
-# The levels that are fitted; those between and beyond follow their neighbours.
+# The fitted levels; the other levels are interpolated between them, and flat beyond them.
 FITTED = (0.05, 0.15, 0.3, 0.7, 0.85, 0.95)
-# Features of the first candles are averages of too few.
+# The features of the first candles are averages of too few values, so no tree learns from these rows.
 WARM_UP = 60
 LEAST_ROWS = 300
-# A conditional quantile further than this from the unconditional one is a tree's mistake, not a market.
+# The ratio of conditional to unconditional quantile is cut to this range: a ratio outside is a tree's mistake.
 LEAST_RATIO, MOST_RATIO = 0.2, 5.0
 NAMES = ("boost_base", "boost_numbers", "boost_features", "boost_left", "boost_right")
 
@@ -46,8 +46,8 @@ def fit_boosting(
     """Return gradient-boosted quantile trees for each step and level in FITTED, as arrays to store with a model.
 
     `parts`: the features of each series and how many of its candles had closed by the cutoff; a target counts only when
-    it had been realised by then. Friedman, 2001, "Greedy function approximation: a gradient boosting machine", Annals
-    of Statistics 29(5), on the pinball loss. Raises TrainingFailed below 300 rows.
+    it had been realised by then. The method is that of Friedman, 2001, "Greedy function approximation: a gradient
+    boosting machine", Annals of Statistics 29(5), with the pinball loss. Raises TrainingFailed below 300 rows.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
@@ -60,11 +60,11 @@ def fit_boosting(
     numbers = np.zeros(shape)
     features, left, right = np.full(shape, -1, np.int8), np.zeros(shape, np.int8), np.zeros(shape, np.int8)
 
-    def grow(step: int, place: int) -> None:
+    def grow(step: int, level: int) -> None:
         rows, targets = realised[step - 1]
         fitted = HistGradientBoostingRegressor(
             loss="quantile",
-            quantile=FITTED[place],
+            quantile=FITTED[level],
             max_iter=config.rounds,
             max_leaf_nodes=config.leaves,
             learning_rate=config.learning_rate,
@@ -75,12 +75,12 @@ def fit_boosting(
             early_stopping=False,
             random_state=seed,
         ).fit(rows, targets)
-        # The trees have no public form; the version of scikit-learn is pinned and a test holds them to `predict`.
+        # scikit-learn has no public way to read the trees, so its version is pinned and a test compares with `predict`.
         start = float(fitted._baseline_prediction.item())
         for tree, (predictor,) in enumerate(fitted._predictors):
             grown = predictor.nodes
             leaf = grown["is_leaf"].astype(bool)
-            at = step - 1, place, tree, slice(0, len(grown))
+            at = step - 1, level, tree, slice(0, len(grown))
             numbers[at] = np.where(leaf, grown["value"] + (start if tree == 0 else 0.0), grown["num_threshold"])
             features[at] = np.where(leaf, -1, grown["feature_idx"])
             left[at], right[at] = grown["left"], grown["right"]
@@ -88,21 +88,22 @@ def fit_boosting(
     realised = [_realised(parts, step) for step in range(1, horizon + 1)]
     for step, (_, targets) in enumerate(realised):
         base[step] = np.quantile(targets, LEVELS)
-    # Fits this small spend their time waiting for their own threads: with one thread they took a twentieth of the time
-    # on a busy machine of two cores. Two fits at a time gain nothing, since they hold the interpreter's lock.
+    # With several threads, fits this small mostly wait for their threads: on a busy machine of two cores one thread
+    # took a twentieth of the time. Two fits at once gain nothing, since each holds the interpreter's lock.
     with threadpool_limits(limits=1):
-        for step, place in product(range(1, horizon + 1), range(len(FITTED))):
-            grow(step, place)
+        for step, level in product(range(1, horizon + 1), range(len(FITTED))):
+            grow(step, level)
     return dict(zip(NAMES, (base, numbers, features, left, right), strict=True))
 
 
 def boosted_quantiles(
-    weights: Mapping[str, NDArray[Any]], made: Features, rows: NDArray[np.int64], horizon: int
+    weights: Mapping[str, NDArray[Any]], features: Features, rows: NDArray[np.int64], horizon: int
 ) -> NDArray[np.float64]:
-    """Return quantiles of log returns, (n_rows, horizon, 23), seen from each row of `made`.
+    """Return quantiles of log returns, (n_rows, horizon, 23), forecast from each of `rows`.
 
-    At a fitted level the trees give the ratio of the conditional quantile to the unconditional one; in between, the
-    logarithm of that ratio is linear in the normal score. Raises BadWeights when the arrays are not those of trees.
+    At a fitted level the trees give the conditional quantile, which is divided by the unconditional one. Between the
+    fitted levels the logarithm of that ratio is linear in the normal score. Raises BadWeights when `weights` lack an
+    array of the trees.
     """
     if not set(NAMES) <= set(weights):
         raise BadWeights(f"expected {', '.join(NAMES)} among the weights, got {sorted(weights)}")
@@ -112,38 +113,40 @@ def boosted_quantiles(
     for step in range(horizon):
         conditional = np.stack(
             [
-                _trees(made.features[rows], *(weights[name][step, place] for name in NAMES[1:]))
-                for place in range(len(FITTED))
+                _sum_of_trees(features.features[rows], *(weights[name][step, level] for name in NAMES[1:]))
+                for level in range(len(FITTED))
             ],
             axis=1,
         )
         ratio = np.clip(conditional / fitted_base[step], LEAST_RATIO, MOST_RATIO)
         result[:, step] = np.sort(np.exp(np.log(ratio) @ _to_levels()) * base[step], axis=1)
-    return centred(result * made.sigma[rows, :horizon, None])
+    return centred(result * features.sigma[rows, :horizon, None])
 
 
 def _realised(parts: Sequence[tuple[Features, int]], step: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return the features of rows whose target `step` candles on had been realised, and those targets, centred."""
     rows, targets = [], []
-    for made, closed in parts:
+    for series, closed in parts:
         chosen = np.arange(WARM_UP, max(closed - step, WARM_UP))
-        chosen = chosen[np.isfinite(made.targets[chosen, step - 1])]
-        rows.append(made.features[chosen])
-        targets.append(made.targets[chosen, step - 1].astype(np.float64))
-    found = np.concatenate(targets)
-    if len(found) < LEAST_ROWS:
-        raise TrainingFailed(f"{len(found)} returns of {step} candles are too few to boost on, {LEAST_ROWS} are needed")
-    return np.concatenate(rows), found - np.median(found)
+        chosen = chosen[np.isfinite(series.targets[chosen, step - 1])]
+        rows.append(series.features[chosen])
+        targets.append(series.targets[chosen, step - 1].astype(np.float64))
+    returns = np.concatenate(targets)
+    if len(returns) < LEAST_ROWS:
+        raise TrainingFailed(
+            f"{len(returns)} returns of {step} candles are too few to boost on, {LEAST_ROWS} are needed"
+        )
+    return np.concatenate(rows), returns - np.median(returns)
 
 
-def _trees(
+def _sum_of_trees(
     x: NDArray[np.float32],
     numbers: NDArray[np.float64],
     features: NDArray[np.int8],
     left: NDArray[np.int8],
     right: NDArray[np.int8],
 ) -> NDArray[np.float64]:
-    """Return the sum over trees (R, nodes) of the leaf that each row of x (n, F) falls into: (n,)."""
+    """Return, for each row of x (n, F), the sum over R trees of the leaf it falls into: (n,). Arrays: (R, nodes)."""
     tree = np.arange(len(numbers))[None, :]
     row = np.arange(len(x))[:, None]
     node = np.zeros((len(x), len(numbers)), np.int64)
@@ -158,7 +161,7 @@ def _trees(
 
 @lru_cache
 def _to_levels() -> NDArray[np.float64]:
-    """Return the (6, 23) matrix that carries values at fitted levels to all: linear in normal scores, flat beyond."""
+    """Return the (6, 23) matrix from values at fitted levels to all levels: linear in normal scores, flat beyond."""
     from scipy.special import ndtri
 
     scores, knots = ndtri(LEVELS), ndtri(np.array(FITTED))
@@ -167,5 +170,5 @@ def _to_levels() -> NDArray[np.float64]:
 
 @lru_cache
 def _to_fitted() -> NDArray[np.float64]:
-    """Return the (23, 6) matrix that picks the fitted levels out of all."""
+    """Return the (23, 6) matrix that picks the fitted levels out of all levels."""
     return np.array([[1.0 if abs(level - chosen) < 1e-9 else 0.0 for chosen in FITTED] for level in LEVELS])

@@ -25,7 +25,7 @@ class Features(NamedTuple):
     features: NDArray[np.float32]
     """(n, F): finite, within +-5; row t is known when candle t closes."""
     targets: NDArray[np.float32]
-    """(n, H): log return of the next h candles over `sigma`; NaN where it has not come, or a candle is missing."""
+    """(n, H): log return of the next h candles divided by `sigma`; NaN where a candle is missing or has not closed."""
     sigma: NDArray[np.float64]
     """(n, H): the analytic volatility forecast that scales the targets."""
 
@@ -34,7 +34,7 @@ def make_features(candles: CandleFrame, *, horizon: int) -> Features:
     """Return features, targets and scales of every candle.
 
     Features are ratios to the volatility forecast, so that one network can read any series of any year. A value that is
-    not known yet (a 30-candle volume at the third candle) or not in the file is 0, the middle.
+    not known yet (a 30-candle volume at the third candle) or not in the file is 0, the middle of the range.
     """
     volatility = forecast_volatility(candles, horizon=horizon)
     variance, returns = volatility.variance, volatility.returns
@@ -46,7 +46,7 @@ def make_features(candles: CandleFrame, *, horizon: int) -> Features:
         log_volume = pd.Series(np.log(candles["volume_base"].to_numpy(np.float64)))
     log_volume = log_volume.where(np.isfinite(log_volume))
     monthly = log_volume.rolling(30, min_periods=10)
-    # A spread this small is a constant volume and rounding.
+    # A smaller spread is rounding of a constant volume.
     spread = monthly.std().clip(lower=1e-3)
     scaled = returns / sigma
     columns = [
@@ -72,23 +72,23 @@ def make_features(candles: CandleFrame, *, horizon: int) -> Features:
 
 
 class RecentFeatures:
-    """The features of the frames asked for last, so that all quarters of a backfill share those of their frame.
+    """Keeps the features of the last few frames, so that a backfill computes a frame's features once for all quarters.
 
-    A frame is recognised by identity, so it must not be changed meanwhile. Few are kept: after many revisions of its
-    candles a backfill sees as many frames.
+    A frame is recognised by its identity, so nobody may change it after the call. Only a few are kept, because a
+    backfill over often revised candles sees many frames.
     """
 
     def __init__(self, horizon: int, frames: int = 4) -> None:
         self._horizon = horizon
-        self._kept: deque[tuple[CandleFrame, Features]] = deque(maxlen=frames)
+        self._recent: deque[tuple[CandleFrame, Features]] = deque(maxlen=frames)
 
     def of(self, candles: CandleFrame) -> Features:
-        """Return `make_features(candles)`, made anew only when `candles` is none of the last frames."""
-        for frame, features in self._kept:
+        """Return `make_features(candles)`, computed only when `candles` is none of the last frames."""
+        for frame, features in self._recent:
             if frame is candles:
                 return features
         features = make_features(candles, horizon=self._horizon)
-        self._kept.append((candles, features))
+        self._recent.append((candles, features))
         return features
 
 

@@ -13,9 +13,9 @@ LEVELS = np.array(QUANTILE_LEVELS)
 
 
 def level_weights(levels: ArrayLike = QUANTILE_LEVELS) -> NDArray[np.float64]:
-    """Return each level's share of (0, 1): from the midpoint to its left neighbour to that to its right one.
+    """Return each level's share of (0, 1): the distance between the midpoints to its two neighbours.
 
-    The outermost shares reach to 0 and 1. The plain mean over uneven levels would overweight the tails.
+    The outermost shares reach to 0 and 1. Levels are spaced unevenly, so a plain mean would overweight the tails.
     """
     levels = np.asarray(levels, dtype=float)
     edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
@@ -43,36 +43,40 @@ def crps(actual: ArrayLike, quantiles: ArrayLike, levels: ArrayLike = QUANTILE_L
 
 
 def pit(actual: ArrayLike, quantiles: ArrayLike) -> NDArray[np.float64]:
-    """Return the probability integral transform: where in the forecast distribution the truth fell, 0..1.
+    """Return the probability integral transform: where in the forecast distribution the actual fell, 0..1.
 
-    Linear between the stored quantiles; beyond the outermost ones it is their level's half, since nothing is
-    known of the shape out there. Calibrated forecasts give uniform values (Dawid, 1984, JRSS A 147(2)).
+    Between the stored quantiles it is linear. Beyond an outermost quantile the shape is unknown, so the value is
+    halfway between that quantile's level and 0 or 1. Calibrated forecasts give uniform values (Dawid, 1984, JRSS A
+    147(2)).
     """
     actual, quantiles = np.asarray(actual, dtype=float), np.asarray(quantiles, dtype=float)
-    flat, truth = quantiles.reshape(-1, quantiles.shape[-1]), actual.reshape(-1)
-    places = [
+    flat_quantiles, flat_actual = quantiles.reshape(-1, quantiles.shape[-1]), actual.reshape(-1)
+    transforms = [
         float(np.interp(y, q, LEVELS, left=LEVELS[0] / 2, right=(1 + LEVELS[-1]) / 2))
-        for y, q in zip(truth, flat, strict=True)
+        for y, q in zip(flat_actual, flat_quantiles, strict=True)
     ]
-    return np.array(places).reshape(actual.shape)
+    return np.array(transforms).reshape(actual.shape)
 
 
 def covered(actual: ArrayLike, quantiles: ArrayLike) -> dict[str, NDArray[np.bool_]]:
-    """Return whether the actual fell inside each central band, its edges included; the keys are coverage50, 80, 95."""
+    """Return whether the actual fell inside each central band, edges included.
+
+    The keys are coverage50, coverage80 and coverage95.
+    """
     y, q = np.asarray(actual, dtype=float), np.asarray(quantiles, dtype=float)
     return {
-        f"coverage{band.percent}": (q[..., _place(band.low)] <= y) & (y <= q[..., _place(band.high)])
+        f"coverage{band.percent}": (q[..., _level_index(band.low)] <= y) & (y <= q[..., _level_index(band.high)])
         for band in CENTRAL_BANDS
     }
 
 
-def _place(column: str) -> int:
+def _level_index(column: str) -> int:
     return QUANTILE_LEVELS.index(BAND_LEVELS[column])
 
 
 @dataclass(frozen=True)
 class DieboldMariano:
-    """A test of equal accuracy: `statistic` below zero favours the first model."""
+    """The result of a test of equal accuracy: a `statistic` below zero favours the first model."""
 
     statistic: float
     p_value: float
@@ -81,12 +85,13 @@ class DieboldMariano:
 
 
 def diebold_mariano(first: ArrayLike, second: ArrayLike, *, step: int) -> DieboldMariano:
-    """Return the test that two models' losses have the same mean, given that overlapping steps are correlated.
+    """Test whether two models' losses have the same mean, given that overlapping steps are correlated.
 
-    d = first - second per origin; its long-run variance by Newey and West (1987) with Bartlett weights and
-    max(3 (step - 1), floor(4 (n / 100)^(2/9))) lags; two-sided p under Student's t with n - 1 degrees of freedom
-    (Diebold and Mariano, 1995). Bartlett weights shrink what they count, so step - 1 lags are too few for sums of
-    `step` days: simulated at step 7 and 365 origins, they reject 11 % at the 5 % level, 3 (step - 1) 8 %.
+    d = first - second per origin. Its long-run variance follows Newey and West (1987) with Bartlett weights and
+    max(3 (step - 1), floor(4 (n / 100)^(2/9))) lags. The p-value is two-sided under Student's t with n - 1 degrees of
+    freedom (Diebold and Mariano, 1995). Bartlett weights shrink the covariances they count, so step - 1 lags are too
+    few for sums of `step` days: in a simulation at step 7 with 365 origins, step - 1 lags rejected 11 % at the 5 %
+    level and 3 (step - 1) lags 8 %.
     `first`, `second`: (n,) losses of the same origins in time order. Raises ValueError below 10 origins.
     """
     d = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
@@ -109,9 +114,9 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, *, step: int) -> Diebol
 def student_t_p_value(statistic: float, freedom: int) -> float:
     """Return the two-sided p-value of a Student-t statistic, within 2 % of the exact one from 9 degrees of freedom up.
 
-    Wallace's normal approximation (1959, "Bounds on normal approximations to Student's and the chi-square
-    distributions", Annals of Mathematical Statistics 30): importing SciPy's exact one would take most of the half
-    second that `candlecast skill` has.
+    This is Wallace's normal approximation (1959, "Bounds on normal approximations to Student's and the chi-square
+    distributions", Annals of Mathematical Statistics 30). SciPy has the exact value, but importing SciPy would take
+    most of the half second that `candlecast skill` has.
     """
     z = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(statistic**2 / freedom))
     return math.erfc(z / math.sqrt(2))
@@ -120,7 +125,7 @@ def student_t_p_value(statistic: float, freedom: int) -> float:
 def student_t_bound(freedom: int) -> float:
     """Return the statistic with a two-sided p-value of 0.05: half the width of a 95 % interval in standard errors.
 
-    The same approximation as `student_t_p_value`, solved for the statistic, so interval and p-value agree.
+    It solves the approximation of `student_t_p_value` for the statistic, so interval and p-value agree.
     """
     z = NormalDist().inv_cdf(0.975) * (8 * freedom + 3) / (8 * freedom + 1)
     return math.sqrt(freedom * math.expm1(z**2 / freedom))

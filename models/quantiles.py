@@ -1,4 +1,4 @@
-"""Quantiles of forecast distributions: from samples, from parameters, and into prices."""
+"""Quantiles of forecast distributions, and how quantiles of log returns become forecasts of prices."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,17 +16,17 @@ LEVELS = np.array(QUANTILE_LEVELS)
 def centred(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return quantiles of log returns shifted so that the median is zero: the point forecast is the last close.
 
-    `quantiles`: (..., 23). No model here has a better point forecast: the best mean absolute error measured is 0.998
-    times the last close's.
+    `quantiles`: (..., 23). No model here has a point forecast worth more: the best mean absolute error measured is
+    0.998 times that of the last close.
     """
     return quantiles - quantiles[..., MEDIAN : MEDIAN + 1]
 
 
 def origin_rows(candles: CandleFrame, origins: Sequence[datetime], needed: int) -> NDArray[np.int64]:
-    """Return the row of the last candle each origin may see: the one that closes at it.
+    """Return the row of the last candle each origin may see: the candle that closes at the origin.
 
-    Raises NotEnoughCandles for an origin with fewer than `needed` candles, ValueError for one that is no
-    candle's close_time; both name the origin.
+    Raises NotEnoughCandles for an origin with fewer than `needed` candles, ValueError for an origin at which no candle
+    closes; both name the origin.
     """
     closes = {instant: row for row, instant in enumerate(candles["close_time"].dt.to_pydatetime())}
     rows = []
@@ -47,9 +47,9 @@ def forecasts_from_log_returns(
 ) -> list[Forecast]:
     """Return forecasts of prices from quantiles of log returns since each origin's close.
 
-    `rows`: (n_origins,), the origins' rows as `origin_rows` gives them; `quantiles`: (n_origins, horizon, 23). They are
+    `rows`: (n_origins,), the origins' rows from `origin_rows`; `quantiles`: (n_origins, horizon, 23). Quantiles are
     sorted within a step, so that none cross, and exponentiated, so that every price is positive.
     """
     prices = candles["close"].to_numpy()[rows][:, None, None] * np.exp(np.sort(quantiles, axis=-1))
-    seen = fingerprints(candles, [row + 1 for row in rows.tolist()])
-    return [Forecast(*forecast) for forecast in zip(origins, prices, seen, strict=True)]
+    data_fingerprints = fingerprints(candles, [row + 1 for row in rows.tolist()])
+    return [Forecast(*forecast) for forecast in zip(origins, prices, data_fingerprints, strict=True)]

@@ -1,4 +1,4 @@
-"""When to train, and on which grid of cutoffs a backfill trains: pure functions of instants."""
+"""When a model is trained, and at which cutoffs a backfill trains: pure functions of instants."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which model is trained how often; the ages are days of data."""
+    """How often a model is trained; the ages are days of data."""
 
     model: str
     scratch_days: int
@@ -34,12 +34,11 @@ def due_mode(
 ) -> Mode | None:
     """Return how to train now, or None when nothing is due.
 
-    Ages are counted in data time, from the cutoff of the last training to the newest close, so that a market
-    whose file stands still is not trained over and over. A model is trained from scratch when there is none,
-    when the last scratch training is `scratch_days` old, or when drift was found after it; in between it is
-    fine-tuned from the last scratch weights every `fine_tune_days` (0: never). Endless warm starts are ruled
-    out because each fine-tuning starts from scratch weights: measured, warm-starting for ever costs 2.7 % of
-    CRPS at step 7.
+    Ages are counted in data time, from the cutoff of the last training to the newest close, so a market whose file
+    stands still is not trained again and again. A model is trained from scratch when there is none yet, when the last
+    scratch training is `scratch_days` old, or when drift was found after it. In between it is fine-tuned from the last
+    scratch weights every `fine_tune_days` (0: never). Each fine-tuning starts from scratch weights, so warm starts
+    never pile up: measured, warm-starting for ever costs 2.7 % of CRPS at step 7.
     """
     if scratch_cutoff is None or newest_cutoff is None:
         return Mode.SCRATCH
@@ -61,19 +60,19 @@ def quarter_start(instant: datetime) -> datetime:
 
 def quarters_before(instant: datetime, count: int) -> list[datetime]:
     """Return the starts of the last `count` quarters that begin before `instant`, in time order."""
-    found: list[datetime] = []
+    newest_first: list[datetime] = []
     start = quarter_start(instant - timedelta(microseconds=1))
     for _ in range(count):
-        found.append(start)
+        newest_first.append(start)
         start = quarter_start(start - timedelta(microseconds=1))
-    return found[::-1]
+    return newest_first[::-1]
 
 
 def by_quarter(origins: Iterable[datetime]) -> dict[datetime, list[datetime]]:
     """Return origins grouped by the start of their quarter, both in time order.
 
-    A backfill trains once a quarter, with the quarter's start as cutoff, so no model is newer than an origin
-    it serves and two backfills of the same origins share their models.
+    A backfill trains once a quarter, with the quarter's start as cutoff. So no model knows data after an origin it
+    forecasts from, and two backfills of the same origins share their models.
     """
     grouped: dict[datetime, list[datetime]] = {}
     for origin in sorted(set(origins)):

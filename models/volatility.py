@@ -1,4 +1,4 @@
-"""The analytic volatility forecast: range-based, exponentially weighted, with a season within the week.
+"""The analytic volatility forecast: range-based, exponentially weighted, with a season of the week or the day.
 
 Everything here is causal: row t depends on candles 0..t only.
 """
@@ -11,24 +11,26 @@ from numpy.typing import NDArray
 
 from models.frames import CandleFrame
 
-# Chosen with the other constants here on 2018-2020 alone (docs/forecasting.md counts what was tried).
+# Decays of the two averages. They and the other constants here were chosen on 2018-2020 alone (docs/forecasting.md
+# counts the variants tried).
 SLOW, FAST = 0.97, 0.85
 # The fast average's weight in the geometric blend at step 1; it falls linearly to nothing at step 7.
 FAST_WEIGHT = 0.5
 FAST_STEPS = 7
-# Candles that the season is estimated from, how often anew, and the share of them that is not winsorised.
+# The season is estimated from the last SEASON_WINDOW candles, at least SEASON_LEAST, and again every SEASON_EVERY
+# candles. Values above the SEASON_WINSOR quantile are cut to it.
 SEASON_WINDOW = 730
 SEASON_EVERY = 7
 SEASON_WINSOR = 0.95
 SEASON_LEAST = 56
-# A flat outage day has no range at all; this keeps its logarithm finite and is far below any market's variance.
+# A flat day of an outage has no range. This floor keeps its logarithm finite and is far below any market's variance.
 LEAST_VARIANCE = 1e-10
 
 Floats = NDArray[np.float64]
 
 
 class Volatility(NamedTuple):
-    """Volatility forecasts from each candle; n candles, H steps. All in units of log return."""
+    """Volatility forecasts from each candle, in units of log return; n candles, H steps."""
 
     sigma: Floats
     """(n, H): standard deviation of the return over the next h candles, up to one factor common to a series."""
@@ -39,7 +41,7 @@ class Volatility(NamedTuple):
 
 
 def log_returns(candles: CandleFrame, *, step: int = 1) -> Floats:
-    """Return the log return over the `step` candles that end with each, (n,); NaN where one of them is missing."""
+    """Return the log return over the last `step` candles up to each candle, (n,); NaN where one of them is missing."""
     close = np.log(candles["close"].to_numpy(np.float64))
     opened = seconds(candles, "open_time")
     result = np.full(len(close), np.nan)
@@ -50,7 +52,7 @@ def log_returns(candles: CandleFrame, *, step: int = 1) -> Floats:
 
 
 def ahead(candles: CandleFrame, horizon: int) -> Floats:
-    """Return the log return from each close to that h candles later, (n, horizon); NaN where it is not there yet."""
+    """Return the log return from each close to the close h candles later, (n, horizon); NaN where there is none yet."""
     result = np.full((len(candles), horizon), np.nan)
     for step in range(1, horizon + 1):
         if len(candles) > step:
@@ -62,12 +64,12 @@ def garman_klass(candles: CandleFrame) -> Floats:
     """Return each candle's variance from its range, (n,): ln(H/L)^2 / 2 - (2 ln 2 - 1) ln(C/O)^2.
 
     Garman and Klass, 1980, "On the estimation of security price volatilities from historical data", Journal of
-    Business 53(1). O is the previous close, with which H and L are widened: in these files the open is often not
-    it (by over .2 % on 232 days of Bitstamp's bitcoin).
+    Business 53(1). O is the previous close, and H and L are widened to include it: in these files the open often
+    differs from the previous close (by over 0.2 % on 232 days of Bitstamp's bitcoin).
     """
     o, h, low, c = (np.log(candles[name].to_numpy(np.float64)) for name in ("open", "high", "low", "close"))
     if len(c):
-        # After a gap the previous close is old news.
+        # After a gap the previous close is too old, so the candle's own open stays.
         known = np.isfinite(log_returns(candles)[1:])
         o[1:] = np.where(known, c[:-1], o[1:])
     h, low = np.maximum(h, o), np.minimum(low, o)
@@ -75,16 +77,16 @@ def garman_klass(candles: CandleFrame) -> Floats:
 
 
 def ewma(values: Floats, decay: float) -> Floats:
-    """Return the exponentially weighted mean of `values` up to each, (n,), weights decaying by `decay` a candle."""
-    # adjust=True divides by the weights there are, so that the first rows need no later ones to start from.
+    """Return the exponentially weighted mean of `values` up to each row, (n,); weights decay by `decay` a candle."""
+    # adjust=True divides by the sum of the weights so far, so the first rows need no starting value.
     return np.asarray(pd.Series(values).ewm(alpha=1 - decay, adjust=True).mean().to_numpy(np.float64))
 
 
 def forecast_volatility(candles: CandleFrame, *, horizon: int) -> Volatility:
     """Return the volatility forecasts from every candle.
 
-    sigma_h^2 = blend_h(EWMA .97, EWMA .85 of the Garman-Klass variance) x sum of the season's factors of the next h
-    candles; the blend is geometric, half and half at step 1 and all slow from step 7 on.
+    sigma_h^2 = blend_h(EWMA 0.97, EWMA 0.85 of the Garman-Klass variance) x sum of the season's factors of the next h
+    candles. The blend is geometric: half slow and half fast at step 1, all slow from step 7 on.
     """
     variance = garman_klass(candles)
     slow, fast = ewma(variance, SLOW), ewma(variance, FAST)
@@ -97,8 +99,9 @@ def forecast_volatility(candles: CandleFrame, *, horizon: int) -> Volatility:
 def _season(candles: CandleFrame, variance: Floats, slow: Floats, horizon: int) -> Floats:
     """Return the variance factors, mean one, of the next `horizon` candles as estimated at each: (n, horizon).
 
-    By weekday for daily candles, by hour of the day for shorter ones; trailing SEASON_WINDOW candles, winsorised,
-    estimated anew every SEASON_EVERY candles of the calendar, so that where a file begins does not matter.
+    The season goes by weekday for daily candles and by hour of the day for shorter ones. It is estimated from the
+    trailing SEASON_WINDOW candles, winsorised, every SEASON_EVERY candles of the calendar, so that the first candle of
+    a file does not decide on which days.
     """
     n, length = len(candles), candle_seconds(candles)
     opened = seconds(candles, "open_time")
@@ -125,13 +128,13 @@ def _season(candles: CandleFrame, variance: Floats, slow: Floats, horizon: int) 
 
 
 def _caps(ratio: Floats, rows: NDArray[np.int64]) -> Floats:
-    """Return the winsor quantile of the trailing window up to each of `rows`; those that are full in one go."""
+    """Return the winsor quantile of the trailing window up to each of `rows`; full windows are computed together."""
     full = rows - SEASON_WINDOW + 1 >= 1
     caps = np.array([np.quantile(ratio[1 : row + 1], SEASON_WINSOR) for row in rows[~full]])
     if full.any():
         windows = np.lib.stride_tricks.sliding_window_view(ratio, SEASON_WINDOW)
         starts = rows[full] - SEASON_WINDOW + 1
-        # Not too many at a time: each window is copied.
+        # np.quantile copies each window, so only some 500 are computed at a time.
         parts = np.array_split(starts, len(starts) // 500 + 1)
         caps = np.concatenate([caps, *(np.quantile(windows[part], SEASON_WINSOR, axis=1) for part in parts)])
     return caps

@@ -1,15 +1,16 @@
-"""The one place that imports Keras: it chooses nothing, keeps TensorFlow quiet, and compiles.
+"""The only module that imports Keras: it keeps TensorFlow quiet and compiles functions for the backend in use.
 
-Everything numeric is written once with `keras.ops`; what differs between backends is how a function becomes a
-compiled one, and that is here. The backend is Keras's own choice (KERAS_BACKEND, else TensorFlow).
+All computations are written once with `keras.ops`. Only compiling a function differs between backends, and this
+module does it. Keras chooses the backend (KERAS_BACKEND, else TensorFlow).
 """
 
 import os
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-# TensorFlow prints about oneDNN and the CPU's features before anybody has asked it for anything. Without oneDNN's
-# own operations the numbers also do not depend on which of them a CPU has; XLA compiles ours either way.
+# TensorFlow prints lines about oneDNN and the CPU's features when it is imported; the first setting hides them. The
+# second turns oneDNN's operations off, so results do not depend on which of them a CPU has. XLA compiles our functions
+# either way.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -20,7 +21,7 @@ from keras import ops as ops
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A tensor of whichever backend runs: none of their types is common to all.
+# A tensor of the backend in use: the backends' tensor types have no common base class.
 Tensor = Any
 
 
@@ -28,7 +29,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Return `function` (tensors in and out, written with keras.ops) compiled once for each set of shapes.
 
     TensorFlow and jax both compile through XLA; measured, TensorFlow's own graph executor needs three times as
-    long for the small matrices here. Torch runs it step by step, without recording gradients.
+    long for the small matrices here. Torch runs the function line by line, without recording gradients.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -49,7 +50,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     raise RuntimeError(f"expected Keras on tensorflow, jax or torch, got {backend!r}: set KERAS_BACKEND")
 
 
-def tensor(values: Any) -> Tensor:  # noqa: ANN401 - whatever numpy takes
+def tensor(values: Any) -> Tensor:  # noqa: ANN401 - anything numpy takes
     """Return `values` as a tensor on the device that computes."""
     return ops.convert_to_tensor(values)
 
@@ -57,19 +58,19 @@ def tensor(values: Any) -> Tensor:  # noqa: ANN401 - whatever numpy takes
 def array(values: Tensor) -> np.ndarray:
     """Return a tensor as a numpy array, waiting for it if it is still being computed."""
     if keras.backend.backend() == "torch":
-        # Keras's way round through __array__ warns with numpy 2.
+        # Keras converts through __array__, which warns with numpy 2.
         return np.asarray(values.detach().cpu().numpy())
     return np.asarray(ops.convert_to_numpy(values))
 
 
 def device() -> str:
-    """Return what computes, in words fit for a record: "tensorflow on cpu", "jax on NVIDIA ..."."""
+    """Return the backend and device for the stored record: "tensorflow on cpu", "jax on NVIDIA ..."."""
     backend = keras.backend.backend()
     return f"{backend} on {_accelerator(backend) or 'cpu'}"
 
 
 def on_accelerator() -> bool:
-    """Return whether something other than the CPU computes."""
+    """Return whether an accelerator computes, not the CPU."""
     return _accelerator(keras.backend.backend()) is not None
 
 

@@ -1,9 +1,10 @@
-"""Train a fleet of networks as one batched graph, and run trained ones: numpy in, numpy out.
+"""Trains a fleet of networks as one batched graph, and runs trained ones: numpy in, numpy out.
 
-A year of backfill needs hundreds of small nets (members x folds x series). Trained one by one they cost mostly
-tracing; here they share a compiled graph. Each member has its own training rows, random generator (initial weights,
-order of chunks, dropout), learning rates and number of steps, so the result is the same as for the net trained alone.
-Data are shared: one table holds the features of all series one below the other, and members hold row numbers.
+A year of backfill needs hundreds of small networks (members x folds x series). Trained one by one, they would spend
+most of the time in tracing; here they share a compiled graph. Each member has its own training rows, random generator
+(initial weights, order of chunks, dropout), learning rates and number of steps, so it ends with the weights it would
+have if trained alone. Data are shared: one table holds the features of all series one below the other, and members
+hold row numbers.
 """
 
 import math
@@ -31,14 +32,15 @@ from models.lstm.network import (
 )
 
 # Members that share one graph on a CPU. A smaller fleet is filled up with members that learn nothing, so that every
-# training of a process, one net or a thousand, runs the same compiled graph and gives a member the same bits. Eight
-# keep a moment's arrays inside the processor's cache; measured, more are not cheaper.
+# training of a process, of one network or a thousand, runs the same compiled graph and gives a member the same bits.
+# With eight members the arrays of one moment fit the processor's cache; measured, larger groups are not cheaper.
 CPU_GROUP = 8
-# On an accelerator a group is the whole fleet, as a power of two, up to what its memory holds easily.
+# On an accelerator a group is the whole fleet, rounded up to a power of two, at most this many for its memory.
 ACCELERATOR_GROUP = 1024
 # Steps in one call of the compiled graph; progress is reported between calls.
 STEPS_PER_CALL = 16
-# Origins forecast in one call; fewer are filled up, so that one origin alone gets the bits it gets among others.
+# Origins forecast in one call. Fewer are filled up to this number, so an origin gets the same bits alone and among
+# others.
 ORIGINS_PER_CALL = 64
 
 # Weights and AdamW's two running means, each by name with a leading member axis.
@@ -62,17 +64,17 @@ class TrainingConfig:
 
     @property
     def chunk(self) -> int:
-        """Candles in a chunk: what a trained net looks back on as well."""
+        """Candles in a chunk. A trained network looks back on as many."""
         return self.burn_in + self.scored
 
 
 @dataclass(frozen=True)
 class Member:
-    """One network to train: from which rows, from which seed, for how long.
+    """One network to train: its rows, its seed and its number of epochs.
 
-    `parts` are (first, stop) row spans of the shared tables, one a series; nothing at or past `stop` is learnt from,
-    and a target h steps ahead counts only in rows before stop - h: by the last row it had been realised. `seed` feeds
-    the member's own generator. `start` holds weights to go on from, instead of fresh ones.
+    `parts` are (first, stop) row spans of the shared tables, one a series. The member learns from no row at or past
+    `stop`, and a target h steps ahead counts only in rows before stop - h: those targets are realised before `stop`.
+    `seed` feeds the member's own generator. With `start` the training goes on from these weights instead of fresh ones.
     """
 
     parts: tuple[tuple[int, int], ...]
@@ -84,7 +86,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained member: its weights, and its loss in each step (mean negative log density a target)."""
+    """A trained member: its weights, and its loss at each step (mean negative log density per target)."""
 
     weights: Weights
     losses: NDArray[np.float32] = field(repr=False)
@@ -92,13 +94,13 @@ class Fitted:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A member's training, drawn up before it starts. Steps S, chunks a batch B, hidden units N."""
+    """A member's whole training, planned before it starts: S steps, B chunks a batch, N hidden units."""
 
     weights: Weights
     starts: NDArray[np.int32]  # (S, B): first row of each chunk, -1 where a batch is not full
-    stops: NDArray[np.int32]  # (S, B): the row its part ends before
+    stops: NDArray[np.int32]  # (S, B): the row before which the chunk's part ends
     keep: NDArray[np.bool_]  # (S, B, N): units that dropout lets through
-    rates: NDArray[np.float32]  # (S,)
+    rates: NDArray[np.float32]  # (S,): learning rate
 
 
 def train_fleet(
@@ -112,9 +114,9 @@ def train_fleet(
 ) -> list[Fitted]:
     """Return each member trained, in order.
 
-    features: (n_rows, n_features) float32, finite; targets: (n_rows, horizon) float32, NaN where there is none, row r
-    step h speaking of what is known h rows later. Rows of several series stand one below the other in time order;
-    members point into them. On a CPU the weights are the same bits for the same seed, whatever else is in the fleet.
+    features: (n_rows, n_features) float32, finite; targets: (n_rows, horizon) float32, NaN where there is none; the
+    target of row r and step h is realised at row r + h. Rows of several series stand one below the other in time order;
+    members point into them. On a CPU the same seed gives the same bits, whatever other members are in the fleet.
 
     Raises TrainingFailed when a member has no chunk to learn from or ends with weights that are not finite.
     """
@@ -137,7 +139,7 @@ def train_fleet(
 
         return _train_group(tables, plans, size, training, network.dropout, report)
 
-    # Members are independent, so two groups at a time keep two cores busy where one group's matrices would not.
+    # The matrices of one group are too small for several cores. Groups are independent, so one runs on each core.
     workers = 1 if on_accelerator() else min(len(groups), _cores())
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(train, number) for number in range(len(groups))]
@@ -164,11 +166,11 @@ def predict(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return log-scale and degrees of freedom of each member's Student-t: each (members, n_origins, horizon).
 
-    `rows` are the last rows the forecasts may see; each net reads the `lookback` rows that end there, from a state of
-    zeros, and nothing else, so the numbers do not depend on which other rows are asked for. `weights` are stacked.
+    `rows` are the last rows the forecasts may see. From a state of zeros each network reads the `lookback` rows that
+    end there and nothing else, so a forecast does not depend on the other rows asked for. `weights` are stacked.
     """
     if len(rows) and rows.min() < lookback - 1:
-        raise ValueError(f"expected rows from {lookback - 1}, the first that has {lookback} behind it")
+        raise ValueError(f"expected rows from {lookback - 1} on, the first with {lookback} rows up to it")
     run = _compiled_forecast(lookback)
     table = tensor(_padded_rows(features, 0.0))
     placed = {name: tensor(values) for name, values in weights.items()}
@@ -182,9 +184,10 @@ def predict(
 
 
 def one_cycle(peak: float, steps: int) -> NDArray[np.float32]:
-    """Return a learning rate a step: up from peak / 25 over the first 30 %, then down to nearly nothing, on cosines.
+    """Return the learning rate of each step: it rises from peak / 25 over the first 30 %, then falls to nearly zero.
 
-    Smith and Topin, 2018, "Super-convergence" (arXiv 1708.07120), with the defaults of PyTorch's OneCycleLR.
+    Both ways follow a cosine: Smith and Topin, 2018, "Super-convergence" (arXiv 1708.07120), with the defaults of
+    PyTorch's OneCycleLR.
     """
     top = max(0.3 * steps - 1, 1e-9)
     step = np.arange(steps)
@@ -197,7 +200,7 @@ def one_cycle(peak: float, steps: int) -> NDArray[np.float32]:
 
 
 def _chunk_starts(first: int, stop: int, offset: int, training: TrainingConfig) -> NDArray[np.int32]:
-    """Return the first rows of chunks of which at least one target counts; their scored parts do not overlap."""
+    """Return the first rows of the chunks with at least one target that counts; their scored parts do not overlap."""
     return np.arange(first + offset, stop - 1 - training.burn_in, training.scored, dtype=np.int32)
 
 
@@ -225,9 +228,9 @@ def _plan(member: Member, network: NetworkConfig, training: TrainingConfig) -> _
     for _ in range(member.epochs):
         chunks = []
         for first, stop in member.parts:
-            # Other chunk borders every epoch: each candle is met at other distances from a chunk's start.
-            found = _chunk_starts(first, stop, int(rng.integers(training.scored)), training)
-            chunks.append(np.stack([found, np.full_like(found, stop)]))
+            # Every epoch shifts the chunks' borders, so a candle comes at different distances from a chunk's start.
+            first_rows = _chunk_starts(first, stop, int(rng.integers(training.scored)), training)
+            chunks.append(np.stack([first_rows, np.full_like(first_rows, stop)]))
         shuffled = rng.permutation(np.concatenate(chunks, axis=1), axis=1)
         for part in np.array_split(shuffled, per_epoch, axis=1):
             starts[step, : part.shape[1]], stops[step, : part.shape[1]] = part
@@ -245,7 +248,7 @@ def _train_group(
     dropout: float,
     report: Callable[[int], bool],
 ) -> list[Fitted]:
-    """Return the group's members trained; `report(step)` says how far it is and returns whether to stop early."""
+    """Return the group's trained members; `report(step)` takes the steps done and returns whether to stop early."""
     run = _compiled_steps(training, dropout)
     n_steps = max(len(plan.rates) for plan in plans)
     batch, hidden = plans[0].keep.shape[1:]
@@ -258,9 +261,9 @@ def _train_group(
         own = slice(len(plan.rates)), number
         starts[own], stops[own], keep[own], rates[own] = plan.starts, plan.stops, plan.keep, plan.rates
     first = stacked([plan.weights for plan in plans] + [plans[0].weights] * (size - len(plans)))
-    nothing = {name: np.zeros_like(values) for name, values in first.items()}
-    start, zeros, more_zeros = ({n: tensor(values) for n, values in part.items()} for part in (first, nothing, nothing))
-    state: State = start, zeros, more_zeros
+    zeros = {name: np.zeros_like(values) for name, values in first.items()}
+    start, means, squares = ({n: tensor(values) for n, values in part.items()} for part in (first, zeros, zeros))
+    state: State = start, means, squares
     features, targets = (tensor(table) for table in tables)
     losses = []
     for at in range(0, n_steps, STEPS_PER_CALL):
@@ -281,9 +284,9 @@ def _train_group(
 
 
 def targets_known(rows: Tensor, starts: Tensor, stops: Tensor, horizon: int) -> Tensor:
-    """Return which targets a training may use, (S, G, B, H): those known before the member's stop.
+    """Return which targets a training may use, (S, G, B, H): those realised before the member's stop.
 
-    rows: (S, G, B) rows that are scored; starts, stops: (G, B) of their chunks; a start of -1 marks an empty place.
+    rows: (S, G, B) scored rows; starts, stops: (G, B) of their chunks; a start of -1 marks an empty place in a batch.
     """
     ahead = tensor(np.arange(1, horizon + 1, dtype=np.int32))
     realised = rows[..., None] + ahead < stops[None, ..., None]
@@ -307,7 +310,7 @@ def _compiled_steps(training: TrainingConfig, dropout: float) -> Callable[..., t
         weights, means, squares = state
         n_rows, horizon = targets.shape
         moments = tensor(np.arange(training.chunk, dtype=np.int32)[:, None, None])
-        # Rows past the end of a part are read, but only later moments see them, and those have no weight.
+        # A chunk may read rows past the end of its part. Only moments from there on see them, and those have no weight.
         rows = ops.clip(starts[None] + moments, 0, n_rows - 1)
         x = ops.take(features, rows, axis=0)
         scored = rows[training.burn_in :]
@@ -322,8 +325,8 @@ def _compiled_steps(training: TrainingConfig, dropout: float) -> Callable[..., t
         shrink = ops.minimum(training.clip_norm / (ops.sqrt(squared) + 1e-6), 1.0)
         number = ops.cast(number, "float32")
         bias1, bias2 = 1 - ops.exp(number * math.log(_BETA1)), 1 - ops.exp(number * math.log(_BETA2))
-        # AdamW (Loshchilov and Hutter, 2019, arXiv 1711.05101). A rate of 0 leaves a member as it is.
-        news: State = ({}, {}, {})
+        # AdamW (Loshchilov and Hutter, 2019, arXiv 1711.05101). A rate of 0 leaves the member's weights unchanged.
+        updated: State = ({}, {}, {})
         for name, gradient in gradients.items():
             spread = (-1, *([1] * (len(gradient.shape) - 1)))
             own_rate, own_shrink = ops.reshape(rate, spread), ops.reshape(shrink, spread)
@@ -331,9 +334,9 @@ def _compiled_steps(training: TrainingConfig, dropout: float) -> Callable[..., t
             mean = _BETA1 * means[name] + (1 - _BETA1) * gradient
             square = _BETA2 * squares[name] + (1 - _BETA2) * ops.square(gradient)
             decayed = weights[name] * (1 - own_rate * training.weight_decay)
-            news[0][name] = decayed - own_rate * (mean / bias1) / (ops.sqrt(square / bias2) + _EPSILON)
-            news[1][name], news[2][name] = mean, square
-        return news, loss
+            updated[0][name] = decayed - own_rate * (mean / bias1) / (ops.sqrt(square / bias2) + _EPSILON)
+            updated[1][name], updated[2][name] = mean, square
+        return updated, loss
 
     def steps(
         state: State,
@@ -348,8 +351,10 @@ def _compiled_steps(training: TrainingConfig, dropout: float) -> Callable[..., t
     ) -> tuple[State, Tensor]:
         def body(i: Tensor, carried: tuple[State, Tensor]) -> tuple[State, Tensor]:
             state, losses = carried
-            kept = ops.cast(keep[i], "float32") / (1 - dropout)
-            state, loss = one_step(state, features, targets, starts[i], stops[i], kept, rates[i], before + i + 1)
+            dropout_scale = ops.cast(keep[i], "float32") / (1 - dropout)
+            state, loss = one_step(
+                state, features, targets, starts[i], stops[i], dropout_scale, rates[i], before + i + 1
+            )
             return state, ops.slice_update(losses, (i, 0), loss[None])
 
         result: tuple[State, Tensor] = ops.fori_loop(0, count, body, (state, ops.zeros(rates.shape)))

@@ -25,22 +25,22 @@ from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin
 from models.schedule import quarters_before
 
 CALIBRATION = "calibration"
-# Below this many out-of-sample residuals their quantiles are noisier than what they would correct.
+# Quantiles of fewer out-of-sample residuals have more noise than the error they would correct.
 LEAST_RESIDUALS = 250
-# Half the calibrated quantiles, half the networks' own: between the two on the years the choice was made on, and less
-# at the mercy of a few residuals in the tails.
+# The weight of the calibrated quantiles; the networks' own quantiles have the rest. On 2018-2020 equal weights scored
+# between the two extremes, and they depend less on a few residuals in the tails than full calibration does.
 CALIBRATED_SHARE = 0.5
-# A distribution's scale is its central 80 % band over that of a standard normal.
+# A distribution's scale is the width of its central 80 % band divided by that of a standard normal.
 _LOW, _HIGH, _NORMAL_BAND = int(np.argmin(np.abs(LEVELS - 0.1))), int(np.argmin(np.abs(LEVELS - 0.9))), 2.563103
 
 
 @dataclass(frozen=True)
 class LstmConfig:
-    """How the networks of one model are trained; the defaults are those that did best on 2018-2020 (docs/forecasting).
+    """How the networks of one model are trained; the defaults did best on 2018-2020 (docs/forecasting.md).
 
-    More epochs overfit quickly, and stopping early would need later data, so their number is fixed. `members` counts
-    the networks that learn from the series alone, and those beside them that learn from the pool, where there is one.
-    `calibration_quarters` is how many past quarters are forecast out of sample to calibrate on; 0 calibrates nothing.
+    More epochs overfit quickly, and stopping early would need later data, so their number is fixed. `members` networks
+    learn from the series alone; with a pool, as many again learn from the series and the pool.
+    `calibration_quarters` past quarters are forecast out of sample for the calibration; 0 means no calibration.
     """
 
     members: int = 5
@@ -56,7 +56,7 @@ class LstmConfig:
 
 
 class _Net(NamedTuple):
-    """The identity of a network: equal ones are trained once for all requests."""
+    """The identity of a network: a fleet trains equal ones once for all requests."""
 
     candles: int
     pool: tuple[int, ...]
@@ -67,18 +67,18 @@ class _Net(NamedTuple):
 
 
 class Lstm:
-    """An ensemble of LSTM(32) networks with one Student-t distribution a step, around the last close.
+    """An ensemble of LSTM(32) networks with one Student-t distribution per step, around the last close.
 
-    A network reads the 90 candles before the origin as 21 features and forecasts, for steps 1 to 7, the width and the
-    tails of the log return's distribution in units of the analytic volatility forecast. The members' quantiles are
+    A network reads the 90 candles before the origin as 21 features. For steps 1 to 7 it forecasts the width and the
+    tails of the log return's distribution, in units of the analytic volatility forecast. The members' quantiles are
     averaged (Lichtendahl, Grushka-Cockayne and Winkler, 2013, "Is it better to average probabilities or quantiles?",
     Management Science 59), which keeps the bands as sharp as the members' own. With a pool, half the networks learn
     from the other series too.
 
-    Calibration is filtered historical simulation per step (Barone-Adesi, Giannopoulos and Vosper, 1999): ensembles are
-    also trained up to the start of each of the last quarters, each forecasts its quarter, and the quantiles of the
-    actual returns over the forecast scale replace half of the Student-t's shape. All those returns were known at the
-    cutoff, and none was in the training data of the networks that forecast it.
+    Calibration is filtered historical simulation per step (Barone-Adesi, Giannopoulos and Vosper, 1999). Further
+    ensembles are trained up to the start of each of the last quarters, and each forecasts its quarter. The quantiles of
+    the actual returns, divided by the forecast scale, replace half of the Student-t's shape. All those returns were
+    known at the cutoff, and none was in the training data of the networks that forecast it.
     """
 
     name = "lstm"
@@ -90,20 +90,20 @@ class Lstm:
         self.features = RecentFeatures(self.horizon)
 
     def train(self, requests: Sequence[TrainRequest], progress: Progress = silent) -> list[TrainedModel]:
-        """Return one trained ensemble a request, all networks of all requests trained as one fleet.
+        """Return one trained ensemble per request; all networks of all requests are trained as one fleet.
 
         Raises NotEnoughCandles below `min_candles` before a cutoff, TrainingFailed when a network ends without
-        finite weights, BadWeights when a request wants to go on from weights of another network.
+        finite weights, BadWeights when a request starts from the weights of a different network.
         """
         if not requests:
             return []
         began = time.perf_counter()
         fleet = _Fleet(self.config, self.horizon)
         for request in requests:
-            if (seen := _closed_rows(request.candles, request.cutoff)) < self.min_candles:
+            if (closed := _closed_rows(request.candles, request.cutoff)) < self.min_candles:
                 raise NotEnoughCandles(
                     f"{self.name} needs {self.min_candles} closed candles to learn from, "
-                    f"there are {seen} by {request.cutoff.isoformat()}"
+                    f"there are {closed} by {request.cutoff.isoformat()}"
                 )
             fleet.add(request, request.cutoff)
             for quarter in self._calibration_quarters(request):
@@ -128,10 +128,10 @@ class Lstm:
     def forecast(
         self, trained: TrainedModel, candles: CandleFrame, origins: Sequence[datetime], horizon: int = 7
     ) -> list[Forecast]:
-        """Return one forecast an origin; bit for bit the same whichever other origins are asked for (on a CPU).
+        """Return one forecast per origin; on a CPU its bits do not depend on the other origins asked for.
 
-        Raises NotEnoughCandles, naming the origin, below `min_candles`; BadWeights for weights of another network;
-        ValueError for more steps than the network was trained for.
+        Raises NotEnoughCandles, naming the origin, below `min_candles`; BadWeights for the weights of a different
+        network; ValueError for more steps than the network was trained for.
         """
         if not origins:
             return []
@@ -140,20 +140,20 @@ class Lstm:
         return forecasts_from_log_returns(candles, origins, rows, quantiles)
 
     def quantiles(
-        self, trained: TrainedModel, made: Features, rows: NDArray[np.int64], horizon: int
+        self, trained: TrainedModel, features: Features, rows: NDArray[np.int64], horizon: int
     ) -> NDArray[np.float64]:
-        """Return quantiles of log returns, (n_rows, horizon, 23), seen from each row; raises as `forecast` does."""
+        """Return quantiles of log returns, (n_rows, horizon, 23), forecast from each row; raises as `forecast` does."""
         network = NetworkConfig(**trained.config["network"])
         if horizon > network.horizon:
             raise ValueError(f"expected at most the {network.horizon} steps {self.name} was trained for, got {horizon}")
         weights = _networks(trained.weights)
         check_weights(network, weights)
         lookback = TrainingConfig(**trained.config["training"]).chunk
-        scaled = _ensemble_quantiles(made, rows, weights, lookback)
+        scaled = _ensemble_quantiles(features, rows, weights, lookback)
         if CALIBRATION in trained.weights:
             calibrated = trained.weights[CALIBRATION].astype(np.float64) * _scale(scaled)[..., None]
             scaled = CALIBRATED_SHARE * calibrated + (1 - CALIBRATED_SHARE) * scaled
-        return scaled[:, :horizon] * made.sigma[rows, :horizon, None]
+        return scaled[:, :horizon] * features.sigma[rows, :horizon, None]
 
     def _calibration_quarters(self, request: TrainRequest) -> list[datetime]:
         if request.init_from is not None:
@@ -165,11 +165,12 @@ class Lstm:
         ]
 
     def _calibration(self, request: TrainRequest, fleet: "_Fleet") -> dict[str, NDArray[np.float32]]:
-        """Return the quantiles of realised returns over the forecast scale, (H, 23), if there are enough of them."""
+        """Return the quantiles of realised returns over the forecast scale, (H, 23), if there are enough returns."""
         if request.init_from is not None:
-            # A fine-tuned ensemble is calibrated as the one it comes from, whose residuals are older than its cutoff.
-            found = request.init_from.weights.get(CALIBRATION)
-            return {} if found is None else {CALIBRATION: np.asarray(found)}
+            # A fine-tuned ensemble keeps the calibration of the ensemble it comes from: those residuals are older than
+            # its cutoff.
+            inherited = request.init_from.weights.get(CALIBRATION)
+            return {} if inherited is None else {CALIBRATION: np.asarray(inherited)}
         quarters = self._calibration_quarters(request)
         if not quarters:
             return {}
@@ -179,7 +180,7 @@ class Lstm:
         return {} if table is None else {CALIBRATION: table}
 
     def _record(self, request: TrainRequest, fleet: "_Fleet") -> dict[str, Any]:
-        """Return what a forecast and a reader need to know of the training, as plain JSON values."""
+        """Return the facts about the training that forecasts and readers need, as plain JSON values."""
         plan = fleet.plan(request, request.cutoff)
         return {
             "network": asdict(fleet.network),
@@ -195,7 +196,7 @@ class Lstm:
 
 
 class _Fleet:
-    """All networks that a call of `train` needs, each once, over one table of features."""
+    """The networks that one call of `train` needs, each once, and the one table of features they learn from."""
 
     def __init__(self, config: LstmConfig, horizon: int) -> None:
         self.config = config
@@ -209,7 +210,7 @@ class _Fleet:
         return NetworkConfig(self._table.n_features, self.config.hidden, self._table.horizon, self.config.dropout)
 
     def plan(self, request: TrainRequest, cutoff: datetime) -> list[_Net]:
-        """Return the networks of the ensemble of `request` at `cutoff`, those of the series alone first."""
+        """Return the networks of the ensemble of `request` at `cutoff`; those without the pool come first."""
         pool = tuple(id(frame) for _, frame in sorted(request.pool.items()))
         if request.init_from is None:
             single, pooled = self.config.members, self.config.members if pool else 0
@@ -250,21 +251,24 @@ class _Fleet:
     def residuals(
         self, request: TrainRequest, first: datetime, end: datetime
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return rows that closed in first..end and their targets over the scale the ensemble of `first` forecast."""
+        """Return the rows that closed in first..end, and their targets over the scale that the ensemble forecast.
+
+        The ensemble is the one with the cutoff `first`.
+        """
         plan = self.plan(request, first)
         key = (*plan, end)
         if key not in self._residuals:
-            made = self._table.features(request.candles)
+            features = self._table.features(request.candles)
             closed = request.candles["close_time"]
             rows = np.flatnonzero(((closed >= first) & (closed < end)).to_numpy())
             lookback = self.config.training.chunk
-            scaled = _ensemble_quantiles(made, rows, self.ensemble(request, first), lookback)
-            self._residuals[key] = rows, made.targets[rows] / _scale(scaled)
+            scaled = _ensemble_quantiles(features, rows, self.ensemble(request, first), lookback)
+            self._residuals[key] = rows, features.targets[rows] / _scale(scaled)
         return self._residuals[key]
 
 
 class _Table:
-    """Features and targets of several series, one below the other; each frame is worked out once."""
+    """Features and targets of several series, one below the other; each frame's features are computed once."""
 
     def __init__(self, horizon: int) -> None:
         self.horizon = horizon
@@ -273,12 +277,12 @@ class _Table:
 
     @property
     def n_features(self) -> int:
-        return next(int(made.features.shape[1]) for _, _, made in self._frames.values())
+        return next(int(features.features.shape[1]) for _, _, features in self._frames.values())
 
     def span(self, candles: CandleFrame, cutoff: datetime) -> tuple[int, int] | None:
-        """Return the rows of `candles` that had closed by `cutoff` and have features; None where there are none."""
+        """Return the span of table rows of the `candles` that had closed by `cutoff`; None when none had."""
         if id(candles) not in self._frames:
-            # The frame is kept so that its id stays its own.
+            # The frame is kept alive so that no other frame gets its id.
             self._frames[id(candles)] = candles, self._rows, make_features(candles, horizon=self.horizon)
             self._rows += len(candles)
         _, first, _ = self._frames[id(candles)]
@@ -289,8 +293,8 @@ class _Table:
         return self._frames[id(candles)][2]
 
     def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        made = [found for _, _, found in self._frames.values()]
-        return np.concatenate([one.features for one in made]), np.concatenate([one.targets for one in made])
+        frames = [features for _, _, features in self._frames.values()]
+        return np.concatenate([frame.features for frame in frames]), np.concatenate([frame.targets for frame in frames])
 
 
 def _closed_rows(candles: CandleFrame, instant: datetime) -> int:
@@ -298,10 +302,10 @@ def _closed_rows(candles: CandleFrame, instant: datetime) -> int:
 
 
 def _ensemble_quantiles(
-    made: Features, rows: NDArray[np.int64], weights: Weights, lookback: int
+    features: Features, rows: NDArray[np.int64], weights: Weights, lookback: int
 ) -> NDArray[np.float64]:
     """Return the members' mean quantiles, (n_rows, H, 23), in units of sigma."""
-    log_scale, freedom = predict(made.features, rows, weights, lookback=lookback)
+    log_scale, freedom = predict(features.features, rows, weights, lookback=lookback)
     return np.asarray(student_t_quantiles(log_scale, freedom).mean(axis=0))
 
 
@@ -314,8 +318,8 @@ def calibration_table(
 ) -> NDArray[np.float32] | None:
     """Return the quantiles of the residuals, (H, 23), median removed; None when a step has fewer than 250 of them.
 
-    `residuals`: (n_rows, H), actual returns over the forecast scale, from each of `rows`. Only those count whose target
-    lies in the first `known` rows, which had closed by the cutoff.
+    `residuals`: (n_rows, H), actual returns over the forecast scale, from each of `rows`. A residual counts only when
+    its target lies in the first `known` rows, which had closed by the cutoff.
     """
     table = np.empty((residuals.shape[1], len(LEVELS)))
     for step in range(1, residuals.shape[1] + 1):
@@ -345,7 +349,7 @@ def _unstacked(trained: TrainedModel) -> Iterator[Weights]:
 
 
 def _fingerprint(request: TrainRequest) -> str:
-    """Return the sha256 that names the candles learnt from; without a pool it is that of the series' own."""
+    """Return the sha256 of the candles learnt from; without a pool it is the fingerprint of the series."""
     own = fingerprint(closed_by(request.candles, request.cutoff))
     if not request.pool:
         return own

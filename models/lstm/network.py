@@ -1,9 +1,9 @@
-"""The network, for many members at once: LSTM -> dropout -> dense -> one Student-t distribution a step.
+"""The network, for many members at once: LSTM -> dropout -> dense -> one Student-t distribution per step.
 
 Every array has a leading member axis, so one batched matrix product serves all members of a fleet. The gradient is
-written out rather than taken by a backend's tape: it is the same text on TensorFlow, jax and torch, and it adds
-each moment's weight gradient on the way back instead of keeping all of them (measured: 2.4 ms a member and step
-against 5.6 for the tape's way). A test holds it against automatic differentiation.
+written out instead of left to a backend's automatic differentiation. So the same code runs on TensorFlow, jax and
+torch, and it sums the weight gradients on the way back instead of keeping one per moment (measured: 2.4 ms a member
+and step, against 5.6 with automatic differentiation). A test compares it with automatic differentiation.
 
 Shapes below: G members, B chunks, T moments, F features, N hidden units, H steps.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.errors import BadWeights
 from models.lstm.backend import Tensor, ops, tensor
 
-# Student-t with fewer degrees of freedom has no variance; just above 2 the tails are as heavy as crypto's worst.
+# A Student-t with at most 2 degrees of freedom has no variance; just above 2 the tails are as heavy as crypto's worst.
 LEAST_FREEDOM = 2.1
 
 Weights = dict[str, NDArray[np.float32]]
@@ -27,7 +27,7 @@ WEIGHT_NAMES = ("input", "recurrent", "bias", "head", "head_bias")
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network's sizes: features in, hidden units, steps ahead, and the share of units dropped in training."""
+    """The network's sizes: input features, hidden units, steps ahead, and the share of units dropped in training."""
 
     n_features: int
     hidden: int = 32
@@ -49,9 +49,9 @@ class NetworkConfig:
 def fresh_weights(config: NetworkConfig, rng: np.random.Generator) -> Weights:
     """Return one member's untrained weights, drawn from its own generator.
 
-    Glorot-uniform input and orthogonal recurrent matrices and a forget bias of one, as Keras's LSTM has them; the
-    head starts at zero, so an untrained member forecasts the volatility base itself. The gates lie in the order
-    input, forget, output, candidate.
+    As in Keras's LSTM, the input matrix is Glorot-uniform, the recurrent matrix orthogonal and the forget bias one.
+    The head starts at zero, so an untrained member forecasts the analytic volatility unchanged. The gates lie in the
+    order input, forget, output, candidate.
     """
     shapes = config.shapes()
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
@@ -69,7 +69,7 @@ def stacked(members: list[Weights]) -> Weights:
 
 
 def check_weights(config: NetworkConfig, weights: Mapping[str, NDArray[np.float32]]) -> int:
-    """Return how many members stacked `weights` hold; raises BadWeights unless they are this network's."""
+    """Return how many members stacked `weights` hold; raises BadWeights unless they fit this network."""
     shapes = config.shapes()
     if set(weights) != set(shapes):
         raise BadWeights(f"expected weights {sorted(shapes)}, got {sorted(weights)}")
@@ -97,11 +97,11 @@ def run_forward(weights: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor, 
         gates = ops.tanh(z * squeeze) * squeeze + shift
         cell = gates[..., n : 2 * n] * cell + gates[..., :n] * gates[..., 3 * n :]
         hidden = gates[..., 2 * n : 3 * n] * ops.tanh(cell)
-        # What is carried is also what is kept: keras.ops.scan on TensorFlow asks for equal shapes.
+        # keras.ops.scan on TensorFlow wants the carried state and the collected output to have equal shapes.
         return (gates, cell, hidden), (gates, cell, hidden)
 
-    nothing = ops.zeros((members, batch, n))
-    start = (ops.zeros((members, batch, 4 * n)), nothing, nothing)
+    zeros = ops.zeros((members, batch, n))
+    start = (ops.zeros((members, batch, 4 * n)), zeros, zeros)
     _, (gates, cells, hiddens) = ops.scan(moment, start, x)
     return gates, cells, hiddens
 
@@ -119,8 +119,8 @@ def loss_and_gradients(
     """Return each member's loss (G,) and its gradient, with the weights' shapes.
 
     x: (T, G, B, F) inputs; y: (S, G, B, H) targets of the last S of the T moments, finite everywhere; share: like y,
-    each target's weight in the loss, 0 where there is none; keep: (G, B, N) what dropout multiplies hidden units
-    by (0 or 1 / (1 - rate)), the same at all moments of a chunk. The loss is the weighted sum of the negative log
+    each target's weight in the loss, 0 where there is no target; keep: (G, B, N) dropout's factors of the hidden units
+    (0 or 1 / (1 - rate)), the same at all moments of a chunk. The loss is the weighted sum of the negative log
     density of a Student-t around 0 (Lange, Little and Taylor, 1989, "Robust statistical modeling using the t
     distribution", JASA 84).
     """
@@ -132,10 +132,10 @@ def loss_and_gradients(
     def by_member(values: Tensor) -> Tensor:
         return ops.reshape(ops.transpose(values, (1, 0, 2, 3)), (members, scored * batch, values.shape[-1]))
 
-    # The head: its density and its gradient, all scored moments at once.
-    kept = by_member(hiddens[moments - scored :] * keep)
+    # The head: its density and its gradient, for all scored moments at once.
+    dropped = by_member(hiddens[moments - scored :] * keep)
     y, share = by_member(y), by_member(share)
-    log_scale, freedom = student_t(weights, kept)
+    log_scale, freedom = student_t(weights, dropped)
     surprise = ops.square(y) * ops.exp(-2 * log_scale) / freedom
     log_surprise = ops.log1p(surprise)
     half, more = freedom / 2, (freedom + 1) / 2
@@ -143,11 +143,11 @@ def loss_and_gradients(
     loss = ops.sum(share * density, axis=(1, 2))
     pull = 1 - (freedom + 1) * surprise / (1 + surprise)
     by_freedom = 0.5 * (pull / freedom + _digamma(half) - _digamma(more) + log_surprise)
-    # d softplus(z) / dz = 1 - exp(-softplus(z)), and freedom holds that softplus.
+    # d softplus(z) / dz = 1 - exp(-softplus(z)), and softplus(z) = freedom - LEAST_FREEDOM.
     by_out = ops.concatenate([share * pull, share * by_freedom * (1 - ops.exp(LEAST_FREEDOM - freedom))], axis=-1)
-    by_head = ops.matmul(ops.transpose(kept, (0, 2, 1)), by_out)
-    by_kept = ops.matmul(by_out, ops.transpose(weights["head"], (0, 2, 1)))
-    by_hidden = ops.transpose(ops.reshape(by_kept, (members, scored, batch, n)), (1, 0, 2, 3)) * keep
+    by_head = ops.matmul(ops.transpose(dropped, (0, 2, 1)), by_out)
+    by_dropped = ops.matmul(by_out, ops.transpose(weights["head"], (0, 2, 1)))
+    by_hidden = ops.transpose(ops.reshape(by_dropped, (members, scored, batch, n)), (1, 0, 2, 3)) * keep
 
     # Back through time (Werbos, 1990, "Backpropagation through time", Proc. IEEE 78).
     back = ops.transpose(weights["recurrent"], (0, 2, 1))
@@ -171,8 +171,8 @@ def loss_and_gradients(
             ],
             axis=-1,
         )
-        seen = ops.concatenate([x[t], hiddens[before] * has_before], axis=-1)
-        by_kernel = by_kernel + ops.matmul(ops.transpose(seen, (0, 2, 1)), by_z)
+        inputs = ops.concatenate([x[t], hiddens[before] * has_before], axis=-1)
+        by_kernel = by_kernel + ops.matmul(ops.transpose(inputs, (0, 2, 1)), by_z)
         return by_z, by_cell * forget, by_kernel, by_bias + ops.sum(by_z, axis=1)
 
     features = x.shape[-1]
@@ -194,8 +194,8 @@ def loss_and_gradients(
     return loss, gradients
 
 
-# Stirling's series four above the argument and four recurrences down (Abramowitz and Stegun 6.1.40, 6.3.5, 6.3.18;
-# keras.ops has neither function). From 1 up both are right to float32's last digits.
+# keras.ops has neither function. Both evaluate Stirling's series at the argument plus four and come down by four
+# recurrences (Abramowitz and Stegun 6.1.40, 6.3.5, 6.3.18). From 1 up both are right to float32's last digits.
 def _log_gamma(x: Tensor) -> Tensor:
     y = x + 4
     inverse = 1 / (y * y)

@@ -24,7 +24,7 @@ def weights(made):
 
 
 def test_the_stored_numbers_say_what_scikit_learn_predicts(made, weights):
-    from models.boosting import _trees
+    from models.boosting import _sum_of_trees
 
     rows, targets = _realised([(made, 800)], 2)
     for place in (0, 4):
@@ -33,7 +33,7 @@ def test_the_stored_numbers_say_what_scikit_learn_predicts(made, weights):
             min_samples_leaf=60, l2_regularization=1.0, max_features=0.5, max_bins=63, early_stopping=False,
             random_state=1,
         ).fit(rows, targets)  # fmt: skip
-        ours = _trees(made.features[700:], *(weights[name][1, place] for name in NAMES[1:]))
+        ours = _sum_of_trees(made.features[700:], *(weights[name][1, place] for name in NAMES[1:]))
         np.testing.assert_allclose(ours, theirs.predict(made.features[700:]), rtol=1e-12)
 
 
