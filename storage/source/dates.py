@@ -24,6 +24,8 @@ ORDERS = {"year-month-day": (0, 1, 2), "month-day-year": (2, 0, 1), "day-month-y
 ENOUGH = 0.95
 # Days follow each other when they move in the file's direction, at most a week at a time, in this share of the steps.
 FOLLOWING = 0.95
+# ... and of rows in no order at all in this share at most.
+SHUFFLED = 0.3
 LONGEST_STEP_DAYS = 7
 FARTHEST_ZONE_S = 14 * 3600
 
@@ -166,16 +168,22 @@ def read_dates(texts: Sequence[str], *, unix: Ints, unix_step: Ints, known_order
     confirmed = False
     if (unix[at] != NO_TIME).mean() > 0.5:
         agreeing = [o for o in remaining if _agreement(days[o], clock, step[at], unix[at], unix_step[at]) >= ENOUGH]
-        confirmed = len(agreeing) == 1
+        confirmed = len(agreeing) == 1 and int(unix_step[at].max()) <= DAY
         remaining = agreeing or remaining
     if len(remaining) > 1:
         remaining = _distinct(days, remaining)
-    mixed = bool(fixed.any())
-    if len(remaining) > 1 or (mixed and not confirmed and remaining):
+    several_days = any(len(np.unique(days[order])) > 1 for order in remaining)
+    if len(remaining) > 1 or (several_days and not confirmed):
+        # A spreadsheet turns the days up to the 12th and leaves the others: one order fits all, and the days jump.
         candidates = remaining
-        remaining = [order for order in candidates if _follow(days[order])]
-        if not remaining and not mixed:
-            remaining = [order for order in candidates if _follow(np.sort(days[order]))]
+        remaining = [order for order in candidates if _follow(days[order]) >= FOLLOWING]
+        if not remaining and not fixed.any():
+            # Somebody may have shuffled the rows.
+            remaining = [
+                order
+                for order in candidates
+                if _follow(days[order]) <= SHUFFLED and _follow(np.sort(days[order])) >= FOLLOWING
+            ]
     elif not remaining:
         # No order makes dates of all texts: one that is far better than the others reads what it can.
         candidates = sorted(ORDERS, key=lambda order: -valid[order])[:2]
@@ -230,13 +238,13 @@ def _distinct(days: dict[str, Ints], orders: Sequence[str]) -> list[str]:
     return kept
 
 
-def _follow(days: Ints) -> bool:
-    """Return whether the days follow each other in the order of the rows."""
+def _follow(days: Ints) -> float:
+    """Return the share of the steps from day to day, in the order of the rows, at which the days follow each other."""
     days = days[days != NO_TIME]
     steps = np.diff(days)
     steps = steps[steps != 0]
     if not len(steps):
-        return False
+        return 0.0
     forward: Floats | NDArray[np.bool_] = (steps > 0) & (steps <= LONGEST_STEP_DAYS)
     back = (steps < 0) & (steps >= -LONGEST_STEP_DAYS)
-    return max(float(forward.mean()), float(back.mean())) >= FOLLOWING
+    return max(float(forward.mean()), float(back.mean()))

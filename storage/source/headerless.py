@@ -18,6 +18,8 @@ ROWS_LOOKED_AT = 500
 FEWEST_ROWS = 5
 # The next candle opens near the close before it: nearer, in the median, than open and close of a candle are apart.
 MUCH_NEARER = 0.5
+# Rows are in order of time when this share of the steps goes one way.
+IN_ORDER = 0.95
 # Prices of one candle are not farther apart than this factor; volumes and counts are.
 FARTHEST_PRICES = 3.0
 
@@ -82,19 +84,21 @@ def _is_symbol(texts: Sequence[str], series: SeriesName) -> bool:
 
 
 def _ascending(columns: Sequence[Sequence[str]], times: Sequence[int]) -> bool | None:
-    """Return whether the rows go forward in time, None where that cannot be told."""
+    """Return whether the rows go forward in time, None where that cannot be told or they are in no order."""
     for place in times:
-        texts = columns[place]
-        values = numbers(texts).value
-        if np.isfinite(values).all():
-            if values[0] != values[-1]:
-                return bool(values[0] < values[-1])
-            continue
-        dates = [parse_date(text) for text in texts]
-        if all(date is not None and date.year_at == 0 for date in dates):
-            instants = [(*date.parts, date.clock) for date in dates if date is not None]
-            if instants[0] != instants[-1]:
-                return instants[0] < instants[-1]
+        values = numbers(columns[place]).value
+        if not np.isfinite(values).all():
+            dates = [parse_date(text) for text in columns[place]]
+            if not all(date is not None and date.year_at == 0 for date in dates):
+                continue
+            parts = [(*date.parts, date.clock) for date in dates if date is not None]
+            ranks = {one: rank for rank, one in enumerate(sorted(set(parts)))}
+            values = np.array([ranks[one] for one in parts], dtype=np.float64)
+        steps = np.diff(values)
+        steps = steps[steps != 0]
+        if len(steps):
+            forward = float((steps > 0).mean())
+            return None if 1 - IN_ORDER < forward < IN_ORDER else forward > 0.5
     return None
 
 

@@ -19,7 +19,7 @@ _POINT_IS_DECIMAL = re.compile(
     r"[+-]?(\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,}|\d+\.\d{1,2}|\d+\.\d{4,}|0?\.\d+|\d{4,}\.\d+|\d+\.\d*[eE][+-]?\d+)"
 )
 _POINTS_BETWEEN_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3}){2,}")
-POINT_OF_EITHER_KIND = re.compile(r"[1-9]\d{0,2}\.\d{3}")
+POINT_OF_EITHER_KIND = re.compile(r"[1-9]\d{0,2}(\.\d{3})?")
 _WITH_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?([eE][+-]?\d+)?")
 _WITH_THOUSANDS_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 # Blanks and apostrophes between thousands, currency signs, and the apostrophe that makes a cell a text.
@@ -66,7 +66,9 @@ def thousands_or_decimals(columns: Mapping[str, Sequence[str]]) -> str | None:
         return None
     others = [text for name, texts in cells.items() if name.startswith("volume") for text in texts]
     sure = (_COMMA_IS_DECIMAL, _POINT_IS_DECIMAL, _POINTS_BETWEEN_THOUSANDS)
-    return None if any(one.fullmatch(text) for text in others for one in sure) else prices[0]
+    if any(one.fullmatch(text) for text in others for one in sure):
+        return None
+    return next((text for text in prices if "." in text), None)
 
 
 def numbers(texts: Sequence[str], *, decimal_comma: bool = False) -> Numbers:

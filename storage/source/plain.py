@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from storage.chunk import Floats, Ints
 from storage.source.columns import Layout
+from storage.source.dates import DAY
 from storage.source.numerals import POINT_OF_EITHER_KIND
 from storage.source.times import EARLIEST, LATEST
 
@@ -118,6 +119,9 @@ def _times(columns: list[NDArray[Any]], length: int) -> Ints | None:
     if ((first < EARLIEST) | (first > LATEST)).any():
         return None
     if any(not np.array_equal(first, other) for other in seconds[1:]):
+        return None
+    if length < DAY and not (first % DAY).any():
+        # Whether hours were lost is seen by the texts.
         return None
     sure = (dated and len(seconds) > 1) or not (first % length).any()
     return first if sure else None

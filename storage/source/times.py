@@ -26,6 +26,8 @@ LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 EXACT_UNIX_S = 100
 # So many rows in a row with the same distance from UTC are in local time; fewer contradict their unix time.
 ZONE_ROWS = 5
+# So many different times at one hour of the day show that it is the hour at which days start.
+FEWEST_OF_AN_HOUR = 3
 # A column that can be read in fewer rows than this share is not heard.
 HEARD = 0.5
 
@@ -288,7 +290,9 @@ def _numeric(texts: Sequence[str], name: str, length: int) -> Witness:
         distinct = np.unique(value[unix & ~odd])
         hours, counts = np.unique(distinct % length, return_counts=True)
         if len(distinct) and counts.max() >= 0.5 * len(distinct) and len(distinct) >= 0.5 * (unix & ~odd).sum():
-            fine |= ~odd & (value % length == hours[counts.argmax()])
+            hour = hours[counts.argmax()]
+            if hour == 0 or counts.max() >= FEWEST_OF_AN_HOUR:
+                fine |= ~odd & (value % length == hour)
         elif (distinct % EXACT_UNIX_S != 0).any():
             fine |= ~odd & (step <= EXACT_UNIX_S)
         if (unix & odd).any():

@@ -36,7 +36,7 @@ def test_the_newest_candle_is_closed_when_the_files_time_says_so() -> None:
 
 def test_a_spreadsheets_dates_are_read_month_first() -> None:
     _, chunk = read(FIXTURES / "spreadsheet_resave.csv")
-    assert days(chunk) == ["2018-04-02", "2018-05-13", "2018-05-25", "2018-05-26"]
+    assert days(chunk) == ["2018-05-23", "2018-05-24", "2018-05-25", "2018-05-26"]
     assert chunk.volume_base[-1] == 2722.8
     assert chunk.volume_quote[-1] == 20422650.48
 

@@ -111,6 +111,11 @@ def clock12(m: datetime) -> str:
     return f"{m.hour % 12 or 12}:{m:%M:%S %p}"
 
 
+def turned(m: datetime) -> str:
+    """A d/m/yyyy text that a spreadsheet of m/d/yyyy has opened: it turns the days that can be months."""
+    return american(m) if m.day <= 12 else f"{m.day}/{m.month}/{m.year}"
+
+
 def with_column(name: str, value: Callable[[int, Row], str], *, front: bool = False) -> Callable[[list[Row]], str]:
     def save(rows: list[Row]) -> str:
         names = (name, *NAMES) if front else (*NAMES, name)
@@ -267,6 +272,9 @@ REFUSED: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "unquoted thousands": ("d", lambda rows: written(rows, NAMES, ";").replace(".", ",").replace(";", ",")),
     "another pair's table": ("d", changed(lambda row: {"symbol": "ETH/USD"})),
     "two tables of the pair": ("d", lambda rows: "\n".join(f"{line},{line}" for line in written(rows).splitlines())),
+    "days to the 12th turned by a spreadsheet": ("d", dated(turned)),
+    "the same beside a unix of three digits": ("d", dated_beside(2, turned)),
+    "two hours of a day without a clock": ("two hours", dated(lambda m: f"{m:%Y-%m-%d}")),
     "whole numbers with points between thousands": (
         "d",
         numbers(lambda v: f"{v % 900_000 + 1000:,.0f}".replace(",", "."), ";"),
@@ -302,7 +310,8 @@ def test_an_hourly_file_that_was_saved_again_is_read_as_before(kind: str) -> Non
 def test_a_file_that_lost_something_for_good_is_refused_with_a_sentence(kind: str) -> None:
     what, save = REFUSED[kind]
     rows = hourly_rows() if "h" in what else sample_rows(1, 1 if what == "one" else 70)
-    series = "Bitfinex_BTCUSD_1h" if what == "1h" else "Coinbase_BTCUSD_d"
+    rows = rows[3:5] if what == "two hours" else rows
+    series = "Bitfinex_BTCUSD_1h" if what in ("1h", "two hours") else "Coinbase_BTCUSD_d"
     with pytest.raises(StorageError) as refused:
         read(save(rows).encode(), series)
     assert len(str(refused.value)) > 40
