@@ -37,16 +37,17 @@ def daily(
     mode: Mode = Mode.AUTO,
     now: datetime | None = None,
     wait: bool = False,
+    train: bool = True,
 ) -> None:
     """Bring every series up to date, then train what is due; fail at the end, naming them, if some could not be.
 
     With `wait` a series whose due candle is not published yet is asked for again, until it is there or the setting
-    `wait_hours` has passed since its close; without it, each is asked for once. `series` defaults to the settings';
-    `now` replaces the clock.
+    `wait_hours` has passed since its close; without it, each is asked for once. `train` is off in a day that is run
+    again because it crashed. `series` defaults to the settings'; `now` replaces the clock.
     """
     resend_lost_sigterm()
     settings = Settings() if series is None else Settings(series=tuple(series))
-    run_day(settings, mode=mode, wait=wait, clock=RunClock(now, stands=now is not None and not wait))
+    run_day(settings, mode=mode if train else None, wait=wait, clock=RunClock(now, stands=now is not None and not wait))
 
 
 # As it is deployed and served, where `wait` is set. The wait is 23 hours at most; a training that hangs must not keep
@@ -54,8 +55,8 @@ def daily(
 scheduled = daily.with_options(timeout_seconds=86_000)
 
 
-def run_day(settings: Settings, *, mode: Mode, wait: bool, clock: RunClock) -> None:
-    """Do one day by `clock`.
+def run_day(settings: Settings, *, mode: Mode | None, wait: bool, clock: RunClock) -> None:
+    """Do one day by `clock`; without a `mode` nothing is trained.
 
     One series' trouble does not stop the others, and a source that is away does not stop a series: the champion
     forecasts from the candles there are. No training begins before every series has its candle or is given up, so
@@ -83,6 +84,8 @@ def run_day(settings: Settings, *, mode: Mode, wait: bool, clock: RunClock) -> N
         steps.rest()
         here = InThisProcess(engine)
         for name in settings.series:
+            if mode is None:
+                break
             if nobody_trains:
                 log.warning("%s: no training was tried, since nobody took the one before", name)
                 continue

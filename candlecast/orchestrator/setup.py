@@ -8,7 +8,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import CallWebhook, ChangeFlowRunState
+from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
@@ -22,6 +22,8 @@ FLOWS = ("daily", "retrain", "backfill", "study", "verify")
 QUEUES = {"daily": 1, "backfill": 2}
 # After this many missed heartbeats a run's process is taken for dead.
 MISSED_HEARTBEATS = 3
+# So long after a day crashed it is run again.
+AGAIN = timedelta(minutes=1)
 
 _RUN_ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
 
@@ -46,7 +48,7 @@ def prepare(*, notify: str | None = None, pools: bool = True) -> list[Prepared]:
         if pools:
             done += [_pool(client, name) for name in POOLS]
             done += [_queue(client, name, priority) for name, priority in QUEUES.items()]
-        automations = [_crash_zombies()]
+        automations = [_crash_zombies(), _run_crashed_days_again()]
         if notify is not None:
             block = Webhook(url=notify).save("candlecast-notify", overwrite=True)
             automations += [_tell_of_data(block), _tell_of_runs(block)]
@@ -111,6 +113,28 @@ def _crash_zombies() -> AutomationCore:
                 state=StateType.CRASHED, message="no heartbeat any more: its process is gone", force=True
             )
         ],
+    )
+
+
+def _run_crashed_days_again() -> AutomationCore:
+    """A day whose process or machine went down while it waited goes on waiting; what is stored is not stored again.
+
+    The second run trains nothing: a training that kills its process every time would be run for ever.
+    """
+    return AutomationCore(
+        name="candlecast: run a crashed day again",
+        description="A crashed day is run again, without its trainings: the next day trains what is due.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Crashed"},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": ["flow"], "prefect.resource.name": ["daily"]}
+            ),
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[RunDeployment(source="inferred", parameters={"wait": True, "train": False}, schedule_after=AGAIN)],
     )
 
 

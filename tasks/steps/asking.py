@@ -75,7 +75,7 @@ class Wait:
         self._etag: str | None = None
         self._last_modified: str | None = None
         self._sha256: str | None = None
-        self._doubted: str | None = None
+        self._doubted: tuple[str, datetime] | None = None
         self._failure: str | None = None
         self._ask_at = since
         self._asking = False
@@ -240,21 +240,24 @@ class Desk:
             wait.over.set()
 
     def _doubt(self, wait: Wait, answer: Answer) -> None:
-        """Fetch a file again soon that was too new to tell whether its newest candle had closed (source/closing.py)."""
-        now = self._clock()
-        told = None if answer.head is None else answer.head.file_time
-        wait.doubtful = (
-            answer.head is not None
-            and told is not None
-            and told <= now
-            # A source that dates its copies gives a new time each time: once is enough.
-            and answer.head.sha256 != wait._doubted
-            and made_at(told, answered_at=answer.head.answered_at or now, now=now) is None
-        )
-        if wait.doubtful and answer.head is not None:
-            wait._doubted = answer.head.sha256
-            wait._etag = wait._last_modified = wait._sha256 = None
-            wait._ask_at = min(wait._ask_at, now + DATED_FOR_US + timedelta(seconds=5))
+        """Fetch a file again soon that was too new to tell whether its newest candle had closed (source/closing.py).
+
+        A source that dates its copies gives the same file another time: it is not asked for its sake once more.
+        """
+        now, head = self._clock(), answer.head
+        wait.doubtful = False
+        if head is None or head.sha256 is None or head.file_time is None or head.file_time > now:
+            return
+        answered_at = head.answered_at or now
+        if made_at(head.file_time, answered_at=answered_at, now=now) is not None:
+            return
+        before, wait._doubted = wait._doubted, (head.sha256, head.file_time)
+        if before is not None and before[0] == head.sha256 and before[1] != head.file_time:
+            return
+        wait.doubtful = True
+        wait._etag = wait._last_modified = wait._sha256 = None
+        old_enough = head.file_time + DATED_FOR_US + timedelta(seconds=5) - answered_at
+        wait._ask_at = now + max(old_enough, timedelta(seconds=1))
 
     def _is_new(self, wait: Wait, head: Fetched) -> bool:
         if head.sha256 is None:

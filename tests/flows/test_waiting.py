@@ -130,6 +130,34 @@ def test_a_partial_day_is_not_taken_for_the_whole_one(installation: Path, source
     assert all(timedelta(0) <= when - at <= 6 * MINUTE for when in stored(installation, name).values())
 
 
+@pytest.mark.parametrize("honest", [True, False], ids=["dated once", "dated anew for each answer"])
+def test_a_file_that_is_too_new_is_fetched_again_when_its_age_can_tell(
+    installation: Path, source: CddServer, monkeypatch: pytest.MonkeyPatch, honest: bool
+) -> None:
+    from flows.daily import DailyFailed
+
+    monkeypatch.setenv("CANDLECAST_POLL_INTERVAL_S", "10")
+    monkeypatch.setenv("CANDLECAST_WAIT_HOURS", "0.5")
+    name = "Bitstamp_BCHUSD_d"
+    one = market(source, name, n=230, ends=CLOSE)
+    one.publish(228, 30 * MINUTE)
+    at = one.publish(229, 10 * MINUTE)
+    clock = JumpingClock(START)
+    source.clock = clock
+    if not honest:
+        # No row follows the newest candle, and nothing says that it is over.
+        source.answer = lambda request: source.dated(request, clock())
+        with pytest.raises(DailyFailed, match="late"):
+            live_day(clock, name)
+        assert len(source.requests) < 400
+        assert stored(installation, name) == {}
+        return
+    live_day(clock, name)
+    assert clock() - at <= 2 * MINUTE
+    assert set(stored(installation, name)) == {"naive", "range-ewma"}
+    assert rows(installation, "SELECT count(*) FROM downloads WHERE outcome = 'stored'") == [(3,)]
+
+
 def test_questions_are_conditional_and_become_dense_around_the_usual_time(
     installation: Path, source: CddServer
 ) -> None:

@@ -157,6 +157,13 @@ class CddServer:
             return Reply(304, headers=headers)
         return Reply(200, body, headers)
 
+    def dated(self, request: Request, at: datetime) -> Reply:
+        """The file, with `at` as its time whenever it was made."""
+        reply = self.file(Request(request.path, {}, request.at))
+        if reply.status == 200:
+            reply.headers["Last-Modified"] = format_datetime(at, usegmt=True)
+        return reply
+
     def publish(self, series: str, body: bytes, at: datetime, *, last_modified: datetime | None) -> None:
         """Have a file out from `at` on, by `clock`; `last_modified` is what its answers tell."""
         self.published.setdefault(f"/cdd/{series}.csv", []).append(Publication(at, body, last_modified))
