@@ -121,13 +121,13 @@ def doctor(json: Json = False) -> None:
 
 
 NotifyOption = Annotated[
-    str | None, typer.Option(help="URL of a webhook for messages about drift, stale data and failed runs.")
+    str | None, typer.Option(help="URL of a webhook for messages about drift, late or stale data and failed runs.")
 ]
 
 
 @app.command()
 def setup(notify: NotifyOption = None, json: Json = False) -> None:
-    """Create pools, queues, limits and automations on the Prefect server of PREFECT_API_URL; may be repeated."""
+    """Create pools, queues and automations on the Prefect server of PREFECT_API_URL; may be repeated."""
     import os
 
     if not os.environ.get("PREFECT_API_URL"):
