@@ -5,6 +5,7 @@ left to the careful way, block by block; it costs ten times as much.
 """
 
 import re
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ from storage.source.columns import Layout
 from storage.source.dates import DAY
 from storage.source.numerals import POINT_OF_EITHER_KIND
 from storage.source.times import EARLIEST, LATEST
+
+# Importing pyarrow costs as much as reading so many characters the careful way.
+WORTH_AN_IMPORT = 300_000
 
 _UNIX = re.compile(r"\d{10,16}(\.0)?")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}:\d{2})?")
@@ -39,6 +43,8 @@ def read_plain(text: str, layout: Layout, length: int) -> Plain | None:
     says, or when they all lie on the grid of candles.
     """
     if '"' in text or layout.remark:
+        return None
+    if len(text) < WORTH_AN_IMPORT and "pyarrow.csv" not in sys.modules:
         return None
     first = text[: text.find("\n") if "\n" in text else None].split(layout.delimiter)
     if len(first) != layout.width:
