@@ -5,7 +5,6 @@ leaves out, repeats, is away and answers nonsense; some days are killed in the m
 printed; CANDLECAST_TEST_SEED=N repeats one.
 """
 
-import contextlib
 import os
 import random
 import sqlite3
@@ -111,14 +110,14 @@ class Truth:
         assert max(keys.values(), default=1) == 1
         # No model has seen what comes after its origin.
         assert [row for row in rows if row[6] is not None and row[6] > row[3]] == []
-        # Every model that serves or is compared with has spoken from the newest close.
+        # Every model that serves, is compared with or was asked for has spoken from the newest close.
         ((origin,),) = conn.execute("SELECT max(close_time) FROM candles WHERE NOT provisional")
         spoken = {row[1] for row in rows if row[2] == "live" and row[3] == origin}
         ((champion,),) = conn.execute(
             "SELECT v.model FROM promotions p JOIN model_versions v ON v.id = p.model_version "
             "WHERE p.outcome <> 'kept' ORDER BY p.id DESC LIMIT 1"
         )
-        assert spoken >= {"naive", "range-ewma", champion}
+        assert spoken >= {"naive", "range-ewma", "lstm", champion}
         # What was said is never changed and never lost.
         found = {row[0]: row[1:6] for row in rows}
         assert self.forecasts.items() <= found.items()
@@ -196,8 +195,6 @@ def test_days_with_faults_break_no_promise(installation: Path, monkeypatch: pyte
     happened: Counter[str] = Counter()
     grew: list[tuple[int, int, int, int]] = []
     began = time.monotonic()
-    # Asking Prefect for the source's slot is two seconds of waiting each day; test_source_slot.py asks for it.
-    monkeypatch.setattr("tasks.policies.concurrency", lambda *_, **__: contextlib.nullcontext())
     # Nobody watches for signs of life here, and each run would wait up to a second for their thread.
     with CddServer() as server, temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         for name, value in {

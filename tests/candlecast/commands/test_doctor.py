@@ -81,8 +81,10 @@ def test_what_is_in_order_needs_no_remedy(house: House) -> None:
         "database",
         "file",
         f"data of {SERIES}",
+        f"arrivals of {SERIES}",
         f"champion of {SERIES}",
         f"data of {OTHER}",
+        f"arrivals of {OTHER}",
         f"champion of {OTHER}",
         "prefect",
         "device",
@@ -92,6 +94,13 @@ def test_what_is_in_order_needs_no_remedy(house: House) -> None:
     assert found[f"champion of {SERIES}"].found == (
         f"version {version} (lstm) since {house.midnight:%Y-%m-%d}, trained up to {house.midnight:%Y-%m-%d}"
     )
+
+
+def test_the_usual_time_of_publication_is_said_beside_todays(house: House) -> None:
+    house.ingest(OTHER, ended=house.midnight)
+    words = house.found()[f"arrivals of {OTHER}"].found
+    assert words.startswith("usual time of publication not known yet; today ")
+    assert words.endswith("(as far as it was seen)")
 
 
 def test_each_series_says_what_it_lacks(house: House) -> None:
