@@ -1,4 +1,4 @@
-"""Rows from the database as pandas frames whose columns have the types of the rows' fields."""
+"""Rows of the database as pandas frames; each column has the type of the rows' field."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,9 +32,9 @@ def read_frame(
     *,
     series: str | None = None,
 ) -> pd.DataFrame:
-    """Return what `read` finds in `database` as a frame; `row_type` is the named tuple or dataclass of its rows.
+    """Return the rows that `read` reads from `database` as a frame; `row_type` is their named tuple or dataclass.
 
-    Raises NotFound unless `series`, if there is one, is stored, and DatabaseUnusable when there is nothing to read.
+    Raises NotFound if `series` is given and not stored, and DatabaseUnusable if the database cannot be read.
     """
     with _connected(database) as conn:
         require_series(conn, name=series)

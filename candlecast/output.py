@@ -1,4 +1,4 @@
-"""How rows leave the program: a table for people, JSON, CSV or Parquet for everything else."""
+"""Writing rows: as a table for people, and as JSON, CSV or Parquet for programs."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from storage.redaction import printable
 
-# A mapping, a named tuple or a dataclass whose fields are the columns.
+# A mapping, a named tuple or a dataclass; its keys or fields are the columns.
 Row = Any
 
 
@@ -37,12 +37,10 @@ def columns_of(row: type) -> tuple[str, ...]:
 
 
 def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output: Path | None) -> None:
-    """Write `rows`, the columns in the given order, to `output` or to stdout.
+    """Write `rows`, with the columns in the given order, to `output` or to stdout.
 
-    A row is a mapping, or a named tuple or dataclass with the columns as fields.
-
-    Raises ValueError for Parquet without a file, since a terminal is no place for bytes, and for the hub's layout,
-    which only forecasts have.
+    A row is a mapping, or a named tuple or dataclass with the columns as fields. Raises ValueError for Parquet without
+    a file, because a terminal cannot show binary data, and for the hub's layout, which only forecasts have.
     """
     if form is Format.HUB:
         raise ValueError("hub is a layout of forecasts; the others are table, json, csv and parquet")
@@ -72,23 +70,24 @@ def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file:
         from tabulate import tabulate
 
         table = [values_of(row, columns) for row in rows]
-        shown = [[_shown(value) for value in values] for values in table]
-        # Numbers are formatted here, so tabulate must not read them again.
+        cells = [[_table_cell(value) for value in values] for values in table]
+        # The cells are formatted, so tabulate must not parse them as numbers.
         aligned = ["right" if _is_numeric(column) else "left" for column in zip(*table, strict=True)]
-        file.write(tabulate(shown, columns, "simple", disable_numparse=True, colalign=aligned if shown else None))
+        file.write(tabulate(cells, columns, "simple", disable_numparse=True, colalign=aligned if cells else None))
         file.write("\n")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Row], file: TextIO) -> None:
-    """Write `rows` as CSV, each cell inert: none of them is a formula to a spreadsheet."""
+    """Write `rows` as CSV in which a spreadsheet takes no cell for a formula."""
     writer = csv.writer(file, lineterminator="\n")
-    # Where lines end with \n the writer leaves a lone \r bare, and readers begin a row, and a formula, after it.
-    careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    # With lines that end in \n the writer does not quote a lone \r. Readers begin a new row after it, and that row
+    # could begin with a formula; so every cell of such a row is quoted.
+    quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
     for row in rows:
-        cells = [_inert(plain(value)) for value in values_of(row, columns)]
-        bare = any(isinstance(cell, str) and "\r" in cell for cell in cells)
-        (careful if bare else writer).writerow(cells)
+        cells = [_without_formula(plain(value)) for value in values_of(row, columns)]
+        has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (quoting_writer if has_return else writer).writerow(cells)
 
 
 def _write_parquet(columns: Sequence[str], rows: Sequence[Row], output: Path) -> None:
@@ -100,23 +99,23 @@ def _write_parquet(columns: Sequence[str], rows: Sequence[Row], output: Path) ->
 
 
 def plain(value: object) -> object:
-    """Return `value` as JSON and CSV hold it: times as text, the rest as it is."""
+    """Return `value` as it stands in JSON and CSV: a time as text, any other value unchanged."""
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime | date) else value
 
 
 def plain_row(row: Row, columns: Sequence[str]) -> dict[str, object]:
-    """Return `row` as JSON holds it."""
+    """Return `row` as a JSON object."""
     return {name: plain(value) for name, value in zip(columns, values_of(row, columns), strict=True)}
 
 
-def _inert(value: object) -> object:
-    # A cell that starts like a formula is one to a spreadsheet, also after blanks and in East Asian width; a leading
-    # quote makes it text again.
-    starts = isinstance(value, str) and (value[:1] in _BLANK_STARTS or value.lstrip()[:1] in _FORMULA_STARTS)
-    return f"'{value}" if starts and value else value
+def _without_formula(value: object) -> object:
+    # A spreadsheet takes a cell that starts with one of these characters for a formula, also after blanks and in East
+    # Asian width. A leading quote makes the cell text.
+    like_formula = isinstance(value, str) and (value[:1] in _BLANK_STARTS or value.lstrip()[:1] in _FORMULA_STARTS)
+    return f"'{value}" if like_formula and value else value
 
 
-def _shown(value: object) -> str:
+def _table_cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""Stored candles with every revision: what is known now, and what was known then."""
+"""Stored candles with every revision: as they are known now, and as they were known at an earlier time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from storage.chunk import Chunk
 
 VALUES = ("open", "high", "low", "close", "volume_base", "volume_quote", "trades")
-# Two texts of one number may differ in the last digit a float holds; that is no revision.
+# A relative difference up to this is no revision: a number written twice may differ in the last digit of a float.
 SAME_NUMBER = 1e-9
-# A revision of a price by more than this share is a large one: see HELD_SHARE in tasks.ingest.
+# A revision that moves a price by more than this share is large: see tasks/steps/holds.py.
 LARGE_MOVE = 0.01
 
 
 class CandleRow(NamedTuple):
-    """A closed candle in the revision asked for."""
+    """A closed candle in one revision."""
 
     open_time: datetime
     close_time: datetime
@@ -42,7 +42,7 @@ class CandleRow(NamedTuple):
 
 @dataclass
 class StoreCounts:
-    """What storing did: rows by outcome, and how far revised closed candles moved."""
+    """How many rows were stored, by outcome, and how far the prices of revised closed candles moved."""
 
     new: int = 0
     equal: int = 0
@@ -61,10 +61,10 @@ class StoreCounts:
 def store_candles(
     conn: Connection, *, series: str, chunk: "Chunk", fetched_at: datetime, download: int, counts: StoreCounts
 ) -> None:
-    """Store the candles of `chunk` that are new or changed, as revisions known since `fetched_at`; adds to `counts`.
+    """Store the new and changed candles of `chunk` as revisions known since `fetched_at`, and add to `counts`.
 
     An equal candle is skipped, a changed one becomes a new row, and a provisional row never replaces a closed one.
-    A candle that was provisional and has closed now counts as new.
+    A candle that was stored as provisional and has now closed counts as new.
     """
     import numpy as np
 
@@ -73,32 +73,32 @@ def store_candles(
     stored = _newest_revisions(conn, series, first, last)
     n = len(chunk)
     values = np.stack([getattr(chunk, name) for name in VALUES], axis=1)
-    place = np.searchsorted(stored.open_time, chunk.open_time)
-    inside = place < len(stored.open_time)
+    position = np.searchsorted(stored.open_time, chunk.open_time)
+    inside = position < len(stored.open_time)
     known = np.zeros(n, dtype=bool)
-    known[inside] = stored.open_time[place[inside]] == chunk.open_time[inside]
-    at = place[known]
-    same, stored_closed, twice = np.zeros((3, n), dtype=bool)
+    known[inside] = stored.open_time[position[inside]] == chunk.open_time[inside]
+    at = position[known]
+    same, stored_closed, from_this_download = np.zeros((3, n), dtype=bool)
     same[known] = np.isclose(values[known], stored.values[at], rtol=SAME_NUMBER, atol=0, equal_nan=True).all(axis=1)
     stored_closed[known] = ~stored.provisional[at]
-    twice[known] = stored.download[at] == download
+    from_this_download[known] = stored.download[at] == download
 
-    for i in np.flatnonzero(twice & ~same):
+    for i in np.flatnonzero(from_this_download & ~same):
         reason = "a duplicate: the same time stands earlier in the file"
         counts.refused.append((int(chunk.line_number[i]), reason))
-    late = stored_closed & chunk.provisional & ~same & ~twice
+    late = stored_closed & chunk.provisional & ~same & ~from_this_download
     for i in np.flatnonzero(late):
         reason = "an unfinished view of a candle that is stored as closed"
         counts.refused.append((int(chunk.line_number[i]), reason))
     equal = known & same & (stored_closed | chunk.provisional)
-    revised = stored_closed & ~same & ~chunk.provisional & ~twice
-    write = ~equal & ~late & ~(twice & ~same)
+    revised = stored_closed & ~same & ~chunk.provisional & ~from_this_download
+    write = ~equal & ~late & ~(from_this_download & ~same)
     counts.equal += int(equal.sum())
     counts.revised += int(revised.sum())
     counts.new += int((write & ~revised).sum())
     counts.matched += int((known & stored_closed).sum())
     if revised.any():
-        moves = np.abs(values[revised, :4] / stored.values[place[revised], :4] - 1).max(axis=1)
+        moves = np.abs(values[revised, :4] / stored.values[position[revised], :4] - 1).max(axis=1)
         counts.moved_far += int((moves > LARGE_MOVE).sum())
         counts.largest_move = max(counts.largest_move, float(moves.max()))
         times = chunk.open_time[revised]
@@ -157,20 +157,20 @@ def read_candle_rows(
 ) -> list[CandleRow]:
     """Return closed candles with start <= open_time <= end in time order, as known at `as_of` (default: now).
 
-    `after` and `limit` ask for a page: the candles that open later, and how many of them.
+    `after` and `limit` select a page: at most `limit` candles that open later than `after`.
     """
     c, later = candles.c, candles.alias("later")
-    revised = exists().where(
+    superseded = exists().where(
         later.c.series == c.series,
         later.c.open_time == c.open_time,
         later.c.fetched_at > c.fetched_at,
         ~later.c.provisional,
     )
     if as_of is not None:
-        revised = revised.where(later.c.fetched_at <= as_of)
+        superseded = superseded.where(later.c.fetched_at <= as_of)
     query = (
         select(*(c[name] for name in CandleRow._fields))
-        .where(c.series == series, ~c.provisional, ~revised)
+        .where(c.series == series, ~c.provisional, ~superseded)
         .order_by(c.open_time)
         .limit(limit)
     )
@@ -211,9 +211,10 @@ def read_history(conn: Connection, *, series: str) -> "CandleHistory":
 
 
 def not_before(history: "CandleHistory", now: datetime) -> datetime:
-    """Return the instant at which something is made from `history`: `now`, or later where another process stored more.
+    """Return `now`, or the newest fetch of `history` where that is later.
 
-    Clocks go back, and those of two machines differ; a forecast must not look older than what it was made from.
+    Clocks go back, and the clocks of two machines differ; a forecast must not look older than the candles it was made
+    from.
     """
     return now if history.last_fetch is None else max(now, history.last_fetch)
 
@@ -259,7 +260,7 @@ def _insert(conn: Connection, series: str, chunk: "Chunk", fetched_at: datetime,
     from models.candles import SeriesName
 
     length = int(SeriesName.parse(series).interval.length.total_seconds())
-    # Files are newest first; in the order of its key a table is filled faster.
+    # Files are newest first, and a table fills faster in the order of its key.
     chunk = chunk.take(np.argsort(chunk.open_time, kind="stable"))
     insert_columns(
         conn,

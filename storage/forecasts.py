@@ -1,4 +1,4 @@
-"""The forecast store: written once, never changed, read by view."""
+"""The forecast store: forecasts are written once and never changed; views read them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,16 +27,16 @@ from storage.errors import NotFound
 from storage.query import EVERY_FORECAST, ForecastFilter
 from storage.tables import forecast_values, forecasts, model_versions
 
-# `forecasts` is also the natural name of an argument.
+# The functions here have arguments called `forecasts`.
 _forecasts = forecasts
 
-# Where a page ends: series, origin, model, kind; and the step.
+# The key of the last row of a page: series, origin, model, kind, and for bands also the step.
 OriginKey = tuple[str, datetime, str, str]
 BandKey = tuple[str, datetime, str, str, int]
 
 
 class BandRow(NamedTuple):
-    """One step of one forecast with its nine shown quantiles, in quote currency.
+    """One step of one forecast with the nine quantiles of its bands, in quote currency.
 
     `before_close` is true where the forecast was stored before the candle of this step closed.
     """
@@ -76,7 +76,7 @@ class QuantileRow(NamedTuple):
 
 
 class OriginRow(NamedTuple):
-    """A stored forecast without its numbers: who spoke, from when, and since when it is on record."""
+    """A stored forecast without its values: its model and version, its origin, and when it was stored."""
 
     forecast_id: int
     series: str
@@ -88,7 +88,7 @@ class OriginRow(NamedTuple):
 
 
 class StoredForecast(NamedTuple):
-    """A stored forecast with its lineage: what made it, from which candles, and what it said."""
+    """A stored forecast with its values and its lineage: model version, flow run and fingerprint of the candles."""
 
     id: int
     series: str
@@ -133,9 +133,9 @@ def insert_forecasts(
 ) -> int:
     """Store forecasts with all their quantiles; returns how many were new.
 
-    One forecast a series, model, kind and origin: what is stored already stays, so a rerun, or another process
-    doing the same, changes nothing. Raises NotFound for a version that is not one of this series and model, and
-    ValueError for quantiles that are no distribution of a price; then nothing is stored.
+    There is one forecast per series, model, kind and origin. A stored forecast stays, so a rerun or a second process
+    that stores the same forecasts changes nothing. Raises NotFound if `model_version` is not a version of this series
+    and model, and ValueError if the quantiles are not a distribution of positive prices; then nothing is stored.
     """
     c = model_versions.c
     owner = conn.execute(select(c.series, c.model).where(c.id == model_version)).one_or_none()
@@ -168,7 +168,7 @@ def insert_forecasts(
 
 
 def _insert_values(conn: Connection, interval: Interval, stored: Sequence[tuple[int, Forecast]]) -> None:
-    """Insert 161 rows a forecast as columns: row by row they take most of a backfill's time."""
+    """Insert the 161 rows of each forecast as columns: inserting row by row would take most of a backfill's time."""
     import numpy as np
 
     if not stored:
@@ -216,7 +216,7 @@ def _check(series: str, forecast: Forecast) -> None:
 def missing_origins(
     conn: Connection, *, series: str, model: str, kind: Kind, origins: Sequence[datetime]
 ) -> list[datetime]:
-    """Return those of `origins` that have no such forecast yet, in the given order."""
+    """Return those of `origins` for which no such forecast is stored, in the given order."""
     if not origins:
         return []
     c = _forecasts.c
@@ -234,15 +234,15 @@ def missing_origins(
 
 
 def replayable(conn: Connection) -> list[int]:
-    """Return the numbers of the forecasts whose weights are still kept, in order."""
+    """Return the numbers of the forecasts that can be replayed (their version has its weights or needs none)."""
     c, version = _forecasts.c, model_versions.c
-    kept = version.weights.is_not(None) | version.weights_sha256.is_(None)
-    query = select(c.id).join(model_versions, version.id == c.model_version).where(kept).order_by(c.id)
+    complete = version.weights.is_not(None) | version.weights_sha256.is_(None)
+    query = select(c.id).join(model_versions, version.id == c.model_version).where(complete).order_by(c.id)
     return list(conn.execute(query).scalars())
 
 
 def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
-    """Return a stored forecast with its lineage; raises NotFound when there is none of that number.
+    """Return a stored forecast with its lineage; raises NotFound if no forecast has this number.
 
     A quantile that is missing from a damaged database is NaN.
     """
@@ -275,17 +275,17 @@ def read_bands(
 ) -> list[BandRow]:
     """Return the wanted forecasts, one row per step, by series, origin, model, kind and step.
 
-    `after` and `limit` ask for a page: the rows that follow this key, and how many of them.
+    `after` and `limit` select a page: at most `limit` rows that follow the key `after`.
     """
     view = _LATEST if wanted.latest else _BANDS
     order = (view.c.series, view.c.origin, view.c.model, view.c.kind)
     query = select(view).where(*_conditions(view, wanted)).order_by(*order, view.c.step).limit(limit)
     if after is not None:
-        # The steps are in another table than the rest: the first condition finds the place by index, the second
-        # says how far into this forecast it is.
+        # The step is in another table than the rest of the key: the first condition finds the forecast by its index,
+        # the second one skips the steps of it that the page before has returned.
         query = query.where(
-            tuple_(*order) >= tuple_(*_like(order, after)),
-            tuple_(*order, view.c.step) > tuple_(*_like((*order, view.c.step), after)),
+            tuple_(*order) >= tuple_(*_typed(order, after)),
+            tuple_(*order, view.c.step) > tuple_(*_typed((*order, view.c.step), after)),
         )
     return [BandRow(*row) for row in conn.execute(query)]
 
@@ -297,22 +297,22 @@ def read_origins(
     after: OriginKey | None = None,
     limit: int | None = None,
 ) -> list[OriginRow]:
-    """Return which of the wanted forecasts are stored, one row each, by series, origin, model and kind."""
+    """Return the wanted forecasts without their values, one row each, by series, origin, model and kind."""
     c = _forecasts.c
     order = (c.series, c.origin, c.model, c.kind)
     query = (
         select(c.id, c.series, c.model, c.kind, c.origin, c.created_at, c.model_version)
-        .where(*_conditions(_forecasts, wanted), *_among_latest(wanted))
+        .where(*_conditions(_forecasts, wanted), *_latest_condition(wanted))
         .order_by(*order)
         .limit(limit)
     )
     if after is not None:
-        query = query.where(tuple_(*order) > tuple_(*_like(order, after)))
+        query = query.where(tuple_(*order) > tuple_(*_typed(order, after)))
     return [OriginRow(*row) for row in conn.execute(query)]
 
 
-def _like(columns: Sequence[ColumnElement[Any]], values: Sequence[Any]) -> list[ColumnElement[Any]]:
-    # Inside a tuple the columns' types do not reach the values by themselves.
+def _typed(columns: Sequence[ColumnElement[Any]], values: Sequence[Any]) -> list[ColumnElement[Any]]:
+    # SQLAlchemy does not give the values in a tuple the types of the columns they are compared with.
     return [literal(value, column.type) for column, value in zip(columns, values, strict=False)]
 
 
@@ -322,7 +322,7 @@ def read_quantiles(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) ->
     query = (
         select(f.c.id, f.c.series, f.c.model, f.c.kind, f.c.origin, v.c.step, v.c.target_time, v.c.quantile, v.c.value)
         .join(v, v.c.forecast == f.c.id)
-        .where(*_conditions(f, wanted), *_among_latest(wanted))
+        .where(*_conditions(f, wanted), *_latest_condition(wanted))
         .order_by(f.c.series, f.c.origin, f.c.model, f.c.kind, v.c.step, v.c.quantile)
     )
     return [QuantileRow(*row) for row in conn.execute(query)]
@@ -333,7 +333,7 @@ def read_values(
 ) -> list[tuple[datetime, list[float]]]:
     """Return the values of all of a model's forecasts from `start` on, by origin, step and quantile.
 
-    For tests over thousands of forecasts: without the names of each value, which `read_quantiles` adds.
+    For statistical tests over thousands of forecasts: `read_quantiles` repeats the forecast's names for each value.
     """
     f, v = _forecasts, forecast_values
     wanted = _conditions(f, ForecastFilter(series, model=model, kind=kind, start=start))
@@ -347,7 +347,7 @@ def read_values(
     values: dict[int, list[float]] = {forecast: [] for forecast in origins}
     for forecast, value in rows:
         values[forecast].append(value)
-    return sorted((origins[forecast], some) for forecast, some in values.items())
+    return sorted((origins[forecast], of_forecast) for forecast, of_forecast in values.items())
 
 
 def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:
@@ -365,5 +365,5 @@ def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElemen
     return conditions
 
 
-def _among_latest(wanted: ForecastFilter) -> list[ColumnElement[bool]]:
+def _latest_condition(wanted: ForecastFilter) -> list[ColumnElement[bool]]:
     return [_forecasts.c.id.in_(select(_LATEST.c.forecast_id))] if wanted.latest else []

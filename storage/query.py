@@ -1,4 +1,4 @@
-"""The filters of a question about stored forecasts: the same for SQL, the command line, Python and HTTP."""
+"""The filters of a query for stored forecasts: the same for SQL, the command line, Python and HTTP."""
 
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
@@ -11,9 +11,9 @@ Time = str | date | datetime | None
 
 @dataclass(frozen=True, slots=True)
 class ForecastFilter:
-    """Which stored forecasts are asked for; a field that is None filters nothing.
+    """Which stored forecasts to read; a field that is None does not filter.
 
-    `origin` is one origin; `start` and `end` bound the origins, both included. `latest` asks for the newest live
+    `origin` is one origin; `start` and `end` bound the origins, both included. `latest` selects the newest live
     forecast of each series' champion, and allows no other filter than `series`.
     """
 
@@ -40,15 +40,16 @@ class ForecastFilter:
         model: str | None = None,
         kind: str | None = None,
     ) -> "ForecastFilter":
-        """Return the filter that people wrote; a time without a zone is UTC, and an end that is a day means all of it.
+        """Return the filter for values as people write them.
 
-        Raises ValueError for a time or a kind that cannot be read, and for an end before its start.
+        A time without a zone is UTC, and an `end` that is a day includes all of that day. Raises ValueError for a time
+        or a kind that cannot be read, and for an end before its start.
         """
         first, last = as_span(start, end)
         return cls(series, as_instant(origin), first, last, model, None if kind is None else Kind(kind))
 
     def or_latest(self) -> "ForecastFilter":
-        """Return this filter or, when it filters by nothing but the series, that of the latest forecasts."""
+        """Return this filter or, if it has no filter but the series, the filter for the latest forecasts."""
         return self if self._filters_more_than_series() else replace(self, latest=True)
 
     def _filters_more_than_series(self) -> bool:

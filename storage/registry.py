@@ -1,4 +1,4 @@
-"""The model registry: versions and their lineage, and who is champion since when."""
+"""The model registry: versions with their lineage, and the decisions about the champion of each series."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ class VersionRow(NamedTuple):
 
 
 class StoredVersion(NamedTuple):
-    """A registered version with all that a forecast needs; `weights` is None for a model without any."""
+    """A registered version with all that a forecast needs; `weights` is None for a model that has no weights."""
 
     id: int
     series: str
@@ -53,7 +53,7 @@ class StoredVersion(NamedTuple):
 
 
 class Champion(NamedTuple):
-    """The version that serves a series."""
+    """The version that serves a series, and since when."""
 
     model_version: int
     model: str
@@ -78,10 +78,10 @@ def register(
     weights: bytes | None,
     init_from: int | None = None,
 ) -> int:
-    """Store a trained model and return its version; the version that is there already, when one is.
+    """Store a trained model and return its version, or the version that the same training has already.
 
-    Two trainings of one series, model, purpose, config, seed, cutoff and start are the same training, so whoever
-    comes second gets the first one's version and its own weights are dropped.
+    Trainings with the same series, model, purpose, config, seed, cutoff and `init_from` are the same training: the
+    second one returns the version of the first, and its own weights are not stored.
     """
     text = json.dumps(config, sort_keys=True)
     config_sha256 = hashlib.sha256(text.encode()).hexdigest()
@@ -103,12 +103,12 @@ def register(
         "weights_sha256": artifacts.sha256(weights) if weights is not None else None,
     }
     insert_or_skip(conn, model_versions, [row])
-    same = [_is(column, row[column.name]) for column in _TRAINING]
-    version: int = conn.execute(select(model_versions.c.id).where(*same)).scalar_one()
+    same_training = [_is(column, row[column.name]) for column in _TRAINING_KEY]
+    version: int = conn.execute(select(model_versions.c.id).where(*same_training)).scalar_one()
     return version
 
 
-_TRAINING = tuple(
+_TRAINING_KEY = tuple(
     model_versions.c[name] for name in ("series", "model", "purpose", "config_sha256", "seed", "cutoff", "init_from")
 )
 
@@ -127,7 +127,7 @@ def find_version(
     seed: int,
     init_from: int | None = None,
 ) -> int | None:
-    """Return the newest version of such a training, None when there is none."""
+    """Return the newest version of such a training, None if there is none."""
     c = model_versions.c
     return conn.execute(
         select(func.max(c.id)).where(
@@ -142,7 +142,7 @@ def find_version(
 
 
 def newest_version(conn: Connection, *, series: str, model: str, scratch_only: bool = False) -> VersionRow | None:
-    """Return the live version with the newest cutoff, optionally of those trained from scratch."""
+    """Return the live version with the newest cutoff; with `scratch_only`, of those trained from scratch."""
     rows = [
         row
         for row in list_versions(conn, series=series)
@@ -152,9 +152,9 @@ def newest_version(conn: Connection, *, series: str, model: str, scratch_only: b
 
 
 def load_version(conn: Connection, *, version: int) -> StoredVersion:
-    """Return a version with its weights; raises NotFound when there is no such version.
+    """Return a version with its weights; raises NotFound if there is no such version or its weights were pruned.
 
-    The weights are bytes as stored: `storage.artifacts.unpack` checks them against `weights_sha256`.
+    The weights are the stored bytes: `storage.artifacts.unpack` checks them against `weights_sha256`.
     """
     c = model_versions.c
     row = conn.execute(
@@ -174,9 +174,9 @@ def load_version(conn: Connection, *, version: int) -> StoredVersion:
 def list_versions(
     conn: Connection, *, series: str | None = None, after: int | None = None, limit: int | None = None
 ) -> list[VersionRow]:
-    """Return the registered versions by number, the present champions marked.
+    """Return the registered versions by number; `champion` is true for each series' present champion.
 
-    `after` and `limit` ask for a page: the versions that follow this number, and how many of them.
+    `after` and `limit` select a page: at most `limit` versions that follow the number `after`.
     """
     c = model_versions.c
     query = select(
@@ -192,7 +192,7 @@ def list_versions(
 
 
 class DecisionRow(NamedTuple):
-    """A decision about a version: who was promoted, kept out or rolled back to, when and why."""
+    """A decision about a version: its outcome (promoted, kept, rolled_back or demoted), when and why."""
 
     id: int
     series: str
@@ -207,7 +207,10 @@ class DecisionRow(NamedTuple):
 def list_decisions(
     conn: Connection, *, series: str | None = None, after: int | None = None, limit: int | None = None
 ) -> list[DecisionRow]:
-    """Return every decision about who serves, oldest first; `after` and `limit` page by its number."""
+    """Return the decisions about champions, oldest first.
+
+    `after` and `limit` select a page: at most `limit` decisions that follow the number `after`.
+    """
     c = promotions.c
     query = (
         select(c.id, c.series, c.decided_at, c.outcome, c.model_version, model_versions.c.model, c.previous, c.reason)
@@ -249,7 +252,10 @@ def decide(
     evidence: Mapping[str, Any],
     decided_at: datetime,
 ) -> None:
-    """Record a decision about `version`: promoted, kept, rolled_back, or demoted (then `version` is the baseline)."""
+    """Record a decision about `version`: promoted, kept, rolled_back or demoted.
+
+    A demotion's `version` is the baseline, which serves from then on; the demoted version is stored as `previous`.
+    """
     previous = champion(conn, series=series)
     conn.execute(
         insert(promotions).values(
@@ -267,7 +273,7 @@ def decide(
 def evidence_start(conn: Connection, *, series: str, model: str) -> datetime | None:
     """Return since when the gate has collected evidence about `model`, None before its first decision.
 
-    It must not move: evidence that may be looked at for ever is evidence from a start that was fixed beforehand.
+    It must not move: evidence stays valid at every look only if its start was fixed beforehand.
     """
     rows = conn.execute(
         select(promotions.c.evidence)
@@ -311,47 +317,47 @@ def promote(conn: Connection, *, version: int, reason: str, decided_at: datetime
 
 
 def rollback(conn: Connection, *, series: str, reason: str, decided_at: datetime) -> int:
-    """Make the champion before the present one champion again and return it; raises NotFound without one.
+    """Make the previous champion champion again and return its version; raises NotFound if there is none.
 
-    Rolling back twice goes back two champions, not to and fro: what was rolled back from is passed over.
+    A second rollback goes one champion further back: it skips the champion that the first one rolled back from.
     """
     rows = conn.execute(
         select(promotions.c.model_version, promotions.c.outcome)
         .where(promotions.c.series == series, promotions.c.outcome != "kept")
         .order_by(promotions.c.id)
     ).all()
-    line: list[int] = []
+    champions: list[int] = []
     for version, outcome in rows:
         if outcome == "rolled_back":
-            line.pop()
-        elif not line or line[-1] != version:
-            line.append(version)
-    if len(line) < 2:
+            champions.pop()
+        elif not champions or champions[-1] != version:
+            champions.append(version)
+    if len(champions) < 2:
         raise NotFound(f"{series} has no earlier champion to go back to; see: candlecast models {series}")
-    load_version(conn, version=line[-2])
+    load_version(conn, version=champions[-2])
     decide(
         conn,
         series=series,
-        version=line[-2],
+        version=champions[-2],
         outcome="rolled_back",
         reason=reason,
         evidence={},
         decided_at=decided_at,
     )
-    return line[-2]
+    return champions[-2]
 
 
 def is_decided(conn: Connection, *, version: int) -> bool:
-    """Return whether the gate, or a person, has ever decided about `version`."""
-    found = conn.execute(select(promotions.c.id).where(promotions.c.model_version == version).limit(1)).first()
-    return found is not None
+    """Return whether the gate or a person has ever decided about `version`."""
+    decision = conn.execute(select(promotions.c.id).where(promotions.c.model_version == version).limit(1)).first()
+    return decision is not None
 
 
 def prune_weights(conn: Connection, *, series: str, model: str, keep: int) -> int:
-    """Forget the weights of old live versions of `model`; returns of how many. Lineage rows stay.
+    """Delete the weights of old live versions of `model` and return how many; the rows of lineage stay.
 
-    Kept are the newest `keep`, every version that is or was champion and what it was fine-tuned from, and all versions
-    that replay past quarters.
+    These versions keep their weights: the newest `keep`, each version that is or was champion, the versions that all
+    these were fine-tuned from, and every version that replays a past quarter.
     """
     c = model_versions.c
     of_series = (c.series == series, c.model == model)
@@ -366,12 +372,12 @@ def prune_weights(conn: Connection, *, series: str, model: str, keep: int) -> in
     old = set(live) - needed - set(starts)
     if not old:
         return 0
-    forgotten = update(model_versions).where(c.id.in_(old), c.weights.is_not(None)).values(weights=None)
-    return conn.execute(forgotten).rowcount
+    deletion = update(model_versions).where(c.id.in_(old), c.weights.is_not(None)).values(weights=None)
+    return conn.execute(deletion).rowcount
 
 
 def training_seconds(conn: Connection, *, model: str) -> float | None:
-    """Return the median seconds that the newest trainings of `model` took, of any series; None without any."""
+    """Return the median seconds of the newest 100 trainings of `model`, of any series; None if there are none."""
     c = model_versions.c
     newest = select(c.seconds).where(c.model == model).order_by(c.id.desc()).limit(100)
     seconds = conn.execute(newest).scalars().all()

@@ -1,4 +1,4 @@
-"""Scores: which forecast steps have matured (their candles have closed), their scores, and how models compare."""
+"""Scores: the forecast steps that have matured (their candles have closed), their scores, and how models compare."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -132,7 +132,7 @@ def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
     )
     in_sample = and_(model_versions.c.cutoff.is_not(None), model_versions.c.cutoff > forecasts.c.origin)
     steps = (
-        # As a number: parsed as a date it would be parsed 23 times a step.
+        # Selected as a number: as a datetime it would be parsed 23 times per step.
         select(v.c.forecast, v.c.step, unix_us(_candles.c.fetched_at).label("fetched_us"), _candles.c.close)
         .join(forecasts, forecasts.c.id == v.c.forecast)
         .join(model_versions, model_versions.c.id == forecasts.c.model_version)
@@ -164,7 +164,7 @@ def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
 
 
 def insert_scores(conn: Connection, *, rows: Iterable[Score], scored_at: datetime) -> int:
-    """Store scores, once per revision of the actual close; returns how many were new."""
+    """Store scores, one per step and revision of the actual close; returns how many were new."""
     return insert_or_skip(conn, scores, [{**row._asdict(), "scored_at": scored_at} for row in rows])
 
 
@@ -221,12 +221,12 @@ def read_pit(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> list[PitRow]:
-    """Return the probability integral transforms counted by tenths, part 0 being below the first decile.
+    """Count the probability integral transforms in each tenth of the distribution; part 0 is below the first decile.
 
-    Parts that nothing fell into have no row. `start` and `end` bound the origin, both included.
+    A tenth without any has no row. `start` and `end` bound the origin, both included.
     """
     c = _scores.c
-    # Compared, not computed: what a cast to an integer does differs between the databases.
+    # By comparisons, because the databases cast a float to an integer in different ways.
     upper = [(c.pit < (part + 1) / PIT_PARTS, part) for part in range(PIT_PARTS - 1)]
     part = case(*upper, else_=PIT_PARTS - 1).label("part")
     keys = (c.series, c.model, c.kind, c.step)
@@ -265,7 +265,7 @@ def _conditions(
     if series is not None:
         conditions.append(source.c.series == series)
     if kind is not None:
-        # The stored kind too, because an index can find it; the kind of a score is worked out for each row.
+        # The view computes a score's kind for each row; the stored kind is indexed, so it is a condition as well.
         conditions += [source.c.kind == kind.value, source.c.forecast_kind == kind.stored_as.value]
     if start is not None:
         conditions.append(source.c.origin >= start)

@@ -1,8 +1,9 @@
 """The schema on one page: tables, keys and views, the same on SQLite and PostgreSQL.
 
-Natural keys where there is one: a series is its name. Instants are aware UTC, see `storage.times`. Rows a day,
-for one daily series: 1 candle, about 3 forecasts, 500 forecast values, 20 scores, one model version a week.
-Triggers (in the migrations) make promotions, forecasts, forecast_values and scores refuse UPDATE and DELETE.
+A table has its natural key where there is one: the key of a series is its name. Instants are aware UTC, see
+`storage.database.times`. A daily series adds 1 candle, about 3 forecasts, 500 forecast values and 20 scores a day, and
+one model version a week. Triggers (in the migrations) refuse UPDATE and DELETE on promotions, forecasts,
+forecast_values and scores.
 """
 
 from sqlalchemy import (
@@ -36,7 +37,7 @@ metadata = MetaData(
     }
 )
 
-# SQLite gives only INTEGER (not BIGINT) primary keys their automatic numbers.
+# SQLite numbers rows automatically only for an INTEGER primary key, not for a BIGINT one.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -80,7 +81,7 @@ downloads = Table(
     Column(
         "outcome",
         Text,
-        # 'unchanged' is allowed since the first schema and never written: an unchanged file leaves no row.
+        # The first schema allowed 'unchanged', but nothing writes it: an unchanged file leaves no row.
         CheckConstraint(
             "outcome IN ('stored', 'unchanged', 'held', 'refused', 'not_found', 'unavailable', 'format_changed')",
             name="outcome",
@@ -186,7 +187,7 @@ model_versions = Table(
     Column("weights_sha256", Text, comment="hash of weights, kept when they are pruned"),
     comment="one row a trained model, weights included (up to 0.5 MB); lineage rows are never deleted",
 )
-# Expressions, because NULLs would otherwise count as different from each other.
+# The index coalesces NULLs, because a unique index treats two NULLs as different.
 Index(
     "uq_model_versions_training",
     model_versions.c.series,
@@ -237,7 +238,7 @@ forecasts = Table(
     Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
     Column("data_fingerprint", Text, nullable=False, comment="sha256 of the candles it was computed from"),
     Column("flow_run", Text, comment="Prefect flow run that made it"),
-    # The ledger of the backfill, and the road of most queries.
+    # A backfill looks up here which origins it has done, and most queries use this index.
     UniqueConstraint("series", "model", "kind", "origin"),
     # The order in which forecasts are read page by page.
     Index("ix_forecasts_page", "series", "origin", "model", "kind"),
@@ -274,10 +275,10 @@ scores = Table(
     sqlite_with_rowid=False,
 )
 
-# Every step has a median, so the medians are the list of the steps.
+# Every step has a median, so the rows of the median list the steps.
 MEDIAN_LEVEL = 0.5
-# One primary-key look-up a level: unlike a GROUP BY pivot, a filter on the outer query reaches the tables, so
-# one series' forecast is found without touching the other ten million rows.
+# One primary-key look-up per level. A filter on the outer query then reaches the tables, which it does not with a
+# GROUP BY pivot, so one series' forecast is found without reading the other ten million rows.
 _BANDS = ",\n".join(
     f"  s.value AS {name}"
     if level == MEDIAN_LEVEL
@@ -286,22 +287,23 @@ _BANDS = ",\n".join(
     for name, level in BAND_LEVELS.items()
 )
 
-# PostgreSQL knows LATERAL, and reads a forecast's quantiles once instead of level by level: a third of the time for a
-# year of one series (benchmarks/query.py).
+# PostgreSQL has LATERAL and so reads a forecast's quantiles once instead of level by level. For a year of one series
+# that takes a third of the time (benchmarks/query.py).
 _BANDS_AT_ONCE = ",\n".join(
     f"    max(v.value) FILTER (WHERE v.quantile = CAST({level} AS double precision)) AS {name}"
     for name, level in BAND_LEVELS.items()
 )
 
-# The seconds of a candle, by the end of its series' name. A CASE costs less than a join with `series`, and leaves the
-# planner no wrong order of joins to choose.
+# The length of a candle in seconds, by the end of its series' name. A CASE costs less than a join with `series`, and
+# with a join the planner might choose a slow order of joins.
 _SECONDS = "\n".join(
     f"    WHEN {{end}}(f.series, {{sign}}{len(end)}) = '{end}' THEN {interval.length.total_seconds():.0f}"
     for interval in Interval
     for end in [f"_{interval}"]
 )
 # True where the forecast was stored before the candle of its step closed; that candle closes `step` lengths after the
-# origin. The shorter text sorts first, so a forecast that is stored in the instant of the close is late on SQLite too.
+# origin. SQLite compares texts: `created_at` has a fraction, so at the very instant of the close it is the longer text
+# and sorts later, and the forecast is late as on PostgreSQL.
 _BEFORE_CLOSE = f"""f.created_at < datetime(f.origin, (s.step * CASE
 {_SECONDS.format(end="substr", sign="-")} END) || ' seconds')"""
 _BEFORE_CLOSE_POSTGRESQL = f"""f.created_at < f.origin + s.step * interval '1 second' * CASE
@@ -309,9 +311,9 @@ _BEFORE_CLOSE_POSTGRESQL = f"""f.created_at < f.origin + s.step * interval '1 se
 
 
 def _current_scores(before_close: str) -> str:
-    """Return the query of the scores against the newest revision of the truth.
+    """Return the query of the scores against the newest revision of the actual close.
 
-    A model that had seen the truth's time is not scored at all.
+    A score is left out if its model was trained on data after the forecast's origin.
     """
     return f"""
 SELECT f.series, f.model, CASE WHEN f.kind = 'live' AND NOT ({before_close}) THEN 'late' ELSE f.kind END AS kind,
@@ -333,8 +335,8 @@ WHERE NOT c.provisional
     SELECT 1 FROM candles n
     WHERE n.series = c.series AND n.open_time = c.open_time AND n.fetched_at > c.fetched_at AND NOT n.provisional)
 """,
-    # The first download that brought the candle closed; a file's time that lies before the close, or after we had the
-    # file, is not to be believed.
+    # The first download in which the candle was closed. A file's time before the close or after our fetch is wrong, and
+    # the view does not use it.
     "arrivals": """
 SELECT c.series, c.close_time,
   CASE WHEN d.file_time >= c.close_time AND d.file_time <= c.fetched_at THEN d.file_time END AS published_at,
@@ -367,8 +369,8 @@ JOIN (
   FROM champions c) newest ON newest.forecast_id = b.forecast_id AND newest.series = b.series
 """,
     "current_scores": _current_scores(_BEFORE_CLOSE),
-    # Naive's forecast of the same origin has the same numbers whether it was stored in time or late, so a model's late
-    # step is not dropped where naive's was in time.
+    # A late step of a model is compared with naive's step even if naive's was stored in time: naive's forecast of an
+    # origin has the same values whenever it is stored.
     "model_skill": f"""
 SELECT s.series, s.model, s.kind, s.step, count(*) AS n, avg(s.absolute_error) AS mae, avg(s.crps) AS crps,
   avg(CASE WHEN s.covered50 THEN 1.0 ELSE 0.0 END) AS coverage50,
@@ -397,5 +399,5 @@ FROM forecasts f CROSS JOIN LATERAL (
 
 
 def views(dialect: str) -> dict[str, str]:
-    """Return each view's name and query in the words of a database (sqlite, postgresql); rows and columns are equal."""
+    """Return each view's name and its query for `dialect` (sqlite, postgresql); both give equal rows and columns."""
     return _POSTGRESQL_VIEWS if dialect == "postgresql" else VIEWS

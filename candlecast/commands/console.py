@@ -1,4 +1,4 @@
-"""What the commands share: how they read settings and times, print rows, talk to people, and end."""
+"""Shared by the commands: reading settings and times, printing rows and notes, and ending with an error."""
 
 import sys
 from collections.abc import Sequence
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 SeriesArgument = Annotated[str, typer.Argument(help="A series, such as Bitstamp_BTCUSD_d.")]
-OptionalSeries = Annotated[str | None, typer.Argument(help="A series; all of them without it.")]
-SeriesList = Annotated[list[str] | None, typer.Argument(help="Series; those of the settings without any.")]
+OptionalSeries = Annotated[str | None, typer.Argument(help="A series; default: all of them.")]
+SeriesList = Annotated[list[str] | None, typer.Argument(help="Series; default: those of the settings.")]
 Start = Annotated[str | None, typer.Option(help="First day or instant, UTC (2025-01-31 or 2025-01-31T12:00).")]
-End = Annotated[str | None, typer.Option(help="Last day or instant, UTC; a day is included whole.")]
+End = Annotated[str | None, typer.Option(help="Last day or instant, UTC; all of the day is included.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Rows as JSON; the same as --format json.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file instead of stdout.")]
 
 
 class WrongUse(typer.BadParameter):
-    """The command line asks for something that cannot be meant; ends with exit code 2."""
+    """The command line contradicts itself or has a value that cannot be read; ends with exit code 2."""
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """Tell `message` on stderr and end."""
+    """Print `message` on stderr and end with exit code `code`."""
     from storage.redaction import printable
 
-    # A source's own words may stand in it.
+    # The message may contain text that a source sent.
     print(f"candlecast: {printable(message)}", file=sys.stderr)
     raise SystemExit(code)
 
 
-def talk(message: str) -> None:
-    """Tell a person something that is not a result."""
+def print_note(message: str) -> None:
+    """Print something that is not a result for the user, on stderr."""
     print(message, file=sys.stderr)
 
 
 def settings() -> "Settings":
-    """Return the settings, or end with the reason why they cannot be read."""
+    """Return the settings; ends with exit code 2 and the reason if they cannot be read."""
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
@@ -63,7 +63,10 @@ def settings() -> "Settings":
 
 
 def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:
-    """Return the aware UTC instant that `text` names; a bare day is its start, or its last instant."""
+    """Return `text` as an aware UTC instant; a day is its first instant or, with `end_of_day`, its last.
+
+    Ends with exit code 2, naming `option`, if it cannot be read.
+    """
     from models.times import as_instant
 
     try:
@@ -73,7 +76,7 @@ def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datet
 
 
 def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
-    """Return both ends of a span; ends with exit code 2 for garbage and when the end is before the start."""
+    """Return both ends of a span; ends with exit code 2 if one cannot be read or the end is before the start."""
     from models.times import as_span
 
     try:
@@ -83,9 +86,9 @@ def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime 
 
 
 def emit(columns: tuple[str, ...], rows: Sequence[Row], form: Format, json: bool, output: Path | None = None) -> None:
-    """Write rows in the format that was asked for.
+    """Write `rows` in the given format.
 
-    Ends with exit code 2 for a format that does not fit, 1 for a file that cannot be written.
+    Ends with exit code 2 if the format does not fit, and with 1 if the file cannot be written.
     """
     try:
         write_rows(columns, rows, Format.JSON if json else form, output)

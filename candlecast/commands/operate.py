@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from candlecast.commands.console import Json, SeriesArgument, WrongUse, emit, fail, settings, talk
+from candlecast.commands.console import Json, SeriesArgument, WrongUse, emit, fail, print_note, settings
 from candlecast.output import Format, columns_of
 
 app = typer.Typer()
@@ -22,7 +22,7 @@ def promote(
 
     with writing(open_database(settings().database_url)) as conn:
         series = promote_version(conn, version=version, reason="promoted by hand", decided_at=datetime.now(UTC))
-    talk(f"version {version} is now the champion of {series}")
+    print_note(f"version {version} is now the champion of {series}")
 
 
 @app.command()
@@ -35,7 +35,7 @@ def rollback(series: SeriesArgument) -> None:
     with writing(open_database(settings().database_url)) as conn:
         require_series(conn, name=series)
         version = roll_back(conn, series=series, reason="rolled back by hand", decided_at=datetime.now(UTC))
-    talk(f"version {version} is the champion of {series} again")
+    print_note(f"version {version} is the champion of {series} again")
 
 
 @app.command()
@@ -52,7 +52,7 @@ def replay(
     found = replay_forecast(engine, forecast=forecast)
     engine.dispose()
     for difference in found.differences:
-        talk(f"note: {difference}")
+        print_note(f"note: {difference}")
     if not found.matches:
         fail(
             f"forecast {forecast} does not replay: quantiles differ by up to {found.largest_difference:.2g} (relative)"
@@ -81,7 +81,7 @@ def web(
 
     from candlecast.http.app import create_app
 
-    talk(f"candlecast: the page is at http://{host}:{port}/, the API's description at http://{host}:{port}/docs")
+    print_note(f"candlecast: the page is at http://{host}:{port}/, the API's description at http://{host}:{port}/docs")
     uvicorn.run(
         create_app(configured.database_url, token=token),
         host=host,

@@ -15,9 +15,9 @@ from candlecast.commands.console import (
     WrongUse,
     emit,
     instant,
+    print_note,
     settings,
     span,
-    talk,
 )
 from candlecast.output import Format
 from models.forecasts import Kind, ScoreKind
@@ -36,7 +36,7 @@ BAND_COLUMNS = (
     "series", "model", "kind", "origin", "step", "target_time", "before_close", "q025", "q05", "q10", "q25", "q50",
     "q75", "q90", "q95", "q975", "forecast_id", "created_at",
 )  # fmt: skip
-CANDLE_SHOWN = (
+CANDLE_COLUMNS = (
     "open_time", "close_time", "open", "high", "low", "close", "volume_base", "volume_quote", "trades", "fetched_at",
 )  # fmt: skip
 
@@ -54,13 +54,13 @@ def forecasts(
     start: Start = None,
     end: End = None,
     model: Annotated[str | None, typer.Option(help="One model, such as naive.")] = None,
-    kind: Annotated[Kind | None, typer.Option(help="live or backfill; both in separate rows without it.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="live or backfill; default: both, in separate rows.")] = None,
     form: FormatOption = Format.TABLE,
     output: Output = None,
     json: Json = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw each forecast in the terminal.")] = False,
 ) -> None:
-    """Stored forecasts; without filters the champion's latest of each series."""
+    """Stored forecasts; without filters, the latest forecast of each series' champion."""
     if plot and (json or output is not None or form is not Format.TABLE):
         raise WrongUse("--plot draws in the terminal; leave out --json, --format and --output")
     first, last = span(start, end)
@@ -81,21 +81,21 @@ def forecasts(
             return
     emit(BAND_COLUMNS, rows, form, json, output)
     if wanted.latest and form is Format.TABLE and not json:
-        _tell_when_stored(rows)
+        _print_when_stored(rows)
 
 
-def _tell_when_stored(rows: "list[BandRow]") -> None:
-    """Say of each live forecast how long before its first close it was stored, or that it is after the fact."""
+def _print_when_stored(rows: "list[BandRow]") -> None:
+    """Print for each live forecast how long before its first close it was stored, or that it was stored after it."""
     from itertools import groupby
 
     from models.candles import SeriesName
     from models.wording import after_close, when_stored
 
     for _, steps in groupby(rows, key=lambda row: row.forecast_id):
-        first, *others = steps
+        first, *later = steps
         interval = SeriesName.parse(first.series).interval
-        stored = when_stored(first.created_at, first.origin, interval, 1 + len(others))
-        talk(f"{first.series}, {first.model} {after_close(first.origin, interval)}: {stored}")
+        stored = when_stored(first.created_at, first.origin, interval, 1 + len(later))
+        print_note(f"{first.series}, {first.model} {after_close(first.origin, interval)}: {stored}")
 
 
 def _draw(conn: "Connection", rows: "list[BandRow]") -> None:
@@ -105,7 +105,7 @@ def _draw(conn: "Connection", rows: "list[BandRow]") -> None:
 
     from candlecast.commands.plot import fan_charts
 
-    # Colours for people at a terminal only (no-color.org).
+    # Colours only on a terminal, and not where NO_COLOR is set (no-color.org).
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     try:
         print(fan_charts(conn, rows, columns=shutil.get_terminal_size((100, 24)).columns, colour=colour))
@@ -146,7 +146,7 @@ def candles(
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at)
-    emit(CANDLE_SHOWN, rows, form, json, output)
+    emit(CANDLE_COLUMNS, rows, form, json, output)
 
 
 @app.command()
@@ -161,7 +161,7 @@ def skill(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """How good the forecasts were, by model and step, beside naive; live, late and backfill in separate rows."""
+    """The forecasts' scores by model and step, beside naive's; live, late and backfill in separate rows."""
     first, last = span(start, end)
     from storage.database.engine import open_for_reading, reading
     from storage.series import require_series
@@ -199,13 +199,13 @@ def list_models(
 def list_series(
     available: Annotated[
         str | None,
-        typer.Option("--available", metavar="EXCHANGE", help="What CDD has of an exchange, such as Bitstamp."),
+        typer.Option("--available", metavar="EXCHANGE", help="Series that CDD has of an exchange, such as Bitstamp."),
     ] = None,
     form: FormatOption = Format.TABLE,
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Stored series and how far their candles reach; with --available, the series that CDD's listing names."""
+    """Stored series and the times their candles cover; with --available, the series in CDD's listing."""
     configured = settings()
     if available is not None:
         from storage.source.listing import available_series
@@ -234,12 +234,12 @@ def list_series(
 @app.command("findings")
 def list_findings(
     series: OptionalSeries = None,
-    resolved: Annotated[bool, typer.Option("--resolved", help="Also what later checks no longer saw.")] = False,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Also those that a later check no longer saw.")] = False,
     form: FormatOption = Format.TABLE,
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """What is odd about the stored data, how much it matters and what to do about it."""
+    """Findings: what is odd about the stored data, how serious it is and what to do about it."""
     from storage.database.engine import open_for_reading, reading
     from storage.findings import read_findings
     from storage.series import require_series

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from candlecast.commands.console import Json, SeriesArgument, SeriesList, WrongUse, emit, fail, settings, span, talk
+from candlecast.commands.console import (
+    Json,
+    SeriesArgument,
+    SeriesList,
+    WrongUse,
+    emit,
+    fail,
+    print_note,
+    settings,
+    span,
+)
 from candlecast.output import Format
 from models.candles import SeriesName
 from models.schedule import Mode
@@ -26,7 +36,7 @@ COSTLY = {
 def warn_of_cost(model: str) -> None:
     """Print a warning if training `model` takes long."""
     if model in COSTLY:
-        talk(f"candlecast: {model} is slow: {COSTLY[model]}")
+        print_note(f"candlecast: {model} is slow: {COSTLY[model]}")
 
 
 @app.command()
@@ -145,7 +155,9 @@ def train(
 
         ready()
         version = retrain(series=series, mode=mode)
-    talk("no training is due" if version is None else f"trained version {version}; see: candlecast models {series}")
+    print_note(
+        "no training is due" if version is None else f"trained version {version}; see: candlecast models {series}"
+    )
 
 
 def _check_model(name: str) -> None:
@@ -195,7 +207,7 @@ def backfill(
         ]
         rows, estimate = plan(engine, jobs)
         emit(PLAN_COLUMNS, rows, Format.TABLE, json)
-        talk(estimate)
+        print_note(estimate)
         return
     engine.dispose()
     warn_of_cost(model or configured.model)
@@ -265,4 +277,4 @@ def study(
             quick=quick,
         )
     emit(done.lines[0]._fields, done.lines, Format.TABLE, json)
-    talk(f"the study, with its figures, is at {done.page}")
+    print_note(f"the study, with its figures, is at {done.page}")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from tabulate import tabulate
 
-from candlecast.commands.console import talk
+from candlecast.commands.console import print_note
 from flows.settings import Settings
 from models.arrivals import usual_words
 from models.candles import SeriesName
@@ -61,7 +61,7 @@ def tell_what_is_not_published(settings: Settings, names: list[str], *, now: dat
             if latest is None or latest < due:
                 usual = usual_words(read_usual_time(conn, series=name), interval)
                 have = "" if latest is None else f"; the newest that is stored closed {latest:%Y-%m-%d %H:%M} UTC"
-                talk(f"{name}: {close_words(due, interval)} is not published yet ({usual}){have}")
+                print_note(f"{name}: {close_words(due, interval)} is not published yet ({usual}){have}")
     engine.dispose()
 
 

@@ -1,6 +1,6 @@
-"""Inserting rows: skipping those that are there, or very many at once as columns.
+"""Inserting rows: with existing keys skipped, or very many rows at once as columns.
 
-SQLAlchemy's own way, row by row, would take most of the time of an ingest and of a backfill.
+SQLAlchemy's insert, row by row, would take most of the time of an ingest and of a backfill.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from storage.errors import DatabaseUnusable
 if TYPE_CHECKING:
     import numpy as np
 
-# Every SQLite takes so many parameters in a statement.
+# The number of parameters in a statement that every build of SQLite accepts.
 SQLITE_PARAMETERS = 999
 
 
@@ -23,7 +23,7 @@ def insert_or_skip(conn: Connection, table: Table, rows: Sequence[Mapping[str, A
     """Insert `rows` into `table`, skipping those whose key exists; returns how many were inserted."""
     if not rows:
         return 0
-    # SQLAlchemy forgets how many rows an INSERT touched unless it is asked to remember.
+    # Without this option SQLAlchemy does not keep the number of rows that an INSERT wrote.
     return conn.execute(
         _insert_ignoring_conflicts(conn, table), list(rows), execution_options={"preserve_rowcount": True}
     ).rowcount
@@ -32,7 +32,7 @@ def insert_or_skip(conn: Connection, table: Table, rows: Sequence[Mapping[str, A
 def insert_new(
     conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, returning: Sequence[ColumnElement[Any]]
 ) -> list[Row[Any]]:
-    """Insert `rows` into `table`, skipping those whose key exists; returns these columns of what was inserted."""
+    """Insert `rows` into `table`, skipping those whose key exists; returns the columns `returning` of the new rows."""
     return list(conn.execute(_insert_ignoring_conflicts(conn, table).returning(*returning), list(rows))) if rows else []
 
 
@@ -49,17 +49,17 @@ def _insert_ignoring_conflicts(conn: Connection, table: Table) -> Insert:
 def insert_columns(
     conn: Connection, table: Table, columns: Mapping[str, "np.ndarray | Sequence[Any] | object"]
 ) -> None:
-    """Insert rows given as columns by name: arrays or lists of one length, or one value for all rows.
+    """Insert rows given as columns by name: arrays of one length, or one value for all rows.
 
-    Instants are unix seconds in arrays, or one aware datetime for all; NaN is stored as NULL. Raises as any INSERT does
-    when a key exists: nothing is skipped.
+    An array of instants holds unix seconds; a single instant for all rows is an aware datetime. NaN is stored as NULL.
+    An existing key raises the database's error, as in any INSERT: no row is skipped.
     """
     import numpy as np
 
     lists: dict[str, list[Any]] = {}
     for name, values in columns.items():
         if isinstance(values, np.ndarray):
-            lists[name] = _listed(values, table.c[name])
+            lists[name] = _database_values(values, table.c[name])
     rows = len(next(iter(lists.values())))
     if not rows:
         return
@@ -67,7 +67,7 @@ def insert_columns(
         if name not in lists:
             column = table.c[name]
             if isinstance(value, datetime) and isinstance(column.type, UtcDateTime):
-                value = _written(value, precise=column.type.precise)
+                value = _instant_text(value, precise=column.type.precise)
             lists[name] = [value] * rows
     names = list(columns)
     quoted = ", ".join(conn.dialect.identifier_preparer.quote(name) for name in names)
@@ -88,26 +88,27 @@ def insert_columns(
 
 
 def _insert_many_a_statement(conn: Connection, insert: str, columns: list[list[Any]]) -> None:
-    """Insert columns by statements of many rows each, in two thirds of the time of one row a statement."""
+    """Insert columns with many rows per statement, which takes two thirds of the time of one row per statement."""
     width, rows = len(columns), len(columns[0])
     cells: list[Any] = [None] * (width * rows)
-    for place, values in enumerate(columns):
-        cells[place::width] = values
-    one = f"({', '.join('?' * width)})"
-    at_once = SQLITE_PARAMETERS // width
-    whole = rows // at_once * at_once
-    step = at_once * width
-    if whole:
-        many = [tuple(cells[start : start + step]) for start in range(0, whole * width, step)]
-        conn.exec_driver_sql(f"{insert} VALUES {', '.join([one] * at_once)}", many)
-    if whole < rows:
-        last = ", ".join([one] * (rows - whole))
-        conn.exec_driver_sql(f"{insert} VALUES {last}", tuple(cells[whole * width :]))
+    for position, values in enumerate(columns):
+        cells[position::width] = values
+    placeholders = f"({', '.join('?' * width)})"
+    # The statements take `per_statement` rows each, and the last one the rows that are left.
+    per_statement = SQLITE_PARAMETERS // width
+    in_full_statements = rows // per_statement * per_statement
+    step = per_statement * width
+    if in_full_statements:
+        parameters = [tuple(cells[start : start + step]) for start in range(0, in_full_statements * width, step)]
+        conn.exec_driver_sql(f"{insert} VALUES {', '.join([placeholders] * per_statement)}", parameters)
+    if in_full_statements < rows:
+        rest = ", ".join([placeholders] * (rows - in_full_statements))
+        conn.exec_driver_sql(f"{insert} VALUES {rest}", tuple(cells[in_full_statements * width :]))
 
 
-def _listed(values: "np.ndarray", column: Column[Any]) -> list[Any]:
+def _database_values(values: "np.ndarray", column: Column[Any]) -> list[Any]:
     if isinstance(column.type, UtcDateTime):
-        return _instants(values)
+        return _instant_texts(values)
     plain: list[Any] = values.tolist()
     if values.dtype.kind != "f":
         return plain
@@ -116,15 +117,15 @@ def _listed(values: "np.ndarray", column: Column[Any]) -> list[Any]:
     return [None if value != value else value for value in plain] if (values != values).any() else plain
 
 
-def _instants(seconds: "np.ndarray") -> list[str]:
+def _instant_texts(seconds: "np.ndarray") -> list[str]:
     import numpy as np
 
     text = np.datetime_as_string(seconds.astype("datetime64[s]"), unit="s").tolist()
-    # One replacement in the joined text is three times as fast as one in each.
+    # One replacement in the joined text is three times as fast as one replacement per text.
     return "\n".join(text).replace("T", " ").split("\n") if text else []
 
 
-def _written(moment: datetime, *, precise: bool) -> str:
-    # PostgreSQL reads it in the session's time zone, which is UTC (storage.database.engine).
+def _instant_text(moment: datetime, *, precise: bool) -> str:
+    # PostgreSQL reads the text in the session's time zone, which is UTC (storage.database.engine).
     moment = moment.astimezone(UTC)
     return f"{moment:%Y-%m-%d %H:%M:%S.%f}" if precise else f"{moment:%Y-%m-%d %H:%M:%S}"
