@@ -1,4 +1,4 @@
-# make run: the daily flow on the bundled sample. make test: the suite. make check: style, types, layers.
+# make run: runs the daily flow on the bundled sample. make test: runs the tests. make check: checks style, types and layers.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: run test test-slow check audit setup soak coverage mutants serve screenshots clean
 
-# Rebuilt when what it is made from changes; the stamp is written last, so a broken install is tried again.
+# Installs again when one of its sources changes. The stamp is written last, so a failed install is repeated.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("candlecast needs Python >= 3.11, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
@@ -36,17 +36,18 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200
 
-# A thousand simulated days with faults, checked after each: a quarter of an hour.
+# Simulates a thousand days with faults and checks the database after each; takes a quarter of an hour.
 soak: export CANDLECAST_SOAK_DAYS = 1000
 soak: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/flows/test_soak.py -m slow -s
 
-# The lines and branches that make test runs, in this process and in those it starts (docs/suite.md).
+# Counts the lines and branches that make test runs, also in the processes that it starts (docs/suite.md).
 coverage: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" --cov --cov-report=
 	$(BIN)/python benchmarks/suite.py coverage
 
-# Which small changes of the code that must not be wrong no test notices (docs/suite.md); about 1,500, a second each.
+# Makes about 1,600 small changes to the code that must not be wrong, and lists those that no test notices
+# (docs/suite.md). Each takes about a second.
 MUTATED := "models.tutorial.windows.*" "models.metrics.*" "models.gate.*" "models.history.*" "models.boosting.x__realised*" \
 	"models.lstm.fleet.x_targets_known*" "models.lstm.forecaster.x_calibration_table*" "tasks.steps.score.*" "tasks.steps.gate.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \
 	"storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" \
@@ -62,7 +63,7 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What is installed and what the code does, as far as can be told without the network (SECURITY.md).
+# Checks the installed packages and the code for security, as far as this is possible without a network (SECURITY.md).
 audit: $(VENV)/.installed
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive candlecast flows tasks models storage
@@ -70,6 +71,6 @@ audit: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) .venv-peers .prefect candlecast.db* reports mutants
 
-# Pictures of the page in every state, in a real browser.
+# Takes pictures of the page in every state, in a real browser.
 screenshots: $(VENV)/.installed
 	$(BIN)/python tests/support/screenshots.py
