@@ -18,6 +18,8 @@ def test_a_deployed_cron_schedule_fires_and_its_worker_stores_a_forecast(tmp_pat
         CANDLECAST_SERIES="Coinbase_BTCUSD_d",
         CANDLECAST_MODEL="naive",
         CANDLECAST_REPORTS=str(tmp_path / "reports"),
+        # The sample ends in 2019: no candle of today is waited for, and the day says that it is late.
+        CANDLECAST_WAIT_HOURS="0",
     ) as server:
         server.prefect("work-pool", "create", "default", "--type", "process")
         server.prefect("work-pool", "create", "gpu", "--type", "process")
@@ -30,10 +32,11 @@ def test_a_deployed_cron_schedule_fires_and_its_worker_stores_a_forecast(tmp_pat
             done = []
             while time.monotonic() < deadline and not done:
                 time.sleep(1)
-                done = [run for run in server.flow_runs("daily") if run["state_type"] == "COMPLETED"]
+                done = [run for run in server.flow_runs("daily") if run["state_type"] == "FAILED"]
             log = worker.log.read_text()
     assert done, log[-4000:]
     assert done[0]["auto_scheduled"]
+    assert "has not been published in time" in done[0]["state"]["message"]
     assert done[0]["expected_start_time"].endswith(":00Z")
     with sqlite3.connect(database) as conn:
         (live,) = conn.execute("SELECT count(*) FROM forecasts WHERE kind = 'live' AND model = 'naive'").fetchone()

@@ -92,7 +92,7 @@ def test_the_deployed_day_runs_on_one_pool_and_its_training_on_the_other(
         Worker(server, "default", installation.folder / "default.log", settings) as ordinary,
         installation.worker() as training,
     ):
-        server.prefect("deployment", "run", "daily/scheduled")
+        server.prefect("deployment", "run", "daily/scheduled", "--param", "wait=false")
         deadline = time.monotonic() + 300
         runs: list[dict[str, object]] = []
         while time.monotonic() < deadline and not any(run["state_type"] == "COMPLETED" for run in runs):

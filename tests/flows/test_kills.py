@@ -121,7 +121,7 @@ def test_runs_whose_worker_was_killed_are_crashed_and_do_not_block_the_next(
             capture_output=True,
         )  # fmt: skip
         own.prefect("deploy", "--all")
-        own.prefect("deployment", "run", "daily/scheduled")
+        own.prefect("deployment", "run", "daily/scheduled", "--param", "wait=false")
         # The worker and the flow's process die together, as when the machine loses power.
         with Worker(own, "default", tmp_path / "worker-1.log", made.settings) as worker:
             _until(lambda: _states(own) == ["RUNNING"], 120, worker.log)
@@ -132,7 +132,7 @@ def test_runs_whose_worker_was_killed_are_crashed_and_do_not_block_the_next(
             kill_session(worker.process)
             _kill_children_of_flow(made)
         assert _states(own) == ["RUNNING"]
-        own.prefect("deployment", "run", "daily/scheduled")
+        own.prefect("deployment", "run", "daily/scheduled", "--param", "wait=false")
         with Worker(own, "default", tmp_path / "worker-2.log", made.settings) as worker:
             _until(lambda: _states(own) == ["COMPLETED", "CRASHED"], 400, worker.log)
             # A flow's process that dies under a worker that lives is noticed at once.

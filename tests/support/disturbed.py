@@ -44,6 +44,8 @@ class Installation:
             "CANDLECAST_SERIES": SERIES,
             "CANDLECAST_MODEL": "lstm",
             "CANDLECAST_SKILL_DAYS": "90",
+            # Its market ends years ago: a deployed day that waits gives today's candle up at once.
+            "CANDLECAST_WAIT_HOURS": "0",
             "CANDLECAST_REPORTS": str(folder / "reports"),
         }
 
