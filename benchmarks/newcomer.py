@@ -105,8 +105,8 @@ def main() -> None:
         timed(".venv/bin/candlecast forecasts", "q50")
         timed(".venv/bin/candlecast skill", "p_value")
         port = free_port()
-        start, stop = standing(clone, ".venv/bin/candlecast serve", port, lambda text: "daily at 00:20 UTC" in text)
-        rows += [(".venv/bin/candlecast serve", start, "daily at 00:20 UTC"), ("Ctrl-C", stop, "")]
+        start, stop = standing(clone, ".venv/bin/candlecast serve", port, lambda text: "daily from 00:05 UTC" in text)
+        rows += [(".venv/bin/candlecast serve", start, "daily from 00:05 UTC"), ("Ctrl-C", stop, "")]
         url = f"http://127.0.0.1:{port}/api/v1/forecasts/latest"
         start, stop = standing(clone, ".venv/bin/candlecast web", port, lambda _: answers(url))
         rows += [(".venv/bin/candlecast web", start, "/api/v1/forecasts/latest"), ("Ctrl-C", stop, "")]
