@@ -69,18 +69,22 @@ class Verdict:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-def better(first: WalkForward, second: WalkForward, *, restarts: bool = False) -> dict[int, float]:
-    """Return by step the value of the evidence that `first` has a lower CRPS than `second`; see `models.evidence`."""
-    values = {}
+def gains_over(first: WalkForward, second: WalkForward) -> dict[int, tuple[Gains, Gains]]:
+    """Return by step what `first` gained over `second`, and what `second` gained over `first`."""
+    gains = {}
     for step, losses in first.crps.items():
         ours, theirs = first.quantiles[step], second.quantiles[step]
         scale = dispersion(ours, theirs)
-        _, worst = score_range(ours, theirs)
+        low, high = score_range(ours, theirs)
         gain = (second.crps[step] - losses) / scale
-        values[step] = e_value(
-            Gains(first.slots[step], first.quarters[step], gain, worst / scale), step, restarts=restarts
-        )
-    return values
+        slots, quarters = first.slots[step], first.quarters[step]
+        gains[step] = (Gains(slots, quarters, gain, high / scale), Gains(slots, quarters, -gain, -low / scale))
+    return gains
+
+
+def better(gains: Mapping[int, Gains], *, restarts: bool = False) -> dict[int, float]:
+    """Return by step the value of the evidence that these gains are not luck; see `models.evidence`."""
+    return {step: e_value(of_step, step, restarts=restarts) for step, of_step in gains.items()}
 
 
 def judge(
@@ -103,10 +107,11 @@ def judge(
         return Decision(False, "its walk-forward scores are not all finite numbers", evidence)
     problems = _coverage_problems(challenger, evidence)
     opponents = {"baseline": baseline} | ({"incumbent": incumbent} if incumbent is not None else {})
+    gains = {name: gains_over(challenger, opponent) for name, opponent in opponents.items()}
     for name, opponent in opponents.items():
         for step, losses in challenger.crps.items():
             evidence[f"skill_vs_{name}_step{step}"] = _skill(losses, opponent.crps[step])
-        worse = better(opponent, challenger)
+        worse = better({step: losses for step, (_, losses) in gains[name].items()})
         evidence[f"e_worse_than_{name}"] = value = _rounded(combined(worse))
         if value >= len(opponents) / ALPHA:
             step = max(worse, key=lambda step: worse[step])
@@ -114,7 +119,8 @@ def judge(
             problems.append(f"it is worse than the {name} beyond chance (e = {value:.4g}; step {step} by {loss:.2%})")
     if not renews:
         serving, name = (baseline, "baseline") if incumbent is None else (incumbent, "incumbent")
-        complaint = _no_better(challenger, serving, name, evidence)
+        values = better({step: ours for step, (ours, _) in gains[name].items()})
+        complaint = _no_better(challenger, serving, name, values, evidence)
         problems += [complaint] if complaint and not problems else []
     if problems:
         return Decision(False, "; ".join(problems), evidence)
@@ -126,9 +132,10 @@ def judge(
     return Decision(True, f"{proof}; CRPS against the baseline: {ends}", evidence)
 
 
-def _no_better(challenger: WalkForward, serving: WalkForward, name: str, evidence: dict[str, Any]) -> str | None:
+def _no_better(
+    challenger: WalkForward, serving: WalkForward, name: str, values: dict[int, float], evidence: dict[str, Any]
+) -> str | None:
     """Return the complaint that the challenger is not better than the model that serves, None when it is."""
-    values = better(challenger, serving)
     for step, value in values.items():
         evidence[f"e_better_step{step}"] = _rounded(value)
     evidence["e_better"] = value = _rounded(combined(values))
@@ -154,7 +161,8 @@ def watch(champion: WalkForward, baseline: WalkForward) -> Verdict:
     if 1 not in champion.crps or not len(champion.crps[1]):
         return Verdict(False, "nothing is scored yet", {"origins": 0})
     # With new starts, since a champion was good once: years of good scores must not hide that it has become bad.
-    worse = better(baseline, champion, restarts=True)
+    gains = {step: naives for step, (naives, _) in gains_over(baseline, champion).items()}
+    worse = better(gains, restarts=True)
     ours, naive = champion.quantiles[1], baseline.quantiles[1]
     odd = is_odd(ours[:, _HIGH] - ours[:, _LOW], naive[:, _HIGH] - naive[:, _LOW], ODD)
     episodes = episode_value(likelihood_ratios(champion.pit[1], ours, naive), odd)

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import (
     Boolean,
     ColumnElement,
@@ -330,24 +333,35 @@ def read_quantiles(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) ->
 
 def read_values(
     conn: Connection, *, series: str, model: str, kind: Kind, start: datetime | None = None
-) -> list[tuple[datetime, list[float]]]:
-    """Return the values of all of a model's forecasts from `start` on, by origin, step and quantile.
+) -> dict[datetime, NDArray[np.float64]]:
+    """Return the values of all of a model's forecasts from `start` on, by origin: (horizon, 23) each.
 
     For statistical tests over thousands of forecasts: `read_quantiles` repeats the forecast's names for each value.
     """
     f, v = _forecasts, forecast_values
     wanted = _conditions(f, ForecastFilter(series, model=model, kind=kind, start=start))
     origins = {row.id: row.origin for row in conn.execute(select(f.c.id, f.c.origin).where(*wanted))}
-    rows = conn.execute(
+    # With IN, SQLite reads the rows in the order of their key; with a join it would sort them.
+    result = conn.execute(
         select(v.c.forecast, v.c.value)
-        .join(f, v.c.forecast == f.c.id)
-        .where(*wanted)
+        .where(v.c.forecast.in_(select(f.c.id).where(*wanted)))
         .order_by(v.c.forecast, v.c.step, v.c.quantile)
     )
-    values: dict[int, list[float]] = {forecast: [] for forecast in origins}
-    for forecast, value in rows:
-        values[forecast].append(value)
-    return sorted((origins[forecast], of_forecast) for forecast, of_forecast in values.items())
+    # The driver's rows: SQLAlchemy's would take three times as long for the 350,000 values of three years.
+    cursor = result.cursor
+    rows = iter(cursor.fetchone, None) if cursor is not None else iter(())
+    flat = np.fromiter(chain.from_iterable(rows), dtype=float).reshape(-1, 2)
+    result.close()
+    # Numbers of forecasts are exact in a float up to 2 ** 53.
+    ids, values = flat[:, 0].astype(np.int64), flat[:, 1]
+    first = np.flatnonzero(np.diff(ids, prepend=-1))
+    ends = np.append(first[1:], len(ids))
+    # A forecast stored since the first query has no origin here, and is left out.
+    return {
+        origins[forecast]: values[begin:end].reshape(-1, len(QUANTILE_LEVELS))
+        for forecast, begin, end in zip(ids[first].tolist(), first.tolist(), ends.tolist(), strict=True)
+        if forecast in origins
+    }
 
 
 def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:

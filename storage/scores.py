@@ -255,7 +255,7 @@ def read_origin_scores(
         .where(c.model == model, *_conditions(_scores, series, kind, start, end))
         .order_by(c.origin, c.step)
     )
-    return [OriginScore(*row) for row in conn.execute(query)]
+    return [OriginScore(*row) for row in conn.execute(query).all()]
 
 
 def _conditions(

@@ -1,13 +1,13 @@
 """Who serves: judge challengers, watch the champion, and let the baseline serve until a challenger passes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 
 import numpy as np
 from sqlalchemy import Connection, Engine
 
 from models.candles import Finding, SeriesName, Severity
-from models.forecasts import BASELINE, QUANTILE_LEVELS, Kind, ScoreKind
+from models.forecasts import BASELINE, Kind, ScoreKind
 from models.gate import Decision, Verdict, WalkForward, judge, watch
 from storage import registry
 from storage.database.engine import reading, writing
@@ -17,7 +17,6 @@ from storage.scores import OriginScore, read_origin_scores
 from tasks.steps.train import baseline_version
 
 DEMOTED = "demoted"
-_LEVELS = len(QUANTILE_LEVELS)
 _Key = tuple[datetime, int]
 
 
@@ -29,24 +28,35 @@ def gate(
     The scores begin at `start` when the family is judged for the first time, and at the same instant ever after: the
     evidence is valid however often it is looked at because its start does not move.
     """
-    with writing(engine) as conn:
-        serving = registry.champion(conn, series=series)
-        names = {model, baseline} | ({serving.model} if serving else set())
-        since = registry.evidence_start(conn, series=series, model=model) or start
-        walks = _walks(conn, series=series, models=names, start=since)
+    while True:
+        with reading(engine) as conn:
+            serving, since = _judged_against(conn, series=series, model=model)
+            names = {model, baseline} | ({serving.model} if serving else set())
+            walks = _walks(conn, series=series, models=names, start=since or start)
         incumbent = walks[serving.model] if serving and serving.model not in (model, baseline) else None
         renews = serving is not None and serving.model == model
         decision = judge(walks[model], walks[baseline], incumbent, renews=renews)
-        registry.decide(
-            conn,
-            series=series,
-            version=version,
-            outcome="promoted" if decision.promote else "kept",
-            reason=decision.reason,
-            evidence={**decision.evidence, "start": since.isoformat()},
-            decided_at=now,
-        )
-    return decision
+        with writing(engine) as conn:
+            # Nobody waits for the write lock while scores are read and judged. Judge again if meanwhile a person made
+            # another version champion.
+            if _judged_against(conn, series=series, model=model) != (serving, since):
+                continue
+            registry.decide(
+                conn,
+                series=series,
+                version=version,
+                outcome="promoted" if decision.promote else "kept",
+                reason=decision.reason,
+                evidence={**decision.evidence, "start": (since or start).isoformat()},
+                decided_at=now,
+            )
+        return decision
+
+
+def _judged_against(conn: Connection, *, series: str, model: str) -> tuple[registry.Champion | None, datetime | None]:
+    """Return the champion that a version of `model` has to beat, and since when there is evidence about `model`."""
+    champion = registry.champion(conn, series=series)
+    return champion, registry.evidence_start(conn, series=series, model=model)
 
 
 def watch_champion(engine: Engine, *, series: str, now: datetime) -> Verdict | None:
@@ -70,6 +80,9 @@ def watch_champion(engine: Engine, *, series: str, now: datetime) -> Verdict | N
     if verdict.demote:
         version = baseline_version(engine, series=series, model=BASELINE, now=now)
         with writing(engine) as conn:
+            if registry.champion(conn, series=series) != serving:
+                # A person made another version champion meanwhile; the next look judges that one.
+                return None
             registry.decide(
                 conn,
                 series=series,
@@ -117,32 +130,33 @@ def _walks(conn: Connection, *, series: str, models: Iterable[str], start: datet
         if not shared:
             continue
         for name in names:
-            for origin, values in read_values(conn, series=series, model=name, kind=stored, start=start):
-                quantiles[name, kind, origin] = np.log(np.array(values).reshape(-1, _LEVELS))
+            values = read_values(conn, series=series, model=name, kind=stored, start=start)
+            quantiles |= {(name, kind, origin): prices for origin, prices in values.items()}
         chosen |= {key: ({name: scores[name][key] for name in names}, kind) for key in shared}
     steps = sorted({step for _, step in chosen})
     keys = {step: sorted(key for key in chosen if key[1] == step) for step in steps}
 
-    def walk(name: str) -> WalkForward:
-        def column(field: str) -> Mapping[int, np.ndarray]:
-            return {step: np.array([getattr(chosen[key][0][name], field) for key in keys[step]]) for step in steps}
+    slots = {
+        step: np.array([int(origin.timestamp() // interval.length.total_seconds()) for origin, _ in keys[step]])
+        for step in steps
+    }
+    quarters = {
+        step: np.array([origin.year * 4 + (origin.month - 1) // 3 for origin, _ in keys[step]]) for step in steps
+    }
 
+    def walk(name: str) -> WalkForward:
+        rows = {step: [chosen[key][0][name] for key in keys[step]] for step in steps}
         return WalkForward(
-            crps=column("crps"),
-            covered80=column("covered80"),
-            covered95=column("covered95"),
-            pit=column("pit"),
+            crps={step: np.array([row.crps for row in rows[step]]) for step in steps},
+            covered80={step: np.array([row.covered80 for row in rows[step]]) for step in steps},
+            covered95={step: np.array([row.covered95 for row in rows[step]]) for step in steps},
+            pit={step: np.array([row.pit for row in rows[step]]) for step in steps},
             quantiles={
-                step: np.array([quantiles[name, chosen[key][1], key[0]][step - 1] for key in keys[step]])
+                step: np.log(np.array([quantiles[name, chosen[key][1], key[0]][step - 1] for key in keys[step]]))
                 for step in steps
             },
-            slots={
-                step: np.array([int(key[0].timestamp() // interval.length.total_seconds()) for key in keys[step]])
-                for step in steps
-            },
-            quarters={
-                step: np.array([key[0].year * 4 + (key[0].month - 1) // 3 for key in keys[step]]) for step in steps
-            },
+            slots=slots,
+            quarters=quarters,
         )
 
     return {name: walk(name) for name in names}

@@ -92,6 +92,15 @@ def test_the_range_of_a_difference_is_never_left_whatever_the_close():
     assert difference.max() == pytest.approx(float(high[0]))
 
 
+def test_the_range_of_many_days_is_that_of_each_day_alone():
+    rng = np.random.default_rng(2)
+    first, second = (rng.lognormal(-4, 1, (70, 1)) * normal(1.0) for _ in range(2))
+    low, high = score_range(first, second)
+    alone = [score_range(first[day : day + 1], second[day : day + 1]) for day in range(70)]
+    assert low.tolist() == [float(one[0]) for one, _ in alone]
+    assert high.tolist() == [float(one[0]) for _, one in alone]
+
+
 def test_no_close_takes_more_than_the_largest_loss():
     gained = gains([-5.0, 0.0], 5.0)
     assert e_value(gained, 1) == pytest.approx(1 - LARGEST_LOSS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.forecasts import QUANTILE_LEVELS
-from models.gate import ALPHA, Decision, WalkForward, better, judge, watch
+from models.gate import ALPHA, Decision, WalkForward, better, gains_over, judge, watch
 from models.metrics import crps, pit
 
 STEPS = (1, 3, 7)
@@ -205,5 +205,6 @@ def test_a_champion_that_has_become_worse_is_demoted_although_it_was_good_for_ye
 def test_evidence_of_one_side_is_none_of_the_other():
     closes, volatility = market(1095)
     good, bad = walk(closes, volatility), walk(closes, constant(1095))
-    assert better(good, bad)[1] > 20
-    assert better(bad, good)[1] < 1
+    ours, theirs = gains_over(good, bad)[1]
+    assert better({1: ours})[1] > 20
+    assert better({1: theirs})[1] < 1

@@ -10,6 +10,7 @@ from markets import NOW, ingest_walk
 from sqlalchemy import Engine, select
 
 from models.forecasts import Forecast, Kind
+from models.gate import Decision, Verdict, WalkForward, judge, watch
 from models.metrics import covered, crps, pit
 from storage import registry
 from storage.database.engine import reading, writing
@@ -129,6 +130,46 @@ def test_live_scores_that_came_in_time_count_for_the_gate(market: Engine) -> Non
     decision = gate(market, series=SERIES, version=version, model="lstm", baseline="naive", start=FIRST, now=FIRST)
     assert decision.promote, decision.reason
     assert decision.evidence["origins"] == 200
+
+
+def test_others_may_write_while_scores_are_judged_and_a_new_champion_is_judged_against(
+    market: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(market, "naive", [0.06] * 200)
+    other = live(market, "range-ewma", [0.02] * 200)
+    version = live(market, "lstm", [0.02] * 200)
+    opponents = []
+
+    def judge_while_a_person_promotes(
+        challenger: WalkForward, baseline: WalkForward, incumbent: WalkForward | None, *, renews: bool
+    ) -> Decision:
+        opponents.append(incumbent)
+        if serving(market) == "naive":
+            serve(market, other)
+        return judge(challenger, baseline, incumbent, renews=renews)
+
+    monkeypatch.setattr("tasks.steps.gate.judge", judge_while_a_person_promotes)
+    decision = gate(market, series=SERIES, version=version, model="lstm", baseline="naive", start=FIRST, now=FIRST)
+    assert [opponent is not None for opponent in opponents] == [False, True]
+    assert not decision.promote
+    assert "not better than the incumbent" in decision.reason
+    assert serving(market) == "range-ewma"
+
+
+def test_a_champion_that_a_person_replaces_during_the_look_is_not_demoted(
+    market: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(market, "naive", [0.02] * 107)
+    other = live(market, "range-ewma", [0.02] * 107)
+    serve(market, live(market, "lstm", [0.02] * 100 + [0.1] * 7))
+
+    def watch_while_a_person_promotes(champion: WalkForward, baseline: WalkForward) -> Verdict:
+        serve(market, other)
+        return watch(champion, baseline)
+
+    monkeypatch.setattr("tasks.steps.gate.watch", watch_while_a_person_promotes)
+    assert watch_champion(market, series=SERIES, now=FIRST + 107 * DAY) is None
+    assert (serving(market), codes(market)) == ("range-ewma", set())
 
 
 def test_odd_bands_are_named_with_their_day_and_stay_stored(market: Engine) -> None:
