@@ -20,8 +20,8 @@ def empty(tmp_path: Path, prefect_home: Path) -> Installation:
 @pytest.fixture(scope="session")
 def daily_done(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Installation:
     """An installation in which `candlecast daily` has run on the sample; tests may read it, never change it."""
-    made = Installation(tmp_path_factory.mktemp("installation"), prefect_home)
-    done = made.run("daily")
+    installation = Installation(tmp_path_factory.mktemp("installation"), prefect_home)
+    done = installation.run("daily")
     assert done.returncode == 0, done.stdout + done.stderr
-    (made.folder / "stdout.txt").write_text(done.stdout)
-    return made
+    (installation.folder / "stdout.txt").write_text(done.stdout)
+    return installation

@@ -33,9 +33,9 @@ def test_every_setting_is_in_the_operating_page_with_its_default():
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
         if isinstance(default, float) and default.is_integer():
             default = int(default)
-        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+        documented = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
         cell = line.split("|")[2].strip()
-        assert cell == (f"`{shown}`" if shown else "none" if default is None else "empty"), name
+        assert cell == (f"`{documented}`" if documented else "none" if default is None else "empty"), name
 
 
 def test_every_table_and_view_is_in_the_design_page_with_the_views_columns():

@@ -22,9 +22,9 @@ STARTS = "=+-@＝＋－＠\t\r\n"
 @pytest.fixture(scope="module")
 def poisoned(daily_done, tmp_path_factory):
     """An installation whose every free text begins like a formula."""
-    made = Installation(tmp_path_factory.mktemp("poisoned"), daily_done.prefect_home)
-    shutil.copy(daily_done.database, made.database)
-    with sqlite3.connect(made.database) as conn:
+    installation = Installation(tmp_path_factory.mktemp("poisoned"), daily_done.prefect_home)
+    shutil.copy(daily_done.database, installation.database)
+    with sqlite3.connect(installation.database) as conn:
         conn.execute("UPDATE findings SET message = ?, remedy = ?, code = ?", (EVIL, "+1", "@x"))
         conn.execute("UPDATE model_versions SET device = ?, code_version = ?", (EVIL, "-2+3"))
         conn.execute(
@@ -51,10 +51,10 @@ def poisoned(daily_done, tmp_path_factory):
                 (EVIL,),
             )
     conn.close()
-    return made
+    return installation
 
 
-def alive(text: str) -> list[str]:
+def formula_cells(text: str) -> list[str]:
     """The cells of a CSV that a spreadsheet would run; a number is none."""
 
     def runs(cell: str) -> bool:
@@ -85,7 +85,7 @@ def test_no_command_exports_a_formula(poisoned, name, tmp_path):
     done = poisoned.run(*arguments)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 1
-    assert alive(done.stdout) == []
+    assert formula_cells(done.stdout) == []
     assert ("'=HYPERLINK" in done.stdout) == (name not in WITHOUT_FREE_TEXT)
     assert poisoned.run(*arguments, "-o", str(tmp_path / "out.csv")).returncode == 0
     assert (tmp_path / "out.csv").read_text() == done.stdout
@@ -109,7 +109,7 @@ def test_no_question_is_answered_with_a_formula(web, question):
     answer = web.get(f"/api/v1/{question}{'&' if '?' in question else '?'}{limit}format=csv")
     assert answer.status_code == 200
     assert len(answer.text.splitlines()) > 1
-    assert alive(answer.text) == []
+    assert formula_cells(answer.text) == []
     without = {"forecasts/latest", f"candles?series={SERIES}"}
     assert ("'=HYPERLINK" in answer.text) == (question not in without)
 
@@ -130,6 +130,6 @@ def test_json_and_numbers_stay_as_they_are(poisoned):
 def test_no_text_becomes_a_formula_and_none_is_lost(text):
     out = io.StringIO()
     write_csv(["cell"], [{"cell": text}], out)
-    assert alive(out.getvalue()) == []
+    assert formula_cells(out.getvalue()) == []
     rows = list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]
     assert (rows[0] if rows[0] else [""])[0] in (text, f"'{text}")

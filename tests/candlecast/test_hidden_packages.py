@@ -35,12 +35,12 @@ def test_the_commands_work_beside_them(
 ) -> None:
     shutil.copy(daily_done.database, hiding.database)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    shown = hiding.run("forecasts")
-    assert shown.returncode == 0, shown.stderr
-    assert "hides" not in shown.stderr
-    assert shown.stdout == daily_done.run("forecasts").stdout
+    forecasts = hiding.run("forecasts")
+    assert forecasts.returncode == 0, forecasts.stderr
+    assert "hides" not in forecasts.stderr
+    assert forecasts.stdout == daily_done.run("forecasts").stdout
     as_module = python(hiding, "-m", "candlecast", "forecasts")
-    assert (as_module.returncode, as_module.stdout) == (0, shown.stdout)
+    assert (as_module.returncode, as_module.stdout) == (0, forecasts.stdout)
 
 
 def test_daily_and_the_server_it_starts_work_beside_them(hiding: Installation) -> None:

@@ -21,9 +21,9 @@ def test_the_notebook_runs_from_top_to_bottom_and_shows_what_it_says(daily_done,
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     assert "MPLBACKEND" not in os.environ
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert [output.output_type for output in shown].count("error") == 0
-    assert any("image/png" in output.get("data", {}) for output in shown)
-    texts = [output["data"]["text/plain"] for output in shown if "text/plain" in output.get("data", {})]
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert [output.output_type for output in outputs].count("error") == 0
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    texts = [output["data"]["text/plain"] for output in outputs if "text/plain" in output.get("data", {})]
     assert any("range-ewma" in text and "q90" in text for text in texts)
     assert any(text.endswith("of 352'") for text in texts)

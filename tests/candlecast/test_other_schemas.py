@@ -34,9 +34,9 @@ COMMANDS = [
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=slow)])
 def url(request, daily_done, tmp_path) -> str:
     if request.param == "postgresql":
-        found = request.getfixturevalue("postgresql_url")
-        open_database(found).dispose()
-        return found
+        address = request.getfixturevalue("postgresql_url")
+        open_database(address).dispose()
+        return address
     shutil.copy(daily_done.database, tmp_path / "copy-of.db")
     return f"sqlite:///{tmp_path / 'copy-of.db'}"
 
@@ -50,13 +50,13 @@ def stamped(url: str, version: str) -> Callable[[], list]:
     def state() -> list:
         engine = make_engine(url, read_only=True)
         with engine.connect() as conn:
-            found = [
+            rows = [
                 conn.execute(text(f"SELECT count(*) FROM {table}")).scalar()
                 for table in ("series", "downloads", "candles", "model_versions", "promotions", "forecasts", "scores")
             ]
-            found.append(conn.execute(text("SELECT version_num FROM alembic_version")).scalar())
+            rows.append(conn.execute(text("SELECT version_num FROM alembic_version")).scalar())
         engine.dispose()
-        return found
+        return rows
 
     return state
 

@@ -113,7 +113,7 @@ def test_settings_refuse_such_names(daily_done):
 
 
 def test_no_question_takes_such_a_name(daily_done):
-    asked = 0
+    requests = 0
     with Web(daily_done) as web:
         paths = web.get("/openapi.json").json()["paths"]
         for path, operations in paths.items():
@@ -123,10 +123,10 @@ def test_no_question_takes_such_a_name(daily_done):
                 answer = web.get(f"{path}?series={quote(name, safe='')}")
                 # No series of that name, or no name at all.
                 assert answer.status_code == 400, (path, name, answer.text)
-                asked += 1
+                requests += 1
         for name in ("../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/web.py", "index.html%00", "../web.py"):
             assert web.get(f"/page/{name}").status_code in (400, 404)
-    assert asked >= 9 * len(NAMES)
+    assert requests >= 9 * len(NAMES)
 
 
 BITSTAMP = SeriesName.parse("Bitstamp_BTCUSD_d")
@@ -148,20 +148,22 @@ def test_a_link_in_the_source_folder_is_followed_as_its_owner_meant(source, tmp_
     fetched.close()
 
 
-@pytest.mark.parametrize("what", ["pipe", "device", "endless device", "folder", "nowhere", "itself", "too large"])
+@pytest.mark.parametrize(
+    "link_target", ["pipe", "device", "endless device", "folder", "nowhere", "itself", "too large"]
+)
 @pytest.mark.timeout(20)
-def test_a_link_to_what_is_no_file_of_candles_ends_at_once(source, tmp_path, what):
+def test_a_link_to_what_is_no_file_of_candles_ends_at_once(source, tmp_path, link_target):
     path = source / f"{BITSTAMP}.csv"
     targets = {"device": "/dev/null", "endless device": "/dev/zero", "folder": str(tmp_path), "nowhere": "/no/such"}
-    if what == "pipe":
+    if link_target == "pipe":
         os.mkfifo(path)
-    elif what == "too large":
+    elif link_target == "too large":
         path.write_bytes(b"x" * 2000)
     else:
-        path.symlink_to(targets.get(what, path))
+        path.symlink_to(targets.get(link_target, path))
     with pytest.raises(StorageError) as caught:
         CddClient(str(source), max_bytes=1000).fetch(BITSTAMP)
-    assert isinstance(caught.value, CddNotFound if what == "nowhere" else StorageError)
+    assert isinstance(caught.value, CddNotFound if link_target == "nowhere" else StorageError)
 
 
 def test_a_file_that_has_no_size_beforehand_is_cut_off_too(source):

@@ -46,8 +46,8 @@ def test_loopback_joins_what_is_not_to_be_proxied(
     monkeypatch.setenv("no_proxy", given.get("no_proxy", ""))
     monkeypatch.setenv("NO_PROXY", given.get("NO_PROXY", ""))
     bypass_proxies_for_loopback()
-    found = (os.environ["no_proxy"], os.environ["NO_PROXY"])
-    assert found == ((left, left) if left else (given.get("no_proxy", ""), given.get("NO_PROXY", "")))
+    bypassed = (os.environ["no_proxy"], os.environ["NO_PROXY"])
+    assert bypassed == ((left, left) if left else (given.get("no_proxy", ""), given.get("NO_PROXY", "")))
 
 
 def test_a_day_runs_though_a_proxy_is_set_that_cannot_reach_loopback(empty: Installation, dead_proxy: str) -> None:

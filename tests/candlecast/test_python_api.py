@@ -104,9 +104,9 @@ def test_candles_series_and_findings_are_frames_too(filled: Store) -> None:
     gap = Finding("gap", Severity.WARNING, "12 days are missing", "none", 12, filled.origin, filled.origin + DAY)
     with writing(database) as conn:
         record_findings(conn, series=filled.series, codes={"gap"}, seen=[gap], now=filled.now)
-    found = candlecast.findings(filled.series, database=database)
-    assert found[["code", "count", "first_time"]].values.tolist() == [["gap", 12, pd.Timestamp(filled.origin)]]
-    assert found["resolved_at"].isna().all()
+    findings = candlecast.findings(filled.series, database=database)
+    assert findings[["code", "count", "first_time"]].values.tolist() == [["gap", 12, pd.Timestamp(filled.origin)]]
+    assert findings["resolved_at"].isna().all()
 
 
 @pytest.mark.parametrize("kind", ["backfill", "late"])
@@ -140,10 +140,10 @@ def test_skill_has_the_interval_and_p_value_of_the_command_line(filled: Store, k
     assert set(candlecast.skill(filled.series, database=filled.engine, kind=kind)["model"]) == (
         {"range-ewma"} if kind == "late" else {"naive", "range-ewma"}
     )
-    shown = frame[frame["model"] == "range-ewma"].iloc[0]
+    of_range_ewma = frame[frame["model"] == "range-ewma"].iloc[0]
     assert judged.p_value is not None
     for name in ("n", "crps", "naive_crps", "skill", "skill_low", "skill_high", "p_value"):
-        assert shown[name] == getattr(judged, name), name
+        assert of_range_ewma[name] == getattr(judged, name), name
     assert frame[frame["model"] == "naive"]["p_value"].isna().all()
 
 

@@ -36,12 +36,12 @@ def leaks(text: bytes) -> list[str]:
 
 def written(*folders: Path) -> list[str]:
     """Every leak in every file under `folders`."""
-    found = []
+    files_with_leaks = []
     for folder in folders:
         for path in folder.rglob("*"):
             if path.is_file():
-                found += [f"{path}: {leak}" for leak in leaks(path.read_bytes())]
-    return found
+                files_with_leaks += [f"{path}: {leak}" for leak in leaks(path.read_bytes())]
+    return files_with_leaks
 
 
 def unreachable(password: str = DATABASE) -> str:
@@ -113,10 +113,10 @@ def test_a_database_url_that_is_wrong_in_any_way_is_not_repeated(empty, url, com
     else:
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
-    said = done.stdout + done.stderr
-    assert leaks(said.encode()) == []
+    output = done.stdout + done.stderr
+    assert leaks(output.encode()) == []
     # Not even a piece of it.
-    assert not [piece for piece in ("Pa/ss", "w0rd", "Db@") if piece in said]
+    assert not [piece for piece in ("Pa/ss", "w0rd", "Db@") if piece in output]
     assert written(empty.folder) == []
 
 
@@ -176,33 +176,33 @@ def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
     tmp_path, postgresql, postgresql_url, sample_csv
 ):
     """A whole day, then two that fail in different places, all at the most talkative level."""
-    made = Installation(tmp_path / "installation", tmp_path / "prefect")
-    made.folder.mkdir()
-    said = b""
+    installation = Installation(tmp_path / "installation", tmp_path / "prefect")
+    installation.folder.mkdir()
+    output = b""
     with CddServer() as source:
         source.put(SERIES, sample_csv.read_bytes())
         settings = with_everything(postgresql_url, source)
-        done = made.run("daily", **settings)
+        done = installation.run("daily", **settings)
         assert done.returncode == 0, done.stderr[-3000:]
         assert (
             source.requests[0].headers["Authorization"] == "Basic " + base64.b64encode(f"me:{SOURCE}".encode()).decode()
         )
-        said += (done.stdout + done.stderr).encode()
+        output += (done.stdout + done.stderr).encode()
         source.faults = [Reply(302, headers={"Location": f"http://elsewhere.invalid/{SERIES}.csv"})]
-        failed = made.run("daily", **settings)
+        failed = installation.run("daily", **settings)
         assert failed.returncode == 1
-        said += (failed.stdout + failed.stderr).encode()
+        output += (failed.stdout + failed.stderr).encode()
     # Within the flow, where the command line's own check does not stand before it.
     code = "from flows.daily import daily; daily()"
-    environment = made.environment(**settings | {"CANDLECAST_DATABASE_URL": unreachable()})
+    environment = installation.environment(**settings | {"CANDLECAST_DATABASE_URL": unreachable()})
     crashed = subprocess.run(
-        [sys.executable, "-c", code], cwd=made.folder, env=environment, capture_output=True, check=False
+        [sys.executable, "-c", code], cwd=installation.folder, env=environment, capture_output=True, check=False
     )
     assert crashed.returncode == 1
-    said += crashed.stdout + crashed.stderr
-    assert b"DatabaseUnusable" in said
-    assert leaks(said) == []
-    assert written(made.folder, tmp_path / "prefect") == []
+    output += crashed.stdout + crashed.stderr
+    assert b"DatabaseUnusable" in output
+    assert leaks(output) == []
+    assert written(installation.folder, tmp_path / "prefect") == []
     # Those were all the places: Prefect's database is among them, with logs, artifacts and what the runs were given.
     with sqlite3.connect(tmp_path / "prefect" / "prefect.db") as conn:
         counts = {
@@ -224,36 +224,38 @@ def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
 @pytest.mark.slow
 def test_a_webhook_is_kept_encrypted_and_shown_nowhere(tmp_path):
     home = tmp_path / "prefect"
-    made = Installation(tmp_path / "installation", home)
-    made.folder.mkdir()
+    installation = Installation(tmp_path / "installation", home)
+    installation.folder.mkdir()
     with PrefectServer(home) as server:
-        done = made.run("setup", "--notify", f"https://hooks.example/{WEBHOOK}", "--json", PREFECT_API_URL=server.url)
+        done = installation.run(
+            "setup", "--notify", f"https://hooks.example/{WEBHOOK}", "--json", PREFECT_API_URL=server.url
+        )
         assert done.returncode == 0, done.stderr[-3000:]
-        said = done.stdout + done.stderr
-        said += server.prefect("block", "inspect", "webhook/candlecast-notify")
-        said += server.prefect("automation", "ls")
-        said += server.prefect("automation", "inspect", "candlecast: tell of failed runs")
-    assert leaks(said.encode()) == []
-    assert written(made.folder, home) == []
+        output = done.stdout + done.stderr
+        output += server.prefect("block", "inspect", "webhook/candlecast-notify")
+        output += server.prefect("automation", "ls")
+        output += server.prefect("automation", "inspect", "candlecast: tell of failed runs")
+    assert leaks(output.encode()) == []
+    assert written(installation.folder, home) == []
 
 
 @pytest.mark.slow
 def test_serve_with_every_secret_tells_none(tmp_path, sample_csv):
     home = tmp_path / "prefect"
-    made = Installation(tmp_path / "installation", home)
-    made.folder.mkdir()
+    installation = Installation(tmp_path / "installation", home)
+    installation.folder.mkdir()
     from prefect_parts import free_port
 
     port = free_port()
     command = [str(Path(sys.executable).parent / "candlecast"), "serve", "--port", str(port),
                "--notify", f"https://hooks.example/{WEBHOOK}"]  # fmt: skip
-    environment = made.environment(
+    environment = installation.environment(
         CANDLECAST_DATABASE_URL=unreachable(), CANDLECAST_API_TOKEN=API_TOKEN, PREFECT_LOGGING_LEVEL="DEBUG"
     )
     log = tmp_path / "serve.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, cwd=made.folder, env=environment, stdout=file, stderr=file, start_new_session=True
+            command, cwd=installation.folder, env=environment, stdout=file, stderr=file, start_new_session=True
         )
     try:
         deadline = time.monotonic() + 150
@@ -265,5 +267,5 @@ def test_serve_with_every_secret_tells_none(tmp_path, sample_csv):
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
-    assert written(made.folder, home) == []
+    assert written(installation.folder, home) == []
     assert leaks(log.read_bytes()) == []

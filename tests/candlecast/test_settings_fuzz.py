@@ -48,13 +48,13 @@ def read(values: dict[str, str]) -> Settings | None:
     stderr = io.StringIO()
     with patch.dict(os.environ, inherited | values, clear=True), contextlib.redirect_stderr(stderr):
         code: object = None
-        found = None
+        settings_read = None
         try:
-            found = settings()
+            settings_read = settings()
         except SystemExit as ended:
             code = ended.code
-    if found is not None:
-        return found
+    if settings_read is not None:
+        return settings_read
     text = stderr.getvalue()
     assert code == 2
     assert text.startswith("candlecast: the settings cannot be read: ")
@@ -69,22 +69,22 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def used(found: Settings) -> None:
+def check_usable(settings_read: Settings) -> None:
     """Settings that were taken can be used: their text hides the secrets, and client and engine can be made of them."""
     from flows.sources import cdd_client
 
-    for secret in (found.cdd_token, found.api_token):
+    for secret in (settings_read.cdd_token, settings_read.api_token):
         assert len(secret.get_secret_value()) < 4 or secret.get_secret_value() not in repr(secret)
     assert (
-        SECRET not in cdd_client(found, tries=1).source
-        or "://" not in found.source
-        or SECRET in (found.source.split("@")[-1].split("?")[0])
+        SECRET not in cdd_client(settings_read, tries=1).source
+        or "://" not in settings_read.source
+        or SECRET in (settings_read.source.split("@")[-1].split("?")[0])
     )
-    assert all(found.pool_for(name) is not None for name in found.series)
-    assert found.schedule.model == found.model
+    assert all(settings_read.pool_for(name) is not None for name in settings_read.series)
+    assert settings_read.schedule.model == settings_read.model
     refusal = ""
     try:
-        make_engine(found.database_url).dispose()
+        make_engine(settings_read.database_url).dispose()
     except DatabaseUnusable as refused:
         refusal = str(refused)
     assert SECRET not in refusal
@@ -93,9 +93,9 @@ def used(found: Settings) -> None:
 @fuzzed
 @given(st.dictionaries(st.sampled_from(VARIABLES), VALUES, min_size=1, max_size=6))
 def test_any_environment_is_taken_or_refused_in_a_sentence(values: dict[str, str]) -> None:
-    found = read(values)
-    if found is not None:
-        used(found)
+    settings_read = read(values)
+    if settings_read is not None:
+        check_usable(settings_read)
 
 
 def test_any_single_variable_is_taken_or_refused_in_a_sentence() -> None:
@@ -104,10 +104,10 @@ def test_any_single_variable_is_taken_or_refused_in_a_sentence() -> None:
     @fuzzed
     @given(st.sampled_from(VARIABLES), VALUES)
     def give(name: str, value: str) -> None:
-        found = read({name: value})
-        outcomes["refused" if found is None else "taken"] += 1
-        if found is not None:
-            used(found)
+        settings_read = read({name: value})
+        outcomes["refused" if settings_read is None else "taken"] += 1
+        if settings_read is not None:
+            check_usable(settings_read)
 
     give()
     assert min(outcomes["taken"], outcomes["refused"]) > EXAMPLES // 20, outcomes
@@ -124,9 +124,9 @@ def test_any_single_variable_is_taken_or_refused_in_a_sentence() -> None:
 )
 def test_any_dotenv_file_is_taken_or_refused_in_a_sentence(text: bytes) -> None:
     Path(".env").write_bytes(text)
-    found = read({})
-    if found is not None:
-        used(found)
+    settings_read = read({})
+    if settings_read is not None:
+        check_usable(settings_read)
 
 
 def test_a_dotenv_that_is_a_folder_or_may_not_be_read_is_no_traceback() -> None:
@@ -140,8 +140,8 @@ def test_what_is_refused_is_not_repeated(name: str) -> None:
     from pydantic import ValidationError
 
     value = f"ftp://me:{SECRET}@host/"
-    found = read({name: value})
-    if found is not None:
+    settings_read = read({name: value})
+    if settings_read is not None:
         return
     with patch.dict(os.environ, {name: value}), pytest.raises(ValidationError) as caught:
         Settings()

@@ -72,19 +72,19 @@ def test_a_series_that_fails_is_named_and_the_others_are_done(installation: Path
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "message"),
     [
         ({"series": ["bitcoin"]}, "bitcoin"),
         ({"series": NAMES, "models": ["prophet"]}, "unknown model 'prophet'; the models are naive, "),
         ({"series": NAMES, "start": "yesterday"}, "expected a day like 2025-01-31"),
     ],
 )
-def test_parameters_are_refused_with_what_was_expected(parameters: dict[str, object], said: str) -> None:
+def test_parameters_are_refused_with_what_was_expected(parameters: dict[str, object], message: str) -> None:
     from prefect.exceptions import ParameterTypeError
 
     from flows.backfill import backfill
 
-    with pytest.raises(ParameterTypeError, match=said):
+    with pytest.raises(ParameterTypeError, match=message):
         backfill(**{"start": START, "end": END, **parameters})  # type: ignore[arg-type]
 
 

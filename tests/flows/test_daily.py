@@ -21,9 +21,9 @@ CANDLES = random_walk(620, seed=1)
 def rows(installation: Path, query: str) -> list[tuple[object, ...]]:
     engine = create_engine(f"sqlite:///{installation / 'candlecast.db'}")
     with engine.connect() as conn:
-        found = [tuple(row) for row in conn.execute(text(query))]
+        result = [tuple(row) for row in conn.execute(text(query))]
     engine.dispose()
-    return found
+    return result
 
 
 def live(installation: Path) -> list[tuple[object, ...]]:

@@ -47,7 +47,7 @@ def stored(path: Path) -> list[tuple[object, ...]]:
 
 
 def test_a_backfill_fans_out_over_a_cluster_and_stores_what_one_process_does(tmp_path: Path, cluster: str) -> None:
-    found = {}
+    tables = {}
     with PrefectServer(tmp_path / "home") as server:
         for runner in ("", f"dask://{cluster}"):
             path = tmp_path / f"{'dask' if runner else 'here'}.db"
@@ -68,7 +68,7 @@ def test_a_backfill_fans_out_over_a_cluster_and_stores_what_one_process_does(tmp
             )  # fmt: skip
             print(f"{runner or 'here'}: {time.monotonic() - began:.0f} s")
             assert done.returncode == 0, done.stderr[-4000:]
-            found[runner] = stored(path)
-    here, dask = found.values()
+            tables[runner] = stored(path)
+    here, dask = tables.values()
     assert len(here) == len(NAMES) * 2 * 183 * 161
     assert dask == here

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from browser import chromium
 from compose_parts import DEPLOY, DOCKERFILE, FILE, Host, context, read_compose, read_env_file
-from missing import missing
+from missing import skip_or_fail
 from postgresql_parts import programs
 from prefect_parts import BIN, ROOT, free_port
 
@@ -38,27 +38,27 @@ CANDLECAST_MODEL=range-ewma
 
 
 def unit() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {}
     for line in UNIT.read_text().splitlines():
         if line and line[0] not in "#[":
             name, _, value = line.partition("=")
-            found.setdefault(name, []).append(value)
-    return found
+            options.setdefault(name, []).append(value)
+    return options
 
 
 def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path) -> None:
     verify = shutil.which("systemd-analyze")
     if verify is None:
-        missing("systemd's systemd-analyze is not installed")
+        skip_or_fail("systemd's systemd-analyze is not installed")
     assert verify is not None
     # It looks for the program too, which is not in /opt here.
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("/opt/candlecast/.venv/bin", str(BIN)))
-    for text, said in ((copy.read_text(), ""), (copy.read_text().replace("Nice=", "Nize="), "Nize")):
+    for text, complaint in ((copy.read_text(), ""), (copy.read_text().replace("Nice=", "Nize="), "Nize")):
         copy.write_text(text)
         done = subprocess.run([verify, "verify", copy], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
-        assert (said in done.stderr) if said else done.stderr == ""
+        assert (complaint in done.stderr) if complaint else done.stderr == ""
 
 
 def _as_systemd_confines(state: Path) -> list[str]:
@@ -113,9 +113,9 @@ def test_the_unit_serves_where_only_its_state_may_be_written_and_ends_in_time(tm
     assert "ERROR" not in log.read_text()
 
 
-def _until(said: str, log: Path, process: "subprocess.Popen[bytes]") -> None:
+def _until(text: str, log: Path, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 180
-    while said not in log.read_text():
+    while text not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()
         assert process.poll() is None, log.read_text()
         time.sleep(0.5)
@@ -151,14 +151,14 @@ def test_the_image_has_all_that_git_has_and_nothing_that_is_ones_own(tmp_path: P
 
 
 def test_a_new_volume_belongs_to_whom_the_image_runs_as(tmp_path: Path) -> None:
-    (made,) = re.findall(r"mkdir (.+?) && chown -R candlecast \.$", DOCKERFILE, re.MULTILINE)
+    (folders,) = re.findall(r"mkdir (.+?) && chown -R candlecast \.$", DOCKERFILE, re.MULTILINE)
     (workdir,) = re.findall(r"^WORKDIR (\S+)$", DOCKERFILE, re.MULTILINE)
     (tmp_path / ".env").write_text(SETTINGS)
     ours = [
         service for service in read_compose(tmp_path / ".env")["services"].values() if service["image"] == "candlecast"
     ]
     mounted = {volume.split(":")[1] for service in ours for volume in service.get("volumes", [])}
-    assert mounted == {str(Path(workdir) / name) for name in made.split()}
+    assert mounted == {str(Path(workdir) / name) for name in folders.split()}
 
 
 def test_docker_compose_reads_the_file_as_this_suite_does(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def host(tmp_path: Path, postgresql: str) -> Iterator[Host]:
     env_file = tmp_path / ".env"
     env_file.write_text(SETTINGS)
     prefect, web, database = free_port(), free_port(), postgresql.rsplit(":", 1)[1]
-    made = Host(
+    started = Host(
         tmp_path, image, env_file,
         places={
             "server:4200": f"127.0.0.1:{prefect}",
@@ -209,8 +209,8 @@ def host(tmp_path: Path, postgresql: str) -> Iterator[Host]:
             "server": {"PREFECT_SERVER_API_PORT": str(prefect)},
         },
     )  # fmt: skip
-    made.services["web"]["command"] += ["--port", str(web)]
-    wanted = made.services["database"]
+    started.services["web"]["command"] += ["--port", str(web)]
+    wanted = started.services["database"]
     (script,) = wanted["configs"]
     assert re.fullmatch(r"/docker-entrypoint-initdb\.d/\w+\.sql", script["target"])
     admin = f"postgresql://{wanted['environment']['POSTGRES_USER']}@127.0.0.1:{database}/postgres"
@@ -218,9 +218,9 @@ def host(tmp_path: Path, postgresql: str) -> Iterator[Host]:
         drop = "DROP DATABASE IF EXISTS candlecast WITH (FORCE)", "DROP DATABASE IF EXISTS prefect WITH (FORCE)"
         for command in (*drop, f'CREATE DATABASE "{wanted["environment"]["POSTGRES_DB"]}"'):
             conn.execute(command)
-        conn.execute(made.configs[script["source"]]["content"])
-    yield made
-    made.down()
+        conn.execute(started.configs[script["source"]]["content"])
+    yield started
+    started.down()
     with psycopg.connect(admin, autocommit=True) as conn:
         for command in drop:
             conn.execute(command)
@@ -228,8 +228,8 @@ def host(tmp_path: Path, postgresql: str) -> Iterator[Host]:
 
 def _beside(page: str) -> list[tuple[str, list[str]]]:
     """Return service and command of each `docker compose exec` of the page."""
-    found = re.findall(r"^docker compose exec (\w+) ([^>\n]+)", page, re.MULTILINE)
-    return [(name, shlex.split(command)) for name, command in found]
+    commands = re.findall(r"^docker compose exec (\w+) ([^>\n]+)", page, re.MULTILINE)
+    return [(name, shlex.split(command)) for name, command in commands]
 
 
 @pytest.mark.slow
@@ -239,12 +239,12 @@ def test_the_compose_files_services_make_a_day_and_show_it_to_whoever_has_the_to
     web = f"http://127.0.0.1:{host.services['web']['command'][-1]}"
     assert _pages(prefect) == "/api"
     assert (host.folder / "server" / "pages" / "v2").is_dir(), "the image's user cannot write into pip's folder"
-    said = []
+    outputs = []
     for service, command in _beside(PAGE):
         done = host.run(service, command, 200)
         assert done.returncode == 0, (command, done.stdout, done.stderr, host.logs())
-        said.append(done.stdout)
-    day, forecasts, dump = said
+        outputs.append(done.stdout)
+    day, forecasts, dump = outputs
     assert "Completed" in day
     assert "2019-10-17" in forecasts
     assert "COPY public.forecasts" in dump

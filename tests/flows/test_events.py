@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from events import arrived
-from markets import NOW, live_through, write_csv
+from markets import NOW, store_live_days, write_csv
 from synthetic import random_walk
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -20,7 +20,7 @@ def test_a_drifting_champion_is_an_event_that_says_how_sure_it_is(installation: 
 
     series = "Bitstamp_XRPUSD_d"
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
-    live_through(engine, installation / "source", wild=True, series=series)
+    store_live_days(engine, installation / "source", wild=True, series=series)
 
     @flow(name="only-watching")
     def only_watching() -> list[str]:

@@ -54,9 +54,9 @@ def undisturbed(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory)
     return Undisturbed(server, tmp_path_factory.mktemp("undisturbed"))
 
 
-def reached(made: Installation, process: "subprocess.Popen[bytes]", marker: str, offset: int) -> bool:
+def wait_for_marker(installation: Installation, process: "subprocess.Popen[bytes]", marker: str, offset: int) -> bool:
     """Wait until a command's log says `marker`; returns False when it ended without."""
-    while marker not in made.log()[offset:]:
+    while marker not in installation.log()[offset:]:
         if process.poll() is not None:
             return False
         time.sleep(0.01)
@@ -66,13 +66,13 @@ def reached(made: Installation, process: "subprocess.Popen[bytes]", marker: str,
 def test_a_day_told_to_stop_at_every_stage_stops_and_ends_as_if_it_had_not_been(
     server: PrefectServer, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    made = Installation(server, tmp_path)
+    installation = Installation(server, tmp_path)
     ends: dict[str, int] = {}
     # One after the other in one installation: each finds what the ones before it have left.
     for stage, (marker, share) in STAGES.items():
-        offset = made.log_size()
-        process = made.start(DAILY)
-        assert reached(made, process, marker, offset), f"{stage}: {made.log()[offset:][-3000:]}"
+        offset = installation.log_size()
+        process = installation.start(DAILY)
+        assert wait_for_marker(installation, process, marker, offset), f"{stage}: {installation.log()[offset:][-3000:]}"
         time.sleep(share * undisturbed.daily_s)
         process.terminate()
         ends[stage] = process.wait(30)
@@ -81,8 +81,8 @@ def test_a_day_told_to_stop_at_every_stage_stops_and_ends_as_if_it_had_not_been(
     # A run that was all but over may have come to its good end first, none may have failed.
     assert set(ends.values()) <= {-signal.SIGTERM, 0}, ends
     assert len(stopped) >= len(STAGES) - 3, ends
-    made.run(DAILY)
-    assert_same(made.tables(), undisturbed.after_day)
+    installation.run(DAILY)
+    assert_same(installation.tables(), undisturbed.after_day)
     # Prefect knows that they were stopped: nothing is left that looks as if it still ran.
     assert "RUNNING" not in {run["state_type"] for run in server.flow_runs("daily")}
 
@@ -97,39 +97,39 @@ def cluster() -> Iterator[Cluster]:
 def test_a_postgresql_restarted_in_the_middle_of_transactions_loses_nothing(
     server: PrefectServer, undisturbed: Undisturbed, cluster: Cluster, tmp_path: Path
 ) -> None:
-    made = Installation(server, tmp_path, f"{cluster.url}/postgres")
-    open_database(made.url).dispose()
+    installation = Installation(server, tmp_path, f"{cluster.url}/postgres")
+    open_database(installation.url).dispose()
     # The table that another holds is where the command's transaction stands when the server goes.
     for command, table in ((["ingest"], "findings"), (DAILY, "forecast_values"), (BACKFILL, "forecast_values")):
-        offset = made.log_size()
-        process = restarted_in_transaction(made, cluster, command, table)
+        offset = installation.log_size()
+        process = restarted_in_transaction(installation, cluster, command, table)
         code = process.wait(240)
-        said = made.log()[offset:]
-        assert code == 1, said[-3000:]
-        assert "is the server running, and are host, port, user and password right?" in said
+        output = installation.log()[offset:]
+        assert code == 1, output[-3000:]
+        assert "is the server running, and are host, port, user and password right?" in output
         if command == ["ingest"]:
-            assert "Traceback" not in said
-            assert made.tables()["candles"] == []
-        made.run(command) if command != ["ingest"] else made.start(command).wait(60)
-    assert_same(as_sqlite(made.tables()), as_sqlite(undisturbed.after_all))
+            assert "Traceback" not in output
+            assert installation.tables()["candles"] == []
+        installation.run(command) if command != ["ingest"] else installation.start(command).wait(60)
+    assert_same(as_sqlite(installation.tables()), as_sqlite(undisturbed.after_all))
 
 
 def restarted_in_transaction(
-    made: Installation, cluster: Cluster, command: list[str], table: str
+    installation: Installation, cluster: Cluster, command: list[str], table: str
 ) -> "subprocess.Popen[bytes]":
     """Start a command, restart PostgreSQL while it waits for `table` in a transaction that has written already."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE application_name = 'candlecast' AND backend_xid IS NOT NULL AND wait_event_type = 'Lock'"
     )
-    address = made.url.replace("+psycopg", "")
+    address = installation.url.replace("+psycopg", "")
     with psycopg.connect(address, autocommit=True) as watch, psycopg.connect(address) as holder:
         holder.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
-        process = made.start(command)
+        process = installation.start(command)
         deadline = time.monotonic() + 120
         while watch.execute(waiting).fetchone() != (1,):
-            assert process.poll() is None, made.log()[-3000:]
-            assert time.monotonic() < deadline, made.log()[-3000:]
+            assert process.poll() is None, installation.log()[-3000:]
+            assert time.monotonic() < deadline, installation.log()[-3000:]
             time.sleep(0.05)
         cluster.stop(immediately=True)
         with pytest.raises(psycopg.OperationalError):
@@ -148,20 +148,20 @@ def short_of_memory(pid: int, spare: int = 200 * 2**20) -> None:
 def test_a_training_in_the_days_own_process_that_runs_out_of_memory_costs_no_forecast(
     server: PrefectServer, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    made, other = Installation(server, tmp_path), "Bitstamp_ETHUSD_d"
+    installation, other = Installation(server, tmp_path), "Bitstamp_ETHUSD_d"
     write_csv(tmp_path / "source", other, random_walk(300, seed=4))
-    process = made.start([*DAILY, SERIES, other])
-    assert reached(made, process, "training lstm (scratch)", 0), made.log()[-3000:]
+    process = installation.start([*DAILY, SERIES, other])
+    assert wait_for_marker(installation, process, "training lstm (scratch)", 0), installation.log()[-3000:]
     short_of_memory(process.pid)
     # TensorFlow takes the process with it. Every series has its forecast, also the one whose turn had not come.
     assert process.wait(120) != 0
-    live = sql(made, "SELECT series, model FROM forecasts WHERE kind = 'live' ORDER BY series, model")
+    live = sql(installation, "SELECT series, model FROM forecasts WHERE kind = 'live' ORDER BY series, model")
     assert live == [(series, model) for series in (SERIES, other) for model in ("naive", "range-ewma")]
-    assert sql(made, "SELECT count(*) FROM model_versions WHERE model = 'lstm'") == [(0,)]
-    made.run(DAILY)
-    found = made.tables()
+    assert sql(installation, "SELECT count(*) FROM model_versions WHERE model = 'lstm'") == [(0,)]
+    installation.run(DAILY)
+    tables = installation.tables()
     for name, wanted in undisturbed.after_day.items():
-        assert set(wanted) <= set(found[name]), name
+        assert set(wanted) <= set(tables[name]), name
 
 
 def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_not_the_forecast(
@@ -170,85 +170,89 @@ def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_n
     for pool in ("default", "gpu"):
         server.prefect("work-pool", "create", pool, "--type", "process")
     server.prefect("deploy", "--all")
-    made = Installation(server, tmp_path)
-    made.settings |= {"CANDLECAST_TRAIN_DEPLOYMENT": "retrain/gpu", "CANDLECAST_TRAIN_TIMEOUT_S": "200"}
-    with Worker(server, "gpu", tmp_path / "worker.log", made.settings) as worker:
-        process = made.start(DAILY)
+    installation = Installation(server, tmp_path)
+    installation.settings |= {"CANDLECAST_TRAIN_DEPLOYMENT": "retrain/gpu", "CANDLECAST_TRAIN_TIMEOUT_S": "200"}
+    with Worker(server, "gpu", tmp_path / "worker.log", installation.settings) as worker:
+        process = installation.start(DAILY)
         while "training lstm (scratch)" not in worker.log.read_text():
-            assert process.poll() is None, made.log()[-3000:]
+            assert process.poll() is None, installation.log()[-3000:]
             time.sleep(0.02)
-        (trainer,) = flow_processes(made)
+        (trainer,) = flow_processes(installation)
         short_of_memory(trainer)
-        assert process.wait(240) == 1, made.log()[-3000:]
-    assert "training did not finish, the champion stays" in made.log()
-    assert "close forecast by naive" in made.log()
-    found = made.tables()
-    assert {row[0] for row in found["forecasts"] if row[1] == "live"} == {"naive", "range-ewma"}
-    assert {row[0] for row in found["versions"]} == {"naive", "range-ewma"}
-    with Worker(server, "gpu", tmp_path / "worker-2.log", made.settings):
-        made.run(DAILY)
-    assert {row[0] for row in made.tables()["versions"]} == {"naive", "range-ewma", "lstm"}
+        assert process.wait(240) == 1, installation.log()[-3000:]
+    assert "training did not finish, the champion stays" in installation.log()
+    assert "close forecast by naive" in installation.log()
+    tables = installation.tables()
+    assert {row[0] for row in tables["forecasts"] if row[1] == "live"} == {"naive", "range-ewma"}
+    assert {row[0] for row in tables["versions"]} == {"naive", "range-ewma"}
+    with Worker(server, "gpu", tmp_path / "worker-2.log", installation.settings):
+        installation.run(DAILY)
+    assert {row[0] for row in installation.tables()["versions"]} == {"naive", "range-ewma", "lstm"}
 
 
-def flow_processes(made: Installation) -> list[int]:
+def flow_processes(installation: Installation) -> list[int]:
     """The processes in which a worker runs a flow of this installation."""
-    found = []
+    pids = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):
                 command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-                if b"prefect" in command and b"worker" not in command and str(made.folder).encode() in environment:
-                    found.append(int(folder.name))
-    return found
+                if (
+                    b"prefect" in command
+                    and b"worker" not in command
+                    and str(installation.folder).encode() in environment
+                ):
+                    pids.append(int(folder.name))
+    return pids
 
 
 def test_a_bit_that_flips_in_the_champions_weights_is_named_and_stops_nothing_else(
     server: PrefectServer, tmp_path: Path
 ) -> None:
-    made, market = Installation(server, tmp_path), random_walk(724, seed=3)
-    made.run(DAILY)
+    installation, market = Installation(server, tmp_path), random_walk(724, seed=3)
+    installation.run(DAILY)
     ((version, weights),) = sql(
-        made, "SELECT id, weights FROM model_versions WHERE model = 'lstm' AND purpose = 'live'"
+        installation, "SELECT id, weights FROM model_versions WHERE model = 'lstm' AND purpose = 'live'"
     )
-    candlecast(made, 0, "promote", str(version))
+    candlecast(installation, 0, "promote", str(version))
     write_csv(tmp_path / "source", SERIES, market.iloc[:721])
-    made.run(DAILY)
-    ((forecast,),) = sql(made, "SELECT id FROM forecasts WHERE model = 'lstm' AND kind = 'live'")
+    installation.run(DAILY)
+    ((forecast,),) = sql(installation, "SELECT id FROM forecasts WHERE model = 'lstm' AND kind = 'live'")
     damaged = bytearray(weights)
     damaged[len(damaged) // 2] ^= 1
-    sql(made, "UPDATE model_versions SET weights = ? WHERE id = ?", bytes(damaged), version)
+    sql(installation, "UPDATE model_versions SET weights = ? WHERE id = ?", bytes(damaged), version)
     named = f"version {version} (lstm of {SERIES}): stored weights"
 
     # A day later: no number of the damaged model is stored, those of the others are, and what has come is scored.
     scored = "SELECT count(*) FROM scores s JOIN forecasts f ON f.id = s.forecast WHERE f.kind = 'live'"
-    ((before,),) = sql(made, scored)
+    ((before,),) = sql(installation, scored)
     write_csv(tmp_path / "source", SERIES, market.iloc[:722])
-    said = candlecast(made, 1, "daily")
-    assert f"candlecast: {SERIES}: no forecast: {named}" in said
-    assert "restore a backup (candlecast restore FILE), or have the champion before serve again" in said
+    output = candlecast(installation, 1, "daily")
+    assert f"candlecast: {SERIES}: no forecast: {named}" in output
+    assert "restore a backup (candlecast restore FILE), or have the champion before serve again" in output
     newest = "SELECT model FROM forecasts WHERE kind = 'live' ORDER BY origin DESC, model LIMIT 2"
-    assert sql(made, newest) == [("naive",), ("range-ewma",)]
+    assert sql(installation, newest) == [("naive",), ("range-ewma",)]
     # Steps 1 of the three models' last forecasts, and steps 2 of the two that had one before.
-    assert sql(made, scored) == [(before + 5,)]
-    assert named in candlecast(made, 1, "replay", str(forecast))
-    assert f"version {version} (lstm, live)" in candlecast(made, 1, "doctor")
+    assert sql(installation, scored) == [(before + 5,)]
+    assert named in candlecast(installation, 1, "replay", str(forecast))
+    assert f"version {version} (lstm, live)" in candlecast(installation, 1, "doctor")
 
-    candlecast(made, 0, "rollback", SERIES)
-    candlecast(made, 0, "daily")
+    candlecast(installation, 0, "rollback", SERIES)
+    candlecast(installation, 0, "daily")
     # A fine-tuning would start from the damaged weights: it is trained from scratch instead.
     write_csv(tmp_path / "source", SERIES, market.iloc[:723])
-    candlecast(made, 0, "ingest")
-    assert "training lstm (scratch)" in candlecast(made, 0, "train", SERIES, "--mode", "fine-tune")
+    candlecast(installation, 0, "ingest")
+    assert "training lstm (scratch)" in candlecast(installation, 0, "train", SERIES, "--mode", "fine-tune")
 
 
-def candlecast(made: Installation, code: int, *command: str) -> str:
+def candlecast(installation: Installation, code: int, *command: str) -> str:
     """Run a command that is to end with `code`; returns what it said."""
-    offset = made.log_size()
-    assert made.start(command).wait(300) == code, made.log()[offset:][-3000:]
-    return made.log()[offset:]
+    offset = installation.log_size()
+    assert installation.start(command).wait(300) == code, installation.log()[offset:][-3000:]
+    return installation.log()[offset:]
 
 
-def sql(made: Installation, query: str, *values: object) -> list[tuple[Any, ...]]:
+def sql(installation: Installation, query: str, *values: object) -> list[tuple[Any, ...]]:
     """Run one statement past candlecast."""
-    with closing(sqlite3.connect(made.folder / "candlecast.db")) as conn, conn:
+    with closing(sqlite3.connect(installation.folder / "candlecast.db")) as conn, conn:
         return conn.execute(query, values).fetchall()

@@ -41,36 +41,36 @@ def chance() -> random.Random:
 def test_a_day_and_a_backfill_killed_twenty_times_end_as_if_nothing_had_happened(
     server: PrefectServer, undisturbed: Undisturbed, chance: random.Random, tmp_path: Path
 ) -> None:
-    made = Installation(server, tmp_path)
+    installation = Installation(server, tmp_path)
     for _ in range(10):
-        made.kill_at_random(DAILY, chance, undisturbed.daily_s)
-    made.run(DAILY)
-    assert_same(made.tables(), undisturbed.after_day)
+        installation.kill_at_random(DAILY, chance, undisturbed.daily_s)
+    installation.run(DAILY)
+    assert_same(installation.tables(), undisturbed.after_day)
     for _ in range(10):
-        made.kill_at_random(BACKFILL, chance, undisturbed.backfill_s)
-    made.run(BACKFILL)
-    assert_same(made.tables(), undisturbed.after_all)
+        installation.kill_at_random(BACKFILL, chance, undisturbed.backfill_s)
+    installation.run(BACKFILL)
+    assert_same(installation.tables(), undisturbed.after_all)
 
 
 def test_a_database_whose_connections_are_killed_loses_nothing(
     server: PrefectServer, undisturbed: Undisturbed, chance: random.Random, tmp_path: Path, postgresql_url: str
 ) -> None:
-    made = Installation(server, tmp_path, postgresql_url)
+    installation = Installation(server, tmp_path, postgresql_url)
     kills = 0
     for command in (DAILY, BACKFILL):
         for _ in range(3):
-            offset = made.log_size()
-            process = made.start(command)
-            made.begun(process, offset)
+            offset = installation.log_size()
+            process = installation.start(command)
+            installation.wait_for_flow(process, offset)
             while process.poll() is None:
                 time.sleep(chance.uniform(0, 4))
                 kills += _kill_connections(postgresql_url, process)
             # It may have gone on, or ended as failed; it says why and leaves nothing half-written.
-            assert process.returncode in (0, 1), made.log()[-3000:]
-        made.run(command)
+            assert process.returncode in (0, 1), installation.log()[-3000:]
+        installation.run(command)
     print(f"{kills} connections killed")
     assert kills >= 5
-    assert_same(as_sqlite(made.tables()), as_sqlite(undisturbed.after_all))
+    assert_same(as_sqlite(installation.tables()), as_sqlite(undisturbed.after_all))
 
 
 def _kill_connections(url: str, process: "subprocess.Popen[bytes]") -> int:
@@ -94,56 +94,56 @@ def test_a_server_killed_in_the_middle_costs_a_run_and_nothing_else(
     undisturbed: Undisturbed, chance: random.Random, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with PrefectServer(tmp_path_factory.mktemp("own-server")) as own:
-        made = Installation(own, tmp_path)
+        installation = Installation(own, tmp_path)
         times = [(DAILY, undisturbed.daily_s)] * 2 + [(BACKFILL, undisturbed.backfill_s)]
         for command, lasts in times:
-            offset = made.log_size()
-            process = made.start(command)
-            made.begun(process, offset)
+            offset = installation.log_size()
+            process = installation.start(command)
+            installation.wait_for_flow(process, offset)
             time.sleep(chance.uniform(0, lasts))
             own.kill()
             time.sleep(1)
             own.__enter__()
             # Whatever became of the run, its process ends by itself.
             process.wait(240)
-        made.run(DAILY)
-        made.run(BACKFILL)
-        assert_same(made.tables(), undisturbed.after_all)
+        installation.run(DAILY)
+        installation.run(BACKFILL)
+        assert_same(installation.tables(), undisturbed.after_all)
 
 
 def test_runs_whose_worker_was_killed_are_crashed_and_do_not_block_the_next(
     undisturbed: Undisturbed, chance: random.Random, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with PrefectServer(tmp_path_factory.mktemp("own-server"), PREFECT_FLOWS_HEARTBEAT_FREQUENCY="30") as own:
-        made = Installation(own, tmp_path)
+        installation = Installation(own, tmp_path)
         subprocess.run(
-            [str(BIN / "candlecast"), "setup"], env=own.env | made.settings, check=True, timeout=120,
+            [str(BIN / "candlecast"), "setup"], env=own.env | installation.settings, check=True, timeout=120,
             capture_output=True,
         )  # fmt: skip
         own.prefect("deploy", "--all")
         own.prefect("deployment", "run", "daily/scheduled", "--param", "wait=false")
         # The worker and the flow's process die together, as when the machine loses power.
-        with Worker(own, "default", tmp_path / "worker-1.log", made.settings) as worker:
+        with Worker(own, "default", tmp_path / "worker-1.log", installation.settings) as worker:
             _until(lambda: _states(own) == ["RUNNING"], 120, worker.log)
             # From here to its end a first day trains and looks back: well over the four seconds.
             _until(lambda: "for flow 'daily'" in worker.log.read_text(), 120, worker.log)
             time.sleep(chance.uniform(0, 4))
             assert worker.process is not None
             kill_session(worker.process)
-            _kill_children_of_flow(made)
+            _kill_children_of_flow(installation)
         assert _states(own) == ["RUNNING"]
         own.prefect("deployment", "run", "daily/scheduled", "--param", "wait=false")
-        with Worker(own, "default", tmp_path / "worker-2.log", made.settings) as worker:
+        with Worker(own, "default", tmp_path / "worker-2.log", installation.settings) as worker:
             _until(lambda: _states(own) == ["COMPLETED", "CRASHED"], 400, worker.log)
             # A flow's process that dies under a worker that lives is noticed at once.
             own.prefect("deployment", "run", "backfill/on-demand", "--param", f'series=["{SERIES}"]',
                         "--param", "start=2016-06-01", "--param", "end=2016-11-30")  # fmt: skip
             _until(lambda: _states(own, "backfill") == ["RUNNING"], 120, worker.log)
             time.sleep(chance.uniform(1, undisturbed.backfill_s))
-            _kill_children_of_flow(made)
+            _kill_children_of_flow(installation)
             _until(lambda: _states(own, "backfill")[0] in ("CRASHED", "COMPLETED"), 120, worker.log)
-        made.run(BACKFILL)
-        assert_same(made.tables(), undisturbed.after_all)
+        installation.run(BACKFILL)
+        assert_same(installation.tables(), undisturbed.after_all)
 
 
 def _states(server: PrefectServer, flow: str = "daily") -> list[str]:
@@ -155,14 +155,14 @@ def _states(server: PrefectServer, flow: str = "daily") -> list[str]:
     return sorted(run["state_type"] for run in runs if (run["created_by"] or {}).get("type") != "AUTOMATION")
 
 
-def _until(what: Any, wait_s: float, log: Path) -> None:
+def _until(is_true: Any, wait_s: float, log: Path) -> None:
     deadline = time.monotonic() + wait_s
-    while not what():
+    while not is_true():
         assert time.monotonic() < deadline, log.read_text()[-4000:]
         time.sleep(0.5)
 
 
-def _kill_children_of_flow(made: Installation) -> None:
+def _kill_children_of_flow(installation: Installation) -> None:
     """Kill -9 every process that runs a flow of this installation."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -172,18 +172,18 @@ def _kill_children_of_flow(made: Installation) -> None:
             environment = (folder / "environ").read_bytes()
         except OSError:
             continue
-        if b"prefect" in command and b"worker" not in command and str(made.folder).encode() in environment:
+        if b"prefect" in command and b"worker" not in command and str(installation.folder).encode() in environment:
             os.kill(int(folder.name), signal.SIGKILL)
 
 
 def test_of_two_days_at_once_one_does_the_work_and_the_other_waits(
     server: PrefectServer, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    made = Installation(server, tmp_path)
-    both = [made.start(DAILY), made.start(DAILY)]
-    assert [process.wait(300) for process in both] == [0, 0], made.log()[-4000:]
-    assert_same(made.tables(), undisturbed.after_day)
-    log = made.log()
+    installation = Installation(server, tmp_path)
+    both = [installation.start(DAILY), installation.start(DAILY)]
+    assert [process.wait(300) for process in both] == [0, 0], installation.log()[-4000:]
+    assert_same(installation.tables(), undisturbed.after_day)
+    log = installation.log()
     # Once for the forecast, and perhaps once more for the training.
     assert 1 <= log.count("another run is at it; waiting") <= 2
     assert log.count("training lstm (scratch)") == 1

@@ -46,16 +46,16 @@ class Host:
 def hosts() -> Iterator[tuple[Host, Host]]:
     if shutil.which("ip") is None or os.geteuid() != 0:
         pytest.skip("network namespaces need root and the program ip")
-    made: list[Host] = []
+    both: list[Host] = []
     try:
-        made += [Host(71)]
-        made += [Host(72)]
+        both += [Host(71)]
+        both += [Host(72)]
     except subprocess.CalledProcessError as error:
-        for host in made:
+        for host in both:
             host.remove()
         pytest.skip(f"this machine lends no network namespaces: {error.stderr.decode().strip()}")
-    yield made[0], made[1]
-    for host in made:
+    yield both[0], both[1]
+    for host in both:
         host.remove()
 
 
@@ -104,10 +104,10 @@ def test_a_day_on_one_host_has_its_training_done_on_another(
             while time.monotonic() < deadline and "COMPLETED" not in states:
                 time.sleep(1)
                 states = [run["state_type"] for run in server.flow_runs("daily") if not run["auto_scheduled"]]
-            said = [log.read_text() for log in logs]
-    assert states == ["COMPLETED"], "\n".join(text[-3000:] for text in said)
-    assert "training lstm (scratch)" in said[1]
-    assert "training lstm (scratch)" not in said[0]
+            texts = [log.read_text() for log in logs]
+    assert states == ["COMPLETED"], "\n".join(text[-3000:] for text in texts)
+    assert "training lstm (scratch)" in texts[1]
+    assert "training lstm (scratch)" not in texts[0]
     with psycopg.connect(open_to.replace("+psycopg", "")) as conn:
-        found = conn.execute("SELECT model FROM forecasts WHERE kind = 'live' ORDER BY model").fetchall()
-    assert found == [("lstm",), ("naive",), ("range-ewma",)]
+        models = conn.execute("SELECT model FROM forecasts WHERE kind = 'live' ORDER BY model").fetchall()
+    assert models == [("lstm",), ("naive",), ("range-ewma",)]

@@ -16,15 +16,15 @@ def deployments() -> dict[str, dict[str, Any]]:
 
 
 def test_daily_has_a_cron_in_utc_retrain_goes_to_the_gpu_pool_and_the_others_are_on_demand() -> None:
-    found = deployments()
+    by_name = deployments()
     on_demand = {"backfill/on-demand", "study/on-demand"}
-    assert set(found) == {"daily/scheduled", "retrain/gpu", "verify/nightly"} | on_demand
-    (schedule,) = found["daily/scheduled"]["schedules"]
+    assert set(by_name) == {"daily/scheduled", "retrain/gpu", "verify/nightly"} | on_demand
+    (schedule,) = by_name["daily/scheduled"]["schedules"]
     assert schedule == {"cron": "5 0 * * *", "timezone": "UTC"}
-    assert found["daily/scheduled"]["parameters"] == {"wait": True}
-    assert found["retrain/gpu"]["work_pool"]["name"] == "gpu"
-    assert "schedules" not in found["backfill/on-demand"]
-    assert "schedules" not in found["study/on-demand"]
+    assert by_name["daily/scheduled"]["parameters"] == {"wait": True}
+    assert by_name["retrain/gpu"]["work_pool"]["name"] == "gpu"
+    assert "schedules" not in by_name["backfill/on-demand"]
+    assert "schedules" not in by_name["study/on-demand"]
 
 
 def test_every_entrypoint_is_a_flow_and_its_parameters_are_the_flows() -> None:
@@ -48,18 +48,18 @@ def test_the_day_comes_once_a_day_at_the_same_instant_when_clocks_change() -> No
 
 
 async def _dates(schedule: Any, start: datetime) -> list[datetime]:
-    found: list[datetime] = await schedule.get_dates(n=5, start=start)
-    return found
+    days: list[datetime] = await schedule.get_dates(n=5, start=start)
+    return days
 
 
 def test_what_runs_on_workers_has_time_limits_queues_and_limits() -> None:
-    found = deployments()
-    assert found["daily/scheduled"]["work_pool"]["work_queue_name"] == "daily"
-    assert {found[name]["work_pool"]["work_queue_name"] for name in ("backfill/on-demand", "verify/nightly")} == {
+    by_name = deployments()
+    assert by_name["daily/scheduled"]["work_pool"]["work_queue_name"] == "daily"
+    assert {by_name[name]["work_pool"]["work_queue_name"] for name in ("backfill/on-demand", "verify/nightly")} == {
         "backfill"
     }
     for name in ("daily/scheduled", "retrain/gpu", "backfill/on-demand"):
-        assert found[name]["concurrency_limit"]["collision_strategy"] == "ENQUEUE"
+        assert by_name[name]["concurrency_limit"]["collision_strategy"] == "ENQUEUE"
     from flows.daily import daily, scheduled
     from flows.retrain import deployed
     from flows.settings import Settings

@@ -65,8 +65,8 @@ def _deployments(url: str) -> list[dict[str, object]]:
     )
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
-            found: list[dict[str, object]] = json.load(answer)
-            return found
+            rows: list[dict[str, object]] = json.load(answer)
+            return rows
     except OSError:
         return []
 

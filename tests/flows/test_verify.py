@@ -19,11 +19,11 @@ def test_random_forecasts_replay_and_a_changed_one_is_named(installation: Path) 
 
     write_csv(installation / "source", SERIES, random_walk(620, seed=1))
     daily(series=[SERIES], now=datetime(2026, 1, 1, 0, 20, tzinfo=UTC))
-    found = verify(count=5, seed=1)
-    assert len(found) == 5
-    assert all(one.exact for one in found)
-    assert [one.forecast for one in verify(count=5, seed=1)] == [one.forecast for one in found]
-    changed = found[2].forecast
+    result = verify(count=5, seed=1)
+    assert len(result) == 5
+    assert all(one.exact for one in result)
+    assert [one.forecast for one in verify(count=5, seed=1)] == [one.forecast for one in result]
+    changed = result[2].forecast
     with sqlite3.connect(installation / "candlecast.db") as conn:
         # What the triggers refuse, a damaged disk does not ask for.
         for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():

@@ -66,15 +66,15 @@ class Shell:
         ours, theirs = pty.openpty()
         process = subprocess.Popen(command, env=self.env, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
-        said = b""
+        output = b""
         # Reading fails when nobody has the other end any more.
         with contextlib.suppress(OSError):
             while select.select([ours], [], [], 60)[0]:
-                said += os.read(ours, 65536)
+                output += os.read(ours, 65536)
         # Whatever still waits for an answer ends now.
         os.close(ours)
-        assert process.wait(60) == 0, said.decode()[-3000:]
-        return said.decode()
+        assert process.wait(60) == 0, output.decode()[-3000:]
+        return output.decode()
 
     def start(self, command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
@@ -136,9 +136,9 @@ def test_every_line_of_the_walk_through_does_what_the_page_says(tmp_path: Path, 
             shell.run(line)
         _until_healthy(port, shell)
         setup, deploy, listed = setting_up
-        said = shell.run(setup)
-        assert "crash runs whose process is gone" in said
-        assert "default/backfill" in said
+        output = shell.run(setup)
+        assert "crash runs whose process is gone" in output
+        assert "default/backfill" in output
         shell.run(deploy)
         for name in ("daily/scheduled", "retrain/gpu", "backfill/on-demand", "verify/nightly"):
             assert name in shell.run(listed)
@@ -152,9 +152,9 @@ def test_every_line_of_the_walk_through_does_what_the_page_says(tmp_path: Path, 
         assert "2019-10-17" in shell.run(forecasts)
         plan, start, ls, cancel, again, logs, skill = backfills
         shell.replaced["RUN"] = "none yet"
-        said = shell.run(plan)
-        assert "2018-Q3" in said
-        assert "forecasts in 8 partitions" in said
+        output = shell.run(plan)
+        assert "2018-Q3" in output
+        assert "forecasts in 8 partitions" in output
         # The networks are trained in seconds: the run could be over before its worker hears that it is cancelled.
         with psycopg.connect(f"postgresql://candlecast@{two_databases}/candlecast") as holder:
             holder.execute("LOCK TABLE forecast_values IN EXCLUSIVE MODE")
@@ -228,8 +228,8 @@ def _backfill_at_work(shell: Shell) -> str:
 
 def _until_state(shell: Shell, run: str, state: str) -> None:
     deadline = time.monotonic() + 120
-    while (found := _state(shell, run)) != state:
-        assert time.monotonic() < deadline, (found, shell.logs())
+    while (current := _state(shell, run)) != state:
+        assert time.monotonic() < deadline, (current, shell.logs())
         time.sleep(1)
 
 

@@ -27,9 +27,9 @@ def test_a_candle_arrived_with_the_first_download_that_brought_it_closed(store: 
 
 def test_a_files_time_that_cannot_be_true_is_unknown(store: Any, engine: Engine) -> None:
     close = store.origin + DAY
-    for day, told in enumerate((close + 3 * HOUR, close + DAY - MINUTE, None)):
+    for day, file_time in enumerate((close + 3 * HOUR, close + DAY - MINUTE, None)):
         # In the future, before the close, and none at all.
-        store.add_candle(store.origin + day * DAY, 1.0, fetched_at=close + day * DAY + 2 * HOUR, file_time=told)
+        store.add_candle(store.origin + day * DAY, 1.0, fetched_at=close + day * DAY + 2 * HOUR, file_time=file_time)
     with engine.connect() as conn:
         assert [row.published_at for row in read_arrivals(conn)] == [None] * 3
 
@@ -68,11 +68,11 @@ def test_the_usual_time_is_learned_from_days_that_came_as_news(store: Any, engin
         published = close + timedelta(hours=2, minutes=day)
         store.add_candle(close - DAY, 1.0, fetched_at=published + 3 * MINUTE, file_time=published)
     with engine.connect() as conn:
-        found = read_usual_time(conn, series=store.series)
+        usual = read_usual_time(conn, series=store.series)
         assert read_usual_time(conn, series="Bitstamp_ETHUSD_d") is None
-    assert found is not None
-    assert found.n == 20
-    assert timedelta(hours=2, minutes=4) < found.earliest < found.median < found.latest < timedelta(hours=2, minutes=23)
+    assert usual is not None
+    assert usual.n == 20
+    assert timedelta(hours=2, minutes=4) < usual.earliest < usual.median < usual.latest < timedelta(hours=2, minutes=23)
 
 
 def test_a_newest_arrival_is_found_without_reading_the_table(store: Any, engine: Engine) -> None:

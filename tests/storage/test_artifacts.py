@@ -9,11 +9,11 @@ from storage.artifacts import pack, sha256, unpack
 
 def test_weights_come_back_as_they_were(weights: dict[str, np.ndarray]) -> None:
     data = pack(weights)
-    found = unpack(data, sha256(data))
-    assert found.keys() == weights.keys()
+    unpacked = unpack(data, sha256(data))
+    assert unpacked.keys() == weights.keys()
     for name, values in weights.items():
-        assert found[name].dtype == values.dtype
-        np.testing.assert_array_equal(found[name], values)
+        assert unpacked[name].dtype == values.dtype
+        np.testing.assert_array_equal(unpacked[name], values)
 
 
 def test_arrays_that_are_not_contiguous_keep_their_values() -> None:

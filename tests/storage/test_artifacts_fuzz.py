@@ -24,14 +24,14 @@ def tried_to_load(data: bytes) -> dict[str, np.ndarray] | None:
     """Load what is registered under its own hash, as an attacker who may write the database would; None if refused."""
     tracemalloc.start()
     try:
-        found = unpack(data, sha256(data))
+        arrays = unpack(data, sha256(data))
     except BadWeights:
         return None
     else:
-        for values in found.values():
+        for values in arrays.values():
             assert isinstance(values, np.ndarray)
             assert not values.dtype.hasobject
-        return found
+        return arrays
     finally:
         # A header may promise exabytes; what is made of it is no more than a few times what is there.
         assert tracemalloc.get_traced_memory()[1] < 40 * len(data) + 3_000_000
@@ -82,11 +82,11 @@ def test_nearly_right_headers() -> None:
             offsets = [0, size]
         entry = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
         header = {"a": entry} if right else {"a": entry, "b": entry}
-        found = tried_to_load(framed(json.dumps(header).encode(), b"\0" * size))
-        outcomes["refused" if found is None else "loaded"] += 1
-        if found is not None and right:
-            assert found["a"].nbytes == size
-            assert list(found["a"].shape) == shape
+        arrays = tried_to_load(framed(json.dumps(header).encode(), b"\0" * size))
+        outcomes["refused" if arrays is None else "loaded"] += 1
+        if arrays is not None and right:
+            assert arrays["a"].nbytes == size
+            assert list(arrays["a"].shape) == shape
 
     load()
     assert min(outcomes["loaded"], outcomes["refused"]) > EXAMPLES // 50, outcomes
@@ -98,14 +98,14 @@ def damaged(draw: st.DrawFn) -> bytes:
     data = bytearray(pack({"dense/kernel": np.arange(12, dtype=np.float32).reshape(4, 3), "bias": np.zeros(3)}))
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(data)))
-        what = draw(st.sampled_from(("cut", "flip", "insert", "splice", "digit")))
-        if what == "cut":
+        damage = draw(st.sampled_from(("cut", "flip", "insert", "splice", "digit")))
+        if damage == "cut":
             del data[at : at + draw(st.integers(1, 40))]
-        elif what == "flip" and at < len(data):
+        elif damage == "flip" and at < len(data):
             data[at] ^= 1 << draw(st.integers(0, 7))
-        elif what == "insert":
+        elif damage == "insert":
             data[at:at] = draw(st.binary(min_size=1, max_size=8))
-        elif what == "splice":
+        elif damage == "splice":
             data[at:at] = data[: draw(st.integers(0, 80))]
         else:
             digits = [i for i, byte in enumerate(data[8:], 8) if chr(byte).isdigit()]

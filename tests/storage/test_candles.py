@@ -29,7 +29,7 @@ FIRST, SECOND, THIRD = (datetime(2020, 2, n, 0, 20, 0, 250_000, tzinfo=UTC) for 
 
 
 @pytest.fixture
-def told(store: Any) -> Any:
+def revised(store: Any) -> Any:
     """Monday's candle, fetched three times and changed twice; Tuesday's once; Wednesday's twice, first unfinished.
 
     Thursday's has not closed yet. Another market has candles of the same days and an older one, fetched last of all.
@@ -47,9 +47,9 @@ def told(store: Any) -> Any:
     return store
 
 
-def closes(store: Any, **asked: Any) -> list[float]:
+def closes(store: Any, **filters: Any) -> list[float]:
     with store.engine.connect() as conn:
-        return [row.close for row in read_candle_rows(conn, **{"series": store.series, **asked})]
+        return [row.close for row in read_candle_rows(conn, **{"series": store.series, **filters})]
 
 
 def history_of(store: Any, series: str | None = None) -> CandleHistory:
@@ -57,29 +57,29 @@ def history_of(store: Any, series: str | None = None) -> CandleHistory:
         return read_history(conn, series=series or store.series)
 
 
-def test_each_candle_is_in_the_revision_that_was_known(told: Any) -> None:
-    assert closes(told, as_of=FIRST - INSTANT) == []
-    assert closes(told, as_of=FIRST) == [100, 200]
-    assert closes(told, as_of=SECOND - INSTANT) == [100, 200]
-    assert closes(told, as_of=SECOND) == [101, 200]
-    assert closes(told, as_of=THIRD - INSTANT) == [101, 200]
-    assert closes(told, as_of=THIRD) == closes(told) == [102, 200, 300]
+def test_each_candle_is_in_the_revision_that_was_known(revised: Any) -> None:
+    assert closes(revised, as_of=FIRST - INSTANT) == []
+    assert closes(revised, as_of=FIRST) == [100, 200]
+    assert closes(revised, as_of=SECOND - INSTANT) == [100, 200]
+    assert closes(revised, as_of=SECOND) == [101, 200]
+    assert closes(revised, as_of=THIRD - INSTANT) == [101, 200]
+    assert closes(revised, as_of=THIRD) == closes(revised) == [102, 200, 300]
 
 
-def test_an_unfinished_view_that_comes_later_hides_nothing(told: Any) -> None:
-    told.add_candle(TUESDAY, 199.0, fetched_at=THIRD, provisional=True)
-    assert closes(told) == closes(told, as_of=THIRD + DAY) == [102, 200, 300]
+def test_an_unfinished_view_that_comes_later_hides_nothing(revised: Any) -> None:
+    revised.add_candle(TUESDAY, 199.0, fetched_at=THIRD, provisional=True)
+    assert closes(revised) == closes(revised, as_of=THIRD + DAY) == [102, 200, 300]
 
 
-def test_both_bounds_are_included_and_a_page_begins_after_what_was_read(told: Any) -> None:
-    assert closes(told, start=TUESDAY) == [200, 300]
-    assert closes(told, start=TUESDAY + BEAT) == [300]
-    assert closes(told, end=TUESDAY) == [102, 200]
-    assert closes(told, end=TUESDAY - BEAT) == [102]
-    assert closes(told, start=TUESDAY, end=TUESDAY) == [200]
-    assert closes(told, limit=2) == [102, 200]
-    assert closes(told, after=MONDAY, limit=1) == [200]
-    assert closes(told, after=WEDNESDAY) == []
+def test_both_bounds_are_included_and_a_page_begins_after_what_was_read(revised: Any) -> None:
+    assert closes(revised, start=TUESDAY) == [200, 300]
+    assert closes(revised, start=TUESDAY + BEAT) == [300]
+    assert closes(revised, end=TUESDAY) == [102, 200]
+    assert closes(revised, end=TUESDAY - BEAT) == [102]
+    assert closes(revised, start=TUESDAY, end=TUESDAY) == [200]
+    assert closes(revised, limit=2) == [102, 200]
+    assert closes(revised, after=MONDAY, limit=1) == [200]
+    assert closes(revised, after=WEDNESDAY) == []
 
 
 def test_a_row_holds_the_candle_as_it_was_stored(store: Any) -> None:
@@ -94,10 +94,10 @@ def test_a_row_holds_the_candle_as_it_was_stored(store: Any) -> None:
         ]
 
 
-def test_each_close_time_up_to_the_end_comes_once(told: Any) -> None:
+def test_each_close_time_up_to_the_end_comes_once(revised: Any) -> None:
     def times(end: datetime) -> list[datetime]:
-        with told.engine.connect() as conn:
-            return read_close_times(conn, series=told.series, end=end)
+        with revised.engine.connect() as conn:
+            return read_close_times(conn, series=revised.series, end=end)
 
     # A revision is no candle of its own.
     assert times(THURSDAY + DAY) == [TUESDAY, WEDNESDAY, THURSDAY]
@@ -106,39 +106,39 @@ def test_each_close_time_up_to_the_end_comes_once(told: Any) -> None:
     assert times(TUESDAY - BEAT) == []
 
 
-def test_counts_and_newest_times_are_of_closed_candles_of_one_series(told: Any, store: Any) -> None:
-    with told.engine.connect() as conn:
-        assert closed_count(conn, series=told.series) == 3
-        assert latest_close_time(conn, series=told.series) == THURSDAY
-        assert newest_fetch(conn, series=told.series) == THIRD
+def test_counts_and_newest_times_are_of_closed_candles_of_one_series(revised: Any, store: Any) -> None:
+    with revised.engine.connect() as conn:
+        assert closed_count(conn, series=revised.series) == 3
+        assert latest_close_time(conn, series=revised.series) == THURSDAY
+        assert newest_fetch(conn, series=revised.series) == THIRD
         assert newest_fetch(conn, series=OTHER) == THIRD + DAY
     store.add_series("Kraken_BTCUSD_d")
-    with told.engine.connect() as conn:
+    with revised.engine.connect() as conn:
         assert closed_count(conn, series="Kraken_BTCUSD_d") == 0
         assert latest_close_time(conn, series="Kraken_BTCUSD_d") is None
         assert newest_fetch(conn, series="Kraken_BTCUSD_d") is None
     store.add_candle(MONDAY, 1.0, series="Kraken_BTCUSD_d", provisional=True)
-    with told.engine.connect() as conn:
+    with revised.engine.connect() as conn:
         assert latest_close_time(conn, series="Kraken_BTCUSD_d") is None
         assert newest_fetch(conn, series="Kraken_BTCUSD_d") == store.now
 
 
-def test_a_history_shows_each_instants_view_and_what_came_only_later_as_it_came_first(told: Any) -> None:
-    history = history_of(told)
-    seen = {
+def test_a_history_shows_each_instants_view_and_what_came_only_later_as_it_came_first(revised: Any) -> None:
+    history = history_of(revised)
+    views = {
         instant: list(history.known_at(instant)["close"])
         for instant in (MONDAY, FIRST, SECOND - INSTANT, SECOND, THIRD - INSTANT, THIRD, THIRD + DAY, None)
     }
-    assert list(seen.values()) == [[100, 200, 300]] * 3 + [[101, 200, 300]] * 2 + [[102, 200, 300]] * 3
+    assert list(views.values()) == [[100, 200, 300]] * 3 + [[101, 200, 300]] * 2 + [[102, 200, 300]] * 3
     # Instants between which nothing was revised share one frame.
     assert history.known_at(MONDAY) is history.known_at(SECOND - INSTANT)
     assert history.known_at(SECOND) is history.known_at(THIRD - INSTANT)
     assert history.known_at(THIRD) is history.known_at()
-    assert all(list(history.known_at(instant).index) == [0, 1, 2] for instant in seen)
+    assert all(list(history.known_at(instant).index) == [0, 1, 2] for instant in views)
 
 
-def test_a_history_as_it_stood_lacks_what_was_fetched_later(told: Any) -> None:
-    history = history_of(told)
+def test_a_history_as_it_stood_lacks_what_was_fetched_later(revised: Any) -> None:
+    history = history_of(revised)
     assert history.last_fetch == THIRD
     assert history.stored_by(THIRD) is history
     before = history.stored_by(THIRD - INSTANT)
@@ -179,8 +179,8 @@ def test_a_series_without_candles_has_an_empty_frame_of_the_same_kind(store: Any
     assert list(empty.dtypes) == list(history_of(store).known_at().dtypes)
 
 
-def test_what_is_made_from_a_history_is_not_older_than_it(told: Any) -> None:
-    history = history_of(told)
+def test_what_is_made_from_a_history_is_not_older_than_it(revised: Any) -> None:
+    history = history_of(revised)
     assert not_before(history, FIRST) == THIRD
     assert not_before(history, THIRD + DAY) == THIRD + DAY
     assert not_before(history.stored_by(MONDAY), MONDAY) == MONDAY

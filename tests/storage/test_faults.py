@@ -60,13 +60,13 @@ def installed(tmp_path: Path) -> Ingesting:
     return first_ingest(Ingesting(folder, tmp_path / "prefect"))
 
 
-def first_ingest(made: Ingesting) -> Ingesting:
-    made.source(100)
-    done = made.run("ingest")
+def first_ingest(ingesting: Ingesting) -> Ingesting:
+    ingesting.source(100)
+    done = ingesting.run("ingest")
     assert done.returncode == 0, done.stderr
-    assert made.stored() == 100
-    made.source(3000)
-    return made
+    assert ingesting.stored() == 100
+    ingesting.source(3000)
+    return ingesting
 
 
 @contextmanager
@@ -93,43 +93,43 @@ def fill(disk: Path, left: int) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("left", "said"),
+    ("left", "message"),
     [
         (100_000, "disk is full; free some space, then run the same command again"),
         (0, "disk I/O error; the disk is full or failing: free some space"),
     ],
 )
-def test_a_full_disk_stops_the_ingest_and_loses_nothing(tmp_path: Path, left: int, said: str) -> None:
+def test_a_full_disk_stops_the_ingest_and_loses_nothing(tmp_path: Path, left: int, message: str) -> None:
     with small_disk(tmp_path / "disk", "1m"):
-        made = first_ingest(Ingesting(tmp_path / "disk", tmp_path / "prefect"))
-        filler = fill(made.folder, left)
-        done = made.run("ingest")
+        ingesting = first_ingest(Ingesting(tmp_path / "disk", tmp_path / "prefect"))
+        filler = fill(ingesting.folder, left)
+        done = ingesting.run("ingest")
         assert done.returncode == 1
-        assert said in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
         filler.unlink()
-        assert made.stored() == 100
-        done = made.run("ingest")
+        assert ingesting.stored() == 100
+        done = ingesting.run("ingest")
         assert done.returncode == 0, done.stderr
-        assert made.stored() == 3000
-        assert made.sql("PRAGMA integrity_check") == [("ok",)]
+        assert ingesting.stored() == 3000
+        assert ingesting.sql("PRAGMA integrity_check") == [("ok",)]
 
 
 def test_a_file_system_that_became_read_only_is_said_so(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "8m"):
-        made = first_ingest(Ingesting(tmp_path / "disk", tmp_path / "prefect"))
-        subprocess.run(["mount", "-o", "remount,ro", str(made.folder)], check=True)
-        done = made.run("ingest")
+        ingesting = first_ingest(Ingesting(tmp_path / "disk", tmp_path / "prefect"))
+        subprocess.run(["mount", "-o", "remount,ro", str(ingesting.folder)], check=True)
+        done = ingesting.run("ingest")
         assert done.returncode == 1
         assert "candlecast.db is read-only; make it and its folder writable for this user" in done.stderr
-        subprocess.run(["mount", "-o", "remount,rw", str(made.folder)], check=True)
-        assert made.run("ingest").returncode == 0
-        assert made.stored() == 3000
+        subprocess.run(["mount", "-o", "remount,rw", str(ingesting.folder)], check=True)
+        assert ingesting.run("ingest").returncode == 0
+        assert ingesting.stored() == 3000
 
 
 @pytest.mark.slow
 def test_a_database_locked_for_twenty_seconds_is_waited_for(installed: Ingesting) -> None:
-    with held(installed, 20):
+    with write_lock_held(installed, 20):
         began = time.monotonic()
         done = installed.run("ingest")
         waited = time.monotonic() - began
@@ -140,7 +140,7 @@ def test_a_database_locked_for_twenty_seconds_is_waited_for(installed: Ingesting
 
 @pytest.mark.slow
 def test_a_database_locked_for_longer_is_named_and_left_alone(installed: Ingesting) -> None:
-    with held(installed, 60):
+    with write_lock_held(installed, 60):
         began = time.monotonic()
         done = installed.run("ingest")
         assert 25 < time.monotonic() - began < 55
@@ -153,10 +153,10 @@ def test_a_database_locked_for_longer_is_named_and_left_alone(installed: Ingesti
 
 
 @contextmanager
-def held(made: Ingesting, seconds: float) -> Iterator[None]:
+def write_lock_held(ingesting: Ingesting, seconds: float) -> Iterator[None]:
     """Another process that keeps the database's write lock for so long, or to the end of the block."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(made.database), str(seconds)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(ingesting.database), str(seconds)], stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
@@ -179,22 +179,22 @@ def test_damaged_pages_are_named_by_doctor_and_a_backup_brings_them_back(install
     with installed.database.open("r+b") as file:
         file.seek(max(page * 4096, size // 2 // 4096 * 4096))
         file.write(b"\xde\xad\xbe\xef" * 2048)
-    found = doctors(installed, "file")
-    assert not found["ok"]
-    assert "damaged" in found["found"]
-    assert "candlecast restore FILE" in found["remedy"] + found["found"]
+    check = doctor_check(installed, "file")
+    assert not check["ok"]
+    assert "damaged" in check["found"]
+    assert "candlecast restore FILE" in check["remedy"] + check["found"]
     refused = installed.run("backup", "bad.db")
     assert refused.returncode == 1
     assert not (installed.folder / "bad.db").exists()
     done = installed.run("restore", "good.db")
     assert done.returncode == 0, done.stderr
-    assert doctors(installed, "file") == {"check": "file", "ok": True, "found": "sound", "remedy": ""}
+    assert doctor_check(installed, "file") == {"check": "file", "ok": True, "found": "sound", "remedy": ""}
     assert installed.sql("SELECT * FROM candles ORDER BY open_time") == everything
     # The damaged file was moved aside, not deleted.
     assert len(list(installed.folder.glob("candlecast.db.replaced-*"))) == 1
 
 
-def doctors(made: Ingesting, check: str) -> dict[str, Any]:
+def doctor_check(ingesting: Ingesting, check: str) -> dict[str, Any]:
     """What `candlecast doctor` says of one thing."""
-    rows: list[dict[str, Any]] = json.loads(made.run("doctor", "--json").stdout)
+    rows: list[dict[str, Any]] = json.loads(ingesting.run("doctor", "--json").stdout)
     return next(row for row in rows if row["check"] == check)

@@ -15,9 +15,11 @@ STALE = Finding("stale", Severity.ERROR, "the newest candle is old", "wait")
 CODES = ("gap", "stale")
 
 
-def record(store: Any, *seen: Finding, codes: Collection[str] = CODES, days: int = 0) -> int:
+def record(store: Any, *findings: Finding, codes: Collection[str] = CODES, days: int = 0) -> int:
     with store.engine.begin() as conn:
-        return record_findings(conn, series=store.series, codes=codes, seen=seen, now=store.now + timedelta(days=days))
+        return record_findings(
+            conn, series=store.series, codes=codes, seen=findings, now=store.now + timedelta(days=days)
+        )
 
 
 def test_seeing_the_same_again_adds_nothing(store: Any, engine: Engine) -> None:

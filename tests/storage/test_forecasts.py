@@ -203,9 +203,9 @@ def test_missing_origins_are_those_without_such_a_forecast(store: Any, engine: E
     store.add_forecasts(version, [origins[2]], kind=Kind.BACKFILL)
 
     def missing(**which: Any) -> list[datetime]:
-        asked = {"series": store.series, "model": "naive", "kind": Kind.LIVE, "origins": origins, **which}
+        question = {"series": store.series, "model": "naive", "kind": Kind.LIVE, "origins": origins, **which}
         with engine.connect() as conn:
-            return missing_origins(conn, **asked)
+            return missing_origins(conn, **question)
 
     assert missing() == [origins[0], origins[2], origins[3]]
     assert missing(kind=Kind.BACKFILL) == [origins[0], origins[1], origins[3]]
@@ -226,7 +226,7 @@ def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> N
     store.add_forecasts(naive, origins[:2], kind=Kind.BACKFILL)
     store.add_forecasts(lstm, origins, model="lstm")
 
-    def found(**filters: Any) -> set[tuple[datetime, str, str]]:
+    def read_keys(**filters: Any) -> set[tuple[datetime, str, str]]:
         with engine.connect() as conn:
             bands = {(row.origin, row.model, row.kind) for row in read_bands(conn, ForecastFilter(**filters))}
             assert bands == {
@@ -234,17 +234,17 @@ def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> N
             }
         return bands
 
-    assert len(found()) == 12
-    assert found(model="lstm", start=origins[1], end=origins[2]) == {(o, "lstm", "live") for o in origins[1:3]}
-    assert found(kind=Kind.BACKFILL) == {(o, "naive", "backfill") for o in origins[:2]}
-    assert found(origin=origins[4]) == {(origins[4], "naive", "live"), (origins[4], "lstm", "live")}
-    assert found(series="Kraken_ETHEUR_d") == set()
+    assert len(read_keys()) == 12
+    assert read_keys(model="lstm", start=origins[1], end=origins[2]) == {(o, "lstm", "live") for o in origins[1:3]}
+    assert read_keys(kind=Kind.BACKFILL) == {(o, "naive", "backfill") for o in origins[:2]}
+    assert read_keys(origin=origins[4]) == {(origins[4], "naive", "live"), (origins[4], "lstm", "live")}
+    assert read_keys(series="Kraken_ETHEUR_d") == set()
     in_tokyo = origins[4].astimezone(timezone(timedelta(hours=9)))
-    assert found(origin=in_tokyo, model="lstm") == {(origins[4], "lstm", "live")}
+    assert read_keys(origin=in_tokyo, model="lstm") == {(origins[4], "lstm", "live")}
 
 
 @pytest.fixture
-def crowded(store: Any) -> Any:
+def sixteen_forecasts(store: Any) -> Any:
     """Two series, origins, models and kinds, all sixteen forecasts stored in an order that none is read in."""
     other = "Kraken_ETHEUR_d"
     store.add_series(other)
@@ -256,10 +256,10 @@ def crowded(store: Any) -> Any:
     return store
 
 
-def test_forecasts_come_by_series_origin_model_kind_and_step(crowded: Any, engine: Engine) -> None:
+def test_forecasts_come_by_series_origin_model_kind_and_step(sixteen_forecasts: Any, engine: Engine) -> None:
     keys = [
-        (series, crowded.origin + n * DAY, model, kind)
-        for series in (crowded.series, "Kraken_ETHEUR_d")
+        (series, sixteen_forecasts.origin + n * DAY, model, kind)
+        for series in (sixteen_forecasts.series, "Kraken_ETHEUR_d")
         for n in range(2)
         for model in ("lstm", "naive")
         for kind in ("backfill", "live")
@@ -269,12 +269,12 @@ def test_forecasts_come_by_series_origin_model_kind_and_step(crowded: Any, engin
         steps = [(*key, step) for key in keys for step in range(1, 8)]
         bands, quantiles = read_bands(conn), read_quantiles(conn)
         assert [(row.series, row.origin, row.model, row.kind, row.step) for row in bands] == steps
-        found = [(row.series, row.origin, row.model, row.kind, row.step) for row in quantiles[::23]]
-        assert found == steps
+        order = [(row.series, row.origin, row.model, row.kind, row.step) for row in quantiles[::23]]
+        assert order == steps
         assert [row.quantile for row in quantiles] == list(QUANTILE_LEVELS) * len(steps)
 
 
-def test_a_page_of_forecasts_begins_with_what_follows_its_key(crowded: Any, engine: Engine) -> None:
+def test_a_page_of_forecasts_begins_with_what_follows_its_key(sixteen_forecasts: Any, engine: Engine) -> None:
     with engine.connect() as conn:
         bands, origins = read_bands(conn), read_origins(conn)
         for n, row in enumerate(bands):
@@ -316,8 +316,8 @@ def test_the_latest_forecast_is_the_champions_newest_live_one(store: Any, engine
             bands = read_bands(conn, ForecastFilter(latest=True))
             assert len(bands) in (0, 7)
             for rows in (read_quantiles, read_origins):
-                found = {row.forecast_id for row in rows(conn, ForecastFilter(latest=True))}
-                assert found == {row.forecast_id for row in bands}
+                forecast_ids = {row.forecast_id for row in rows(conn, ForecastFilter(latest=True))}
+                assert forecast_ids == {row.forecast_id for row in bands}
             assert read_bands(conn, ForecastFilter(store.series, latest=True)) == bands
             return {(row.model, row.origin) for row in bands}
 

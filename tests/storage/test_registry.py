@@ -27,12 +27,12 @@ def test_a_version_comes_back_with_its_weights_and_lineage(
     assert (stored.model, stored.cutoff, stored.seed, stored.init_from) == ("lstm", CUTOFF, 7, first)
     assert (stored.device, stored.seconds, stored.code_version) == ("cpu", 1.5, "0.1.0+abc")
     assert stored.weights is not None
-    found = artifacts.unpack(stored.weights, stored.weights_sha256)
-    np.testing.assert_array_equal(found["dense/kernel"], weights["dense/kernel"])
+    unpacked = artifacts.unpack(stored.weights, stored.weights_sha256)
+    np.testing.assert_array_equal(unpacked["dense/kernel"], weights["dense/kernel"])
 
 
 def test_registering_the_same_training_again_returns_the_first(store: Any, engine: Engine) -> None:
-    asked: list[dict[str, Any]] = [
+    trainings: list[dict[str, Any]] = [
         {},
         {"model": "lstm"},
         {"seed": 1},
@@ -42,9 +42,9 @@ def test_registering_the_same_training_again_returns_the_first(store: Any, engin
         {"config": {"days": 30}},
         {"init_from": 1},
     ]
-    versions = [store.add_version(**words) for words in asked]
-    assert len(set(versions)) == len(asked)
-    assert [store.add_version(**words) for words in asked] == versions
+    versions = [store.add_version(**words) for words in trainings]
+    assert len(set(versions)) == len(trainings)
+    assert [store.add_version(**words) for words in trainings] == versions
 
 
 def test_the_first_weights_stay_when_the_same_training_is_registered_again(store: Any, engine: Engine) -> None:
@@ -55,20 +55,20 @@ def test_the_first_weights_stay_when_the_same_training_is_registered_again(store
 
 
 def test_two_processes_registering_the_same_at_once_get_one_version(store: Any) -> None:
-    found: list[int] = []
+    versions: list[int] = []
     together = threading.Barrier(4)
 
     def register() -> None:
         together.wait()
-        found.append(store.add_version("lstm", cutoff=CUTOFF))
+        versions.append(store.add_version("lstm", cutoff=CUTOFF))
 
     threads = [threading.Thread(target=register) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(found) == 4
-    assert len(set(found)) == 1
+    assert len(versions) == 4
+    assert len(set(versions)) == 1
 
 
 def test_a_flipped_bit_in_stored_weights_is_found(store: Any, engine: Engine, weights: dict[str, np.ndarray]) -> None:
@@ -97,14 +97,14 @@ def test_versions_are_found_by_what_they_were_trained_on(store: Any, engine: Eng
     plain = store.add_version()
     backfilled = store.add_version("lstm", cutoff=CUTOFF, purpose="backfill", seed=3)
     tuned = store.add_version("lstm", cutoff=CUTOFF, purpose="backfill", seed=3, init_from=backfilled)
-    asked: dict[str, Any] = {"series": store.series, "model": "lstm", "purpose": "backfill", "seed": 3}
+    training: dict[str, Any] = {"series": store.series, "model": "lstm", "purpose": "backfill", "seed": 3}
     with engine.connect() as conn:
         find = registry.find_version
-        assert find(conn, **asked, cutoff=CUTOFF) == backfilled
-        assert find(conn, **asked, cutoff=CUTOFF, init_from=backfilled) == tuned
-        assert find(conn, **asked, cutoff=None) is None
-        assert find(conn, **{**asked, "seed": 4}, cutoff=CUTOFF) is None
-        assert find(conn, **{**asked, "model": "naive", "purpose": "live", "seed": 0}, cutoff=None) == plain
+        assert find(conn, **training, cutoff=CUTOFF) == backfilled
+        assert find(conn, **training, cutoff=CUTOFF, init_from=backfilled) == tuned
+        assert find(conn, **training, cutoff=None) is None
+        assert find(conn, **{**training, "seed": 4}, cutoff=CUTOFF) is None
+        assert find(conn, **{**training, "model": "naive", "purpose": "live", "seed": 0}, cutoff=None) == plain
 
 
 def test_the_newest_version_is_by_cutoff_and_lives(store: Any, engine: Engine) -> None:
@@ -114,20 +114,20 @@ def test_the_newest_version_is_by_cutoff_and_lives(store: Any, engine: Engine) -
     store.add_version("lstm", cutoff=CUTOFF + 9 * day, purpose="backfill")
     tuned = store.add_version("lstm", cutoff=CUTOFF + 2 * day, init_from=older)
     with engine.connect() as conn:
-        found = registry.newest_version(conn, series=store.series, model="lstm")
+        result = registry.newest_version(conn, series=store.series, model="lstm")
         from_scratch = registry.newest_version(conn, series=store.series, model="lstm", scratch_only=True)
         assert registry.newest_version(conn, series=store.series, model="blend") is None
-    assert found is not None
+    assert result is not None
     assert from_scratch is not None
-    assert (found.id, from_scratch.id) == (tuned, newest)
+    assert (result.id, from_scratch.id) == (tuned, newest)
 
 
 def champion_of(store: Any) -> int | None:
     with store.engine.connect() as conn:
-        found = registry.champion(conn, series=store.series)
+        champion = registry.champion(conn, series=store.series)
         marked = [row.id for row in registry.list_versions(conn, series=store.series) if row.champion]
-    assert marked == ([found.model_version] if found else [])
-    return found.model_version if found else None
+    assert marked == ([champion.model_version] if champion else [])
+    return champion.model_version if champion else None
 
 
 def roll_back(store: Any) -> int:
@@ -197,7 +197,7 @@ def test_old_weights_are_forgotten_and_lineage_champions_and_replays_are_not(sto
         assert registry.prune_weights(conn, series=store.series, model="lstm", keep=2) == 3
         assert registry.prune_weights(conn, series=store.series, model="lstm", keep=2) == 0
         assert len(registry.list_versions(conn)) == 8
-        for kept in (scratch, champion, replayed, *plain[-2:]):
-            assert registry.load_version(conn, version=kept).weights == b"w"
+        for with_weights in (scratch, champion, replayed, *plain[-2:]):
+            assert registry.load_version(conn, version=with_weights).weights == b"w"
         with pytest.raises(NotFound, match="were pruned"):
             registry.load_version(conn, version=plain[0])

@@ -99,7 +99,7 @@ def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: En
 
 
 @pytest.fixture
-def judged(store: Any) -> Any:
+def scored(store: Any) -> Any:
     """naive at origins 0..3 and lstm at 1..4, live; naive and lstm at origin 0, backfilled; errors tell them apart."""
     naive, lstm = store.add_version(), store.add_version("lstm")
     origins = [store.origin + n * DAY for n in range(5)]
@@ -121,8 +121,8 @@ def skill_of(store: Any, **filters: Any) -> dict[tuple[str, str, int], SkillRow]
         return {(row.kind, row.model, row.step): row for row in read_skill(conn, **filters)}
 
 
-def test_a_model_is_compared_with_naive_on_the_origins_and_steps_they_share(judged: Any) -> None:
-    skill = skill_of(judged)
+def test_a_model_is_compared_with_naive_on_the_origins_and_steps_they_share(scored: Any) -> None:
+    skill = skill_of(scored)
     assert set(skill) == {(kind, model, 1) for kind in ("live", "backfill") for model in ("naive", "lstm")}
     row = skill["live", "lstm", 1]
     assert (row.n, row.mae, row.naive_mae) == (3, 21.0, 12.0)
@@ -132,8 +132,8 @@ def test_a_model_is_compared_with_naive_on_the_origins_and_steps_they_share(judg
     assert (naive.n, naive.mae, naive.naive_mae) == (4, 11.5, 11.5)
 
 
-def test_live_and_backfill_are_never_pooled(judged: Any) -> None:
-    row = skill_of(judged)["backfill", "lstm", 1]
+def test_live_and_backfill_are_never_pooled(scored: Any) -> None:
+    row = skill_of(scored)["backfill", "lstm", 1]
     assert (row.n, row.mae, row.naive_mae) == (1, 60.0, 50.0)
 
 
@@ -177,19 +177,19 @@ def test_a_step_that_was_stored_after_its_close_is_late_and_never_live(partly_la
     assert of_kind == {ScoreKind.LIVE: [3], ScoreKind.LATE: [1, 2], ScoreKind.BACKFILL: []}
 
 
-def test_skill_can_be_bounded_by_origin(judged: Any) -> None:
-    row = skill_of(judged, start=judged.origin + DAY, end=judged.origin + 2 * DAY)["live", "lstm", 1]
+def test_skill_can_be_bounded_by_origin(scored: Any) -> None:
+    row = skill_of(scored, start=scored.origin + DAY, end=scored.origin + 2 * DAY)["live", "lstm", 1]
     assert (row.n, row.mae, row.naive_mae) == (2, 20.5, 11.5)
-    assert skill_of(judged, series="Kraken_ETHEUR_d") == {}
+    assert skill_of(scored, series="Kraken_ETHEUR_d") == {}
 
 
-def test_the_newest_truth_replaces_older_ones_in_the_skill(judged: Any) -> None:
-    judged.add_score(10, 1, 6.0, truth_fetched_at=judged.now + DAY)
-    row = skill_of(judged)["backfill", "lstm", 1]
+def test_the_newest_truth_replaces_older_ones_in_the_skill(scored: Any) -> None:
+    scored.add_score(10, 1, 6.0, truth_fetched_at=scored.now + DAY)
+    row = skill_of(scored)["backfill", "lstm", 1]
     assert (row.n, row.mae) == (1, 6.0)
 
 
-def test_the_skill_view_says_what_the_function_says(judged: Any, engine: Engine) -> None:
+def test_the_skill_view_says_what_the_function_says(scored: Any, engine: Engine) -> None:
     with engine.connect() as conn:
         view = {tuple(row[:4]): row[4:] for row in conn.execute(text("SELECT * FROM model_skill"))}
         function = {tuple(row[:4]): row[4:] for row in read_skill(conn)}
@@ -200,29 +200,29 @@ def test_the_skill_view_says_what_the_function_says(judged: Any, engine: Engine)
     assert tuple(names) == SkillRow._fields
 
 
-def test_scores_over_time_are_in_order_and_of_one_model_and_kind(judged: Any, engine: Engine) -> None:
+def test_scores_over_time_are_in_order_and_of_one_model_and_kind(scored: Any, engine: Engine) -> None:
     with engine.connect() as conn:
-        bounds = {"start": judged.origin, "end": judged.origin + 3 * DAY}
-        rows = read_origin_scores(conn, series=judged.series, model="lstm", kind=ScoreKind.LIVE, **bounds)
+        bounds = {"start": scored.origin, "end": scored.origin + 3 * DAY}
+        rows = read_origin_scores(conn, series=scored.series, model="lstm", kind=ScoreKind.LIVE, **bounds)
     assert [(row.origin, row.step) for row in rows] == [
-        (judged.origin + DAY, 1), (judged.origin + DAY, 2), (judged.origin + 2 * DAY, 1), (judged.origin + 3 * DAY, 1),
+        (scored.origin + DAY, 1), (scored.origin + DAY, 2), (scored.origin + 2 * DAY, 1), (scored.origin + 3 * DAY, 1),
     ]  # fmt: skip
     assert [row.crps for row in rows] == pytest.approx([0.20, 0.01, 0.21, 0.22])
-    assert rows[1] == OriginScore(judged.origin + DAY, 2, 0.01, True, True, 0.5)
+    assert rows[1] == OriginScore(scored.origin + DAY, 2, 0.01, True, True, 0.5)
 
 
-def test_scores_over_time_keep_to_their_series_and_their_bounds(judged: Any, engine: Engine) -> None:
+def test_scores_over_time_keep_to_their_series_and_their_bounds(scored: Any, engine: Engine) -> None:
     other = "Kraken_ETHEUR_d"
-    judged.add_series(other)
-    judged.add_forecasts(judged.add_version("lstm", series=other), [judged.origin], model="lstm", series=other)
-    judged.add_score(11, 1, 1.0)
+    scored.add_series(other)
+    scored.add_forecasts(scored.add_version("lstm", series=other), [scored.origin], model="lstm", series=other)
+    scored.add_score(11, 1, 1.0)
 
-    def origins(**asked: Any) -> list[datetime]:
-        wanted = {"series": judged.series, "model": "lstm", "kind": ScoreKind.LIVE, **asked}
+    def origins(**filters: Any) -> list[datetime]:
+        wanted = {"series": scored.series, "model": "lstm", "kind": ScoreKind.LIVE, **filters}
         with engine.connect() as conn:
             return sorted({row.origin for row in read_origin_scores(conn, **wanted)})
 
-    days = [judged.origin + n * DAY for n in range(5)]
+    days = [scored.origin + n * DAY for n in range(5)]
     assert origins() == days[1:]
     assert origins(start=days[2], end=days[3]) == days[2:4]
     assert origins(start=days[4]) == days[4:]
@@ -231,13 +231,13 @@ def test_scores_over_time_keep_to_their_series_and_their_bounds(judged: Any, eng
     assert origins(kind=ScoreKind.BACKFILL) == origins(series=other) == days[:1]
 
 
-def test_skill_comes_by_series_then_live_first_then_model_and_step(judged: Any, engine: Engine) -> None:
+def test_skill_comes_by_series_then_live_first_then_model_and_step(scored: Any, engine: Engine) -> None:
     other = "Aardvark_BTCUSD_d"
-    judged.add_series(other)
-    judged.add_forecasts(judged.add_version(series=other), [judged.origin], series=other)
+    scored.add_series(other)
+    scored.add_forecasts(scored.add_version(series=other), [scored.origin], series=other)
     for step in (2, 1):
-        judged.add_score(11, step, 1.0)
-    judged.add_score(2, 2, 1.0)
+        scored.add_score(11, step, 1.0)
+    scored.add_score(2, 2, 1.0)
     with engine.connect() as conn:
         rows = read_skill(conn)
         keys = [row[:4] for row in rows]
@@ -246,9 +246,9 @@ def test_skill_comes_by_series_then_live_first_then_model_and_step(judged: Any, 
     assert [(row.n, row.naive_mae) for row in rows[:5]] == [(1, 1.0), (1, 1.0), (3, 12.0), (1, 1.0), (4, 11.5)]
     assert keys == [
         (other, "naive", "live", 1), (other, "naive", "live", 2),
-        (judged.series, "lstm", "live", 1), (judged.series, "lstm", "live", 2),
-        (judged.series, "naive", "live", 1), (judged.series, "naive", "live", 2),
-        (judged.series, "lstm", "backfill", 1), (judged.series, "naive", "backfill", 1),
+        (scored.series, "lstm", "live", 1), (scored.series, "lstm", "live", 2),
+        (scored.series, "naive", "live", 1), (scored.series, "naive", "live", 2),
+        (scored.series, "lstm", "backfill", 1), (scored.series, "naive", "backfill", 1),
     ]  # fmt: skip
 
 

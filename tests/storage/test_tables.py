@@ -42,7 +42,7 @@ def test_every_table_and_column_says_what_it_holds_in_the_code_and_in_postgresql
     ]
     assert silent == []
     with postgresql_engine.connect() as conn:
-        found = dict(
+        comments = dict(
             conn.execute(
                 text(
                     "SELECT c.relname || '.' || a.attname, col_description(c.oid, a.attnum) FROM pg_class c "
@@ -53,7 +53,7 @@ def test_every_table_and_column_says_what_it_holds_in_the_code_and_in_postgresql
         )
     for table in metadata.tables.values():
         for column in table.columns:
-            assert found[f"{table.name}.{column.name}"] == column.comment
+            assert comments[f"{table.name}.{column.name}"] == column.comment
 
 
 def current(engine: Engine) -> list[tuple[str, float]]:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from missing import missing
+from missing import skip_or_fail
 from playwright.sync_api import Browser, Page, sync_playwright
 
 # Debian's; nothing is fetched in the background, and root needs no sandbox.
@@ -15,12 +15,12 @@ ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "-
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start the chromium that the machine has."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        missing("no chromium is installed")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        skip_or_fail("no chromium is installed")
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=[*ARGUMENTS, *root])
+        browser = playwright.chromium.launch(executable_path=program, args=[*ARGUMENTS, *root])
         try:
             yield browser
         finally:

@@ -135,13 +135,13 @@ class CddServer:
 
     def file(self, request: Request) -> Reply:
         path = request.path.split("?")[0]
-        body, told = self.files.get(path), self.last_modified
+        body, last_modified = self.files.get(path), self.last_modified
         now = self.clock()
         out = [one for one in self.published.get(path, ()) if one.at <= now]
         if out:
             newest = max(out, key=lambda one: one.at)
             body = newest.body
-            told = None if newest.last_modified is None else format_datetime(newest.last_modified, usegmt=True)
+            last_modified = None if newest.last_modified is None else format_datetime(newest.last_modified, usegmt=True)
         if body is None:
             return Reply(404, b"<html>not found</html>")
         headers = {"Content-Type": "text/csv"}
@@ -149,11 +149,11 @@ class CddServer:
             headers["Date"] = format_datetime(now, usegmt=True)
         if self.etags:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-        if told:
-            headers["Last-Modified"] = told
+        if last_modified:
+            headers["Last-Modified"] = last_modified
         if request.headers.get("If-None-Match") == headers.get("ETag") and self.etags:
             return Reply(304, headers=headers)
-        if request.headers.get("If-Modified-Since") and request.headers["If-Modified-Since"] == told:
+        if request.headers.get("If-Modified-Since") and request.headers["If-Modified-Since"] == last_modified:
             return Reply(304, headers=headers)
         return Reply(200, body, headers)
 

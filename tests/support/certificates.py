@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from missing import missing
+from missing import skip_or_fail
 
 
 def self_signed(folder: Path, *, days: int) -> tuple[Path, Path]:
@@ -17,7 +17,7 @@ def self_signed(folder: Path, *, days: int) -> tuple[Path, Path]:
          "-out", certificate],
     ]  # fmt: skip
     if shutil.which("openssl") is None:
-        missing("openssl is not installed")
+        skip_or_fail("openssl is not installed")
     for command in commands:
         subprocess.run(command, capture_output=True, check=True)
     return certificate, key

@@ -43,8 +43,8 @@ def read_compose(env_file: Path) -> dict[str, dict[str, Any]]:
     """Return the file with `${...}`, anchors and each service's `env_file` resolved; `command` is a list."""
     known = read_env_file(env_file)
 
-    def value(found: re.Match[str]) -> str:
-        name, refusal = found.groups()
+    def value(services: re.Match[str]) -> str:
+        name, refusal = services.groups()
         assert known.get(name), f"{name}: {refusal}"
         return known[name]
 
@@ -56,8 +56,8 @@ def read_compose(env_file: Path) -> dict[str, dict[str, Any]]:
             service["environment"] = known | service["environment"]
         if "command" in service:
             service["command"] = shlex.split(service["command"])
-    found: dict[str, dict[str, Any]] = declared
-    return found
+    services: dict[str, dict[str, Any]] = declared
+    return services
 
 
 @dataclass
@@ -87,8 +87,10 @@ class Host:
         """Return exactly what a service's processes see: the image's variables, then its own."""
         home = self.folder / name
         home.mkdir(exist_ok=True)
-        given = image_environment() | self.services[name]["environment"]
-        at_home = {variable: self.here(text).replace("/home/candlecast", str(home)) for variable, text in given.items()}
+        variables = image_environment() | self.services[name]["environment"]
+        at_home = {
+            variable: self.here(text).replace("/home/candlecast", str(home)) for variable, text in variables.items()
+        }
         system = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(home), "PYTHONPATH": str(self.image)}
         return system | at_home | self.more.get(name, {})
 

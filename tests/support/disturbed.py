@@ -60,12 +60,12 @@ class Installation:
         """Run a command to its good end; returns the seconds from the beginning of its flow."""
         offset = self.log_size()
         process = self.start(command)
-        began = self.begun(process, offset)
+        began = self.wait_for_flow(process, offset)
         code = process.wait(300)
         assert code == 0, f"ended with {code}: {self.log()[-4000:]}"
         return time.monotonic() - began
 
-    def begun(self, process: "subprocess.Popen[bytes]", offset: int) -> float:
+    def wait_for_flow(self, process: "subprocess.Popen[bytes]", offset: int) -> float:
         """Return the moment at which the flow of a command began: before it there are imports only."""
         while "Beginning flow run" not in self.log()[offset:] and process.poll() is None:
             time.sleep(0.02)
@@ -83,7 +83,7 @@ class Installation:
         for _ in range(5):
             offset = self.log_size()
             process = self.start(command)
-            self.begun(process, offset)
+            self.wait_for_flow(process, offset)
             time.sleep(chance.uniform(0, lasts))
             alive = process.poll() is None
             kill_session(process)
@@ -96,29 +96,29 @@ class Installation:
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
         engine = create_engine(self.url)
         with engine.connect() as conn:
-            found = {
+            rows_by_table = {
                 name: sorted((tuple(row) for row in conn.execute(text(query))), key=repr)
                 for name, query in TABLES.items()
             }
         engine.dispose()
-        return found
+        return rows_by_table
 
 
 class Undisturbed:
     """What one day and one backfill give when nobody interferes, and how long each lasts."""
 
     def __init__(self, server: PrefectServer, folder: Path) -> None:
-        made = Installation(server, folder)
-        self.daily_s = made.run(DAILY)
-        self.after_day = made.tables()
-        self.backfill_s = made.run(BACKFILL)
-        self.after_all = made.tables()
+        installation = Installation(server, folder)
+        self.daily_s = installation.run(DAILY)
+        self.after_day = installation.tables()
+        self.backfill_s = installation.run(BACKFILL)
+        self.after_all = installation.tables()
 
 
-def assert_same(found: dict[str, list[tuple[Any, ...]]], wanted: dict[str, list[tuple[Any, ...]]]) -> None:
-    assert {name: len(rows) for name, rows in found.items()} == {name: len(rows) for name, rows in wanted.items()}
+def assert_same(tables: dict[str, list[tuple[Any, ...]]], wanted: dict[str, list[tuple[Any, ...]]]) -> None:
+    assert {name: len(rows) for name, rows in tables.items()} == {name: len(rows) for name, rows in wanted.items()}
     for name, rows in wanted.items():
-        assert found[name] == rows, name
+        assert tables[name] == rows, name
 
 
 def as_sqlite(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:

@@ -12,7 +12,7 @@ def arrived(event: str, series: str, *, count: int = 1, wait_s: float = 60) -> l
     deadline = time.monotonic() + wait_s
     with get_client(sync_client=True) as client:
         while True:
-            found = client._client.post("/events/filter", json=wanted).json()["events"]
-            if len(found) >= count or time.monotonic() > deadline:
-                return [one["payload"] for one in found]
+            stored = client._client.post("/events/filter", json=wanted).json()["events"]
+            if len(stored) >= count or time.monotonic() > deadline:
+                return [one["payload"] for one in stored]
             time.sleep(0.3)

@@ -61,17 +61,17 @@ def backfill_alone(engine: Engine, job: BackfillJob) -> Backfilled:
     return backfill(engine, job, model=model, history=history)
 
 
-def live_through(engine: Engine, folder: Path, *, wild: bool, series: str = "Bitstamp_BTCUSD_d") -> None:
+def store_live_days(engine: Engine, folder: Path, *, wild: bool, series: str = "Bitstamp_BTCUSD_d") -> None:
     """Seventy live days of naive and range-ewma, the champion; with `wild` they saw a market a tenth as restless."""
     candles = random_walk(480, seed=2)
     closes = list(candles["close_time"].dt.to_pydatetime())
     for day in range(400, 471):
-        seen = candles.iloc[:day].reset_index(drop=True)
+        known = candles.iloc[:day].reset_index(drop=True)
         if wild:
             # What was known looked calm: later files tell what had been.
             for name in ("open", "high", "low", "close"):
-                seen[name] = 1000 * (seen[name] / 1000) ** 0.1
-        ingest(engine, folder, series, seen, now=closes[day - 1] + timedelta(minutes=20))
+                known[name] = 1000 * (known[name] / 1000) ** 0.1
+        ingest(engine, folder, series, known, now=closes[day - 1] + timedelta(minutes=20))
         for model in ("naive", "range-ewma"):
             version = baseline_version(engine, series=series, model=model, now=NOW)
             forecast_live(engine, series=series, versions=[version], horizon=1, clock=RunClock(closes[day - 1]))

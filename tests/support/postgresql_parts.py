@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from missing import missing
+from missing import skip_or_fail
 
 
 class Cluster:
@@ -75,10 +75,10 @@ class Cluster:
 def programs() -> Path:
     """Return the folder of PostgreSQL's programs."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    found = next((str(folder / "initdb") for folder in folders if (folder / "initdb").exists()), None)
-    initdb = found or shutil.which("initdb")
+    path = next((str(folder / "initdb") for folder in folders if (folder / "initdb").exists()), None)
+    initdb = path or shutil.which("initdb")
     if initdb is None:
-        missing("PostgreSQL's initdb is not installed")
+        skip_or_fail("PostgreSQL's initdb is not installed")
     assert initdb is not None
     return Path(initdb).parent
 

@@ -83,8 +83,8 @@ class PrefectServer:
             f"{self.url}/flow_runs/filter", body, {"Content-Type": "application/json"}, method="POST"
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
-            found: list[dict[str, Any]] = json.load(answer)
-            return found
+            runs: list[dict[str, Any]] = json.load(answer)
+            return runs
 
     def prefect(self, *arguments: str, cwd: Path = ROOT) -> str:
         """Run a `prefect` command against this server and return what it printed."""

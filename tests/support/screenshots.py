@@ -36,11 +36,11 @@ def nothing(page: Page) -> None:
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        made = Installation(Path(name), Path(name) / "prefect")
-        made.run("daily", CANDLECAST_MODEL=os.environ.get("CANDLECAST_MODEL", "blend"))
+        installation = Installation(Path(name), Path(name) / "prefect")
+        installation.run("daily", CANDLECAST_MODEL=os.environ.get("CANDLECAST_MODEL", "blend"))
         empty = Installation(Path(name) / "empty", Path(name) / "prefect")
         empty.folder.mkdir()
-        with chromium() as browser, Web(made) as web, Web(empty) as bare:
+        with chromium() as browser, Web(installation) as web, Web(empty) as bare:
 
             def shoot(
                 name: str,
@@ -64,8 +64,8 @@ def main() -> None:
             shoot("stale", whole=False)
             shoot("empty", url=bare.url, whole=False)
             shoot("readme", viewport=SMALL, then=past, whole=False)
-    with Image.open(FOLDER / "readme.png") as taken:
-        taken.convert("RGB").quantize(64).save(FOLDER / "readme.png", optimize=True)
+    with Image.open(FOLDER / "readme.png") as picture:
+        picture.convert("RGB").quantize(64).save(FOLDER / "readme.png", optimize=True)
 
 
 if __name__ == "__main__":

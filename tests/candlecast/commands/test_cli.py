@@ -30,9 +30,9 @@ def test_daily_prints_forecast_skill_plot_and_what_to_type_next(daily_done):
 
 
 def test_the_table_of_forecasts_says_that_those_of_old_candles_are_after_the_fact(daily_done):
-    told = daily_done.run("forecasts").stderr
-    assert told.startswith(f"{SERIES}, range-ewma after the close of 2019-10-16: Stored ")
-    assert told.endswith(" after the close of Wed 2019-10-23: all steps are after the fact.\n")
+    notes = daily_done.run("forecasts").stderr
+    assert notes.startswith(f"{SERIES}, range-ewma after the close of 2019-10-16: Stored ")
+    assert notes.endswith(" after the close of Wed 2019-10-23: all steps are after the fact.\n")
     assert daily_done.run("forecasts", "--json").stderr == ""
 
 
@@ -251,9 +251,9 @@ def test_a_pipe_that_is_closed_early_is_no_error(daily_done):
 
 def test_findings_have_severity_and_remedy(daily_done):
     rows = json.loads(daily_done.run("findings", "--json").stdout)
-    found = {row["code"]: row for row in rows}
-    assert set(found) == {"gap", "zero-volume", "stale"}
-    assert found["gap"]["count"] == 12
+    findings = {row["code"]: row for row in rows}
+    assert set(findings) == {"gap", "zero-volume", "stale"}
+    assert findings["gap"]["count"] == 12
     assert all(row["severity"] in ("info", "warning", "error") and row["remedy"] for row in rows)
 
 

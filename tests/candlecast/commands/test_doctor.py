@@ -60,23 +60,23 @@ class House:
             promote(conn, version=version, reason="test", decided_at=cutoff)
         return version
 
-    def found(self) -> dict[str, Check]:
+    def checks(self) -> dict[str, Check]:
         return {check.check: check for check in examine(self.settings)}
 
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    made = House(tmp_path)
-    yield made
-    made.engine.dispose()
+    with_data = House(tmp_path)
+    yield with_data
+    with_data.engine.dispose()
 
 
 def test_what_is_in_order_needs_no_remedy(house: House) -> None:
     house.ingest(OTHER, ended=house.midnight)
     version = house.champion(cutoff=house.midnight)
-    found = house.found()
-    assert list(found) == [
+    checks = house.checks()
+    assert list(checks) == [
         "source",
         "database",
         "file",
@@ -89,37 +89,37 @@ def test_what_is_in_order_needs_no_remedy(house: House) -> None:
         "prefect",
         "device",
     ]
-    assert [check.check for check in found.values() if not check.ok] == [f"champion of {OTHER}"]
-    assert {check.remedy for check in found.values() if check.ok} == {""}
-    assert found[f"champion of {SERIES}"].found == (
+    assert [check.check for check in checks.values() if not check.ok] == [f"champion of {OTHER}"]
+    assert {check.remedy for check in checks.values() if check.ok} == {""}
+    assert checks[f"champion of {SERIES}"].found == (
         f"version {version} (lstm) since {house.midnight:%Y-%m-%d}, trained up to {house.midnight:%Y-%m-%d}"
     )
 
 
 def test_the_usual_time_of_publication_is_said_beside_todays(house: House) -> None:
     house.ingest(OTHER, ended=house.midnight)
-    words = house.found()[f"arrivals of {OTHER}"].found
+    words = house.checks()[f"arrivals of {OTHER}"].found
     assert words.startswith("usual time of publication not known yet; today ")
     assert words.endswith("(as far as it was seen)")
 
 
 def test_each_series_says_what_it_lacks(house: House) -> None:
-    found = house.found()
-    assert found[f"data of {SERIES}"].ok
-    assert found[f"champion of {SERIES}"] == Check(
+    checks = house.checks()
+    assert checks[f"data of {SERIES}"].ok
+    assert checks[f"champion of {SERIES}"] == Check(
         f"champion of {SERIES}", False, "none", f"run: candlecast daily {SERIES}"
     )
-    assert found[f"data of {OTHER}"] == Check(
+    assert checks[f"data of {OTHER}"] == Check(
         f"data of {OTHER}", False, "no candles stored", f"run: candlecast ingest {OTHER}"
     )
-    assert f"champion of {OTHER}" not in found
+    assert f"champion of {OTHER}" not in checks
 
 
 def test_candles_are_late_after_two_intervals_and_half_a_day(house: House) -> None:
     house.ingest(OTHER, ended=house.midnight - timedelta(days=3))
-    found = house.found()
-    assert found[f"data of {SERIES}"].ok
-    late = found[f"data of {OTHER}"]
+    checks = house.checks()
+    assert checks[f"data of {SERIES}"].ok
+    late = checks[f"data of {OTHER}"]
     assert not late.ok
     assert f"ended {house.midnight - timedelta(days=3):%Y-%m-%d %H:%M} UTC, " in late.found
     assert "schedule" in late.remedy
@@ -130,7 +130,7 @@ def test_a_champion_is_stale_once_a_training_from_scratch_and_a_fine_tuning_are_
     house: House, days: int, ok: bool
 ) -> None:
     house.champion(cutoff=house.midnight - timedelta(days=days))
-    check = house.found()[f"champion of {SERIES}"]
+    check = house.checks()[f"champion of {SERIES}"]
     assert (check.ok, check.remedy) == (ok, "" if ok else f"run: candlecast train {SERIES}")
 
 
@@ -138,11 +138,11 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(house: House) -> 
     with house.engine.begin() as conn:
         conn.execute(text("DROP VIEW IF EXISTS latest_forecasts"))
         conn.execute(text("ALTER TABLE promotions RENAME TO elsewhere"))
-    found = house.found()
-    assert not found[f"data of {SERIES}"].ok
-    assert "promotions" in found[f"data of {SERIES}"].found
-    assert found[f"data of {SERIES}"].remedy
-    assert found["device"].ok
+    checks = house.checks()
+    assert not checks[f"data of {SERIES}"].ok
+    assert "promotions" in checks[f"data of {SERIES}"].found
+    assert checks[f"data of {SERIES}"].remedy
+    assert checks["device"].ok
 
 
 @pytest.fixture(params=[200, 503])
@@ -150,7 +150,7 @@ def prefect(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """A server that answers, to who asks for its health where Prefect's is asked, with this status."""
     status: int = request.param
     with CddServer() as server:
-        server.answer = lambda asked: Reply(status if asked.path == "/api/health" else 404)
+        server.answer = lambda request_: Reply(status if request_.path == "/api/health" else 404)
         yield f"127.0.0.1:{server.port}/api", status
 
 
@@ -159,7 +159,7 @@ def test_prefects_server_is_asked_and_its_password_kept(
 ) -> None:
     address, status = prefect
     monkeypatch.setenv("PREFECT_API_URL", f"http://me:secret@{address}/")
-    check = house.found()["prefect"]
+    check = house.checks()["prefect"]
     assert check.ok == (status == 200)
     assert (check.remedy == "") == check.ok
     assert address in check.found
@@ -169,6 +169,6 @@ def test_prefects_server_is_asked_and_its_password_kept(
 def test_a_server_that_does_not_answer_is_to_be_started(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"http://127.0.0.1:{free_port()}/api"
     monkeypatch.setenv("PREFECT_API_URL", address)
-    assert house.found()["prefect"] == Check(
+    assert house.checks()["prefect"] == Check(
         "prefect", False, f"{address}: ConnectionError", "start it: candlecast serve"
     )

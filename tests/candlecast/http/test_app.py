@@ -46,14 +46,14 @@ def test_the_latest_forecast_is_that_of_the_command_line(web, daily_done):
 )  # fmt: skip
 def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done, words, question):
     rows = web.get(f"/api/v1/{question}").json()["rows"]
-    said = json.loads(daily_done.run(*words.split(), "--json").stdout)
-    assert said
+    printed = json.loads(daily_done.run(*words.split(), "--json").stdout)
+    assert printed
     # The API has more columns for some, such as the numbers that its pages are cut by.
-    assert [{name: row[name] for name in said[0]} for row in rows] == said
+    assert [{name: row[name] for name in printed[0]} for row in rows] == printed
 
 
 @pytest.mark.parametrize(
-    "what",
+    "collection",
     [
         "series",
         "models",
@@ -67,13 +67,13 @@ def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done
         f"candles?series={SERIES}",
     ],
 )
-def test_every_collection_answers_as_json_and_csv(web, what):
-    found = web.get(f"/api/v1/{what}").json()["rows"]
-    assert found
-    joint = "&" if "?" in what else "?"
-    answer = web.get(f"/api/v1/{what}{joint}format=csv")
+def test_every_collection_answers_as_json_and_csv(web, collection):
+    rows = web.get(f"/api/v1/{collection}").json()["rows"]
+    assert rows
+    joint = "&" if "?" in collection else "?"
+    answer = web.get(f"/api/v1/{collection}{joint}format=csv")
     assert answer.headers["Content-Type"].startswith("text/csv")
-    assert list(next(csv.DictReader(io.StringIO(answer.text)))) == list(found[0])
+    assert list(next(csv.DictReader(io.StringIO(answer.text)))) == list(rows[0])
 
 
 def test_arrivals_are_filtered_and_paged_by_close(web):

@@ -43,10 +43,10 @@ def test_an_answer_changes_with_the_very_next_commit_of_another_process(empty, d
         for number, name in enumerate(stored):
             first = web.get("/api/v1/series")
             assert [row["name"] for row in first.json()["rows"]] == stored[:number]
-            held = {"If-None-Match": first.headers["ETag"]}
-            assert web.get("/api/v1/series", headers=held).status_code == 304
+            condition = {"If-None-Match": first.headers["ETag"]}
+            assert web.get("/api/v1/series", headers=condition).status_code == 304
             add(database_url, name)
-            assert web.get("/api/v1/series", headers=held).status_code == 200
+            assert web.get("/api/v1/series", headers=condition).status_code == 200
         assert names(web) == stored
 
 
@@ -58,9 +58,9 @@ def test_a_file_that_goes_and_another_that_comes_change_the_answers(empty, tmp_p
     with Web(empty, CANDLECAST_DATABASE_URL=f"sqlite:///{database}") as web:
         assert names(web) == names(web) == ["Bitstamp_BTCUSD_d"]
         database.unlink()
-        gone = web.get("/api/v1/series")
-        assert gone.status_code == 503
-        assert "there is no database" in gone.json()["detail"]
+        without_file = web.get("/api/v1/series")
+        assert without_file.status_code == 503
+        assert "there is no database" in without_file.json()["detail"]
         other.rename(database)
         assert names(web) == ["Bitstamp_ETHUSD_d"]
 
@@ -106,7 +106,7 @@ def test_what_the_clock_tells_is_not_kept(daily_done):
         assert web.get("/metrics").text != web.get("/metrics").text
 
 
-class Asked:
+class CountingApp:
     """The stored series, or a problem for /api/v1/wrong, behind the middlewares; counts how often it had to work."""
 
     def __init__(self, database: Watched, most_bytes: int) -> None:
@@ -122,11 +122,11 @@ class Asked:
         self.count += 1
         await asyncio.sleep(0.01)
         if scope["path"] == "/api/v1/wrong":
-            made = problem(404, "there is no such thing")
+            response = problem(404, "there is no such thing")
         else:
             with self._database.connect() as conn:
-                made = answer(("name",), conn.execute(text("SELECT name FROM series")).all(), "json", None)
-        await made(scope, receive, send)
+                response = answer(("name",), conn.execute(text("SELECT name FROM series")).all(), "json", None)
+        await response(scope, receive, send)
 
     async def get(self, path="/api/v1/series", query=b"", **headers):
         scope = {
@@ -158,56 +158,56 @@ def database(tmp_path: Path) -> Iterator[Watched]:
 
 def test_an_answer_is_made_once_however_many_ask_for_it_at_once_or_later(database):
     async def everybody():
-        asked = Asked(database, 10**6)
-        answers = await asyncio.gather(*(asked.get() for _ in range(50)))
-        answers += [await asked.get() for _ in range(50)]
+        app = CountingApp(database, 10**6)
+        answers = await asyncio.gather(*(app.get() for _ in range(50)))
+        answers += [await app.get() for _ in range(50)]
         assert len({body for _, _, body in answers}) == 1
-        assert asked.count == 1
+        assert app.count == 1
         # Another question, another encoding, another format of it.
-        await asked.get(query=b"limit=1")
-        await asked.get(accept_encoding="gzip")
-        await asked.get(accept_encoding="br, gzip")
-        assert asked.count == 3
-        _, headers, body = await asked.get(accept_encoding="gzip")
+        await app.get(query=b"limit=1")
+        await app.get(accept_encoding="gzip")
+        await app.get(accept_encoding="br, gzip")
+        assert app.count == 3
+        _, headers, body = await app.get(accept_encoding="gzip")
         assert headers[b"content-encoding"] == b"gzip"
         assert gzip.decompress(body) == answers[0][2]
-        assert asked.count == 3
+        assert app.count == 3
 
     asyncio.run(everybody())
 
 
 def test_an_answer_is_made_again_when_its_period_is_over(database):
     async def ask():
-        asked = Asked(database, 10**6)
+        app = CountingApp(database, 10**6)
         for period in (0, 0, 1, 1):
-            asked.period = period
-            await asked.get()
-        assert asked.count == 2
+            app.period = period
+            await app.get()
+        assert app.count == 2
 
     asyncio.run(ask())
 
 
 def test_a_first_question_with_an_etag_is_kept_as_a_whole_answer(database):
     async def ask():
-        asked = Asked(database, 10**6)
-        _, _, body = await Asked(database, 10**6).get()
+        app = CountingApp(database, 10**6)
+        _, _, body = await CountingApp(database, 10**6).get()
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        assert await asked.get(if_none_match=etag) == (304, {b"etag": etag.encode(), b"vary": b"Accept-Encoding"}, b"")
-        assert (await asked.get())[2] == body
-        assert asked.count == 1
+        assert await app.get(if_none_match=etag) == (304, {b"etag": etag.encode(), b"vary": b"Accept-Encoding"}, b"")
+        assert (await app.get())[2] == body
+        assert app.count == 1
 
     asyncio.run(ask())
 
 
 def test_errors_are_not_kept(database):
     async def ask():
-        asked = Asked(database, 10**6)
+        app = CountingApp(database, 10**6)
         for _ in range(3):
-            status, _, body = await asked.get("/api/v1/wrong")
+            status, _, body = await app.get("/api/v1/wrong")
             assert status == 404
             assert json.loads(body)["detail"] == "there is no such thing"
-        assert asked.count == 3
-        assert asked.kept.bytes == 0
+        assert app.count == 3
+        assert app.kept.bytes == 0
 
     asyncio.run(ask())
 
@@ -215,19 +215,19 @@ def test_errors_are_not_kept(database):
 def test_a_thousand_different_questions_take_no_more_memory_than_allowed(database):
     async def ask():
         allowed = 20 * (OVERHEAD_BYTES + 2500)
-        asked = Asked(database, allowed)
-        await asked.get()
+        app = CountingApp(database, allowed)
+        await app.get()
         for start in range(0, 1000, 100):
-            await asyncio.gather(*(asked.get(query=b"x=%d" % number) for number in range(start, start + 100)))
-            await asked.get()
-            assert asked.kept.bytes <= allowed
+            await asyncio.gather(*(app.get(query=b"x=%d" % number) for number in range(start, start + 100)))
+            await app.get()
+            assert app.kept.bytes <= allowed
         # The one that was asked for again and again was made anew only where a hundred others came between.
-        assert 1001 < asked.count <= 1011
-        count = asked.count
-        await asked.get()
-        assert asked.count == count
+        assert 1001 < app.count <= 1011
+        count = app.count
+        await app.get()
+        assert app.count == count
         # A question too long to keep is answered all the same, and leaves nothing.
-        assert (await asked.get(query=b"x" * 2 * allowed))[0] == 200
-        assert asked.kept.bytes == 0
+        assert (await app.get(query=b"x" * 2 * allowed))[0] == 200
+        assert app.kept.bytes == 0
 
     asyncio.run(ask())

@@ -27,15 +27,15 @@ def web(daily_done):
 
 def test_no_question_breaks_the_server_or_its_description(web):
     schema = schemathesis.openapi.from_url(f"{web.url}/openapi.json")
-    asked: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
     statuses: Counter[int] = Counter()
 
     def ask(case):
         # Every other question is about the series that there is, so that it gets as far as the database.
-        if case.query.get("series") and asked[case.operation.path] % 2:
+        if case.query.get("series") and requests[case.operation.path] % 2:
             case.query["series"] = "Coinbase_BTCUSD_d"
         answer = case.call()
-        asked[case.operation.path] += 1
+        requests[case.operation.path] += 1
         statuses[answer.status_code] += 1
         # No 5xx, a status, a media type and a shape that the description knows.
         case.validate_response(answer, excluded_checks=UNSAYABLE)
@@ -44,15 +44,15 @@ def test_no_question_breaks_the_server_or_its_description(web):
         max_examples=EXAMPLES, derandomize=True, database=None,
         phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for described in schema.get_all_operations():
+        operation = described.ok()
         # Without parameters there is nothing to get wrong.
         modes = list(schemathesis.GenerationMode) if operation.query else [schemathesis.GenerationMode.POSITIVE]
         for mode in modes:
             fixed(given(operation.as_strategy(generation_mode=mode))(ask))()
-    print(f"{sum(asked.values())} questions, answered {dict(sorted(statuses.items()))}")
-    assert len(asked) == 13
-    assert all(count >= EXAMPLES for path, count in asked.items() if path.startswith("/api/"))
+    print(f"{sum(requests.values())} questions, answered {dict(sorted(statuses.items()))}")
+    assert len(requests) == 13
+    assert all(count >= EXAMPLES for path, count in requests.items() if path.startswith("/api/"))
     assert {200, 400} <= set(statuses)
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from missing import missing
+from missing import skip_or_fail
 
 HERE = Path(__file__).parent
 SUITES = ("test_network.py", "test_fleet.py", "test_forecaster.py", "../test_blend.py")
@@ -17,7 +17,7 @@ SUITES = ("test_network.py", "test_fleet.py", "test_forecaster.py", "../test_ble
 def test_networks_pass_their_tests_on(backend: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:
         if backend == "jax":
-            missing("jax is not installed")
+            skip_or_fail("jax is not installed")
         pytest.skip(f"{backend} is not installed; it is no dependency")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(HERE / name) for name in SUITES)],

@@ -33,9 +33,9 @@ def add_series(path: Path, name: str) -> None:
 
 def series(path: Path) -> list[str]:
     conn = sqlite3.connect(path)
-    found = [name for (name,) in conn.execute("SELECT name FROM series ORDER BY name")]
+    names = [name for (name,) in conn.execute("SELECT name FROM series ORDER BY name")]
     conn.close()
-    return found
+    return names
 
 
 def test_a_backup_holds_what_was_committed_and_comes_back(url: str, tmp_path: Path) -> None:
@@ -140,12 +140,12 @@ def test_a_damaged_backup_is_not_put_back(url: str, tmp_path: Path) -> None:
 def test_a_database_in_use_is_not_replaced(url: str, tmp_path: Path) -> None:
     copy = tmp_path / "backup.db"
     backup(url, to=copy)
-    held = sqlite3.connect(tmp_path / "candlecast.db")
-    held.execute("BEGIN IMMEDIATE")
-    held.execute(INSERT, ("held",))
+    other = sqlite3.connect(tmp_path / "candlecast.db")
+    other.execute("BEGIN IMMEDIATE")
+    other.execute(INSERT, ("held",))
     try:
         with pytest.raises(BackupRefused, match="in use"):
             restore(copy, url=url, now=NOW)
     finally:
-        held.rollback()
-        held.close()
+        other.rollback()
+        other.close()

@@ -23,19 +23,19 @@ NOW = datetime(2020, 1, 1, 0, 20, tzinfo=UTC)
 
 
 def test_an_empty_database_gets_every_table_and_view(engine: Engine) -> None:
-    found = inspect(engine)
-    assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
-    assert set(found.get_view_names()) == set(VIEWS)
+    schema = inspect(engine)
+    assert set(schema.get_table_names()) == {*metadata.tables, "alembic_version"}
+    assert set(schema.get_view_names()) == set(VIEWS)
     assert schema_version(engine) == head_version()
 
 
 def test_the_migrations_build_the_columns_that_the_tables_page_declares(engine: Engine) -> None:
-    found = inspect(engine)
+    schema = inspect(engine)
     for name, table in metadata.tables.items():
         declared = {column.name: column.nullable for column in table.columns}
-        assert {column["name"]: column["nullable"] for column in found.get_columns(name)} == declared, name
+        assert {column["name"]: column["nullable"] for column in schema.get_columns(name)} == declared, name
         declared_key = [column.name for column in table.primary_key.columns]
-        assert found.get_pk_constraint(name)["constrained_columns"] == declared_key, name
+        assert schema.get_pk_constraint(name)["constrained_columns"] == declared_key, name
 
 
 def test_opening_twice_changes_nothing(engine: Engine, database_url: str) -> None:
@@ -278,5 +278,5 @@ HEAVY = ("alembic", "numpy", "pandas", "pyarrow", "sqlalchemy.orm", "prefect", "
 def test_reading_imports_nothing_heavy() -> None:
     readers = f"from storage.database import engine; from storage import {', '.join(READERS)}"
     code = f"import sys; {readers}; print([m for m in {HEAVY} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -45,6 +45,6 @@ def test_sqlite_keeps_text_that_people_can_read_and_sort(tmp_path: Path) -> None
     instants.create(engine)
     with engine.begin() as conn:
         conn.execute(insert(instants).values(id=1, coarse=INSTANT, fine=INSTANT))
-        kept = conn.execute(text("SELECT coarse, fine FROM instants")).one()
+        stored_texts = conn.execute(text("SELECT coarse, fine FROM instants")).one()
     engine.dispose()
-    assert kept == ("2025-01-31 22:04:05", "2025-01-31 22:04:05.678901")
+    assert stored_texts == ("2025-01-31 22:04:05", "2025-01-31 22:04:05.678901")

@@ -174,8 +174,8 @@ def test_a_database_of_every_released_schema_is_migrated_with_its_data(
     columns = declared_columns(engine)
     before = contents(engine, columns)
     assert all(before[name] for name in ("candles", "forecasts", "forecast_values", "scores", "promotions"))
-    said = run(newer, READ, database_url)
-    assert "candlecast daily or candlecast ingest, which upgrade it" in said.stderr
+    refused = run(newer, READ, database_url)
+    assert "candlecast daily or candlecast ingest, which upgrade it" in refused.stderr
     done = run(newer, OPEN, database_url)
     assert (done.returncode, done.stderr) == (0, "")
     assert contents(engine, columns) == before
@@ -308,9 +308,9 @@ OTHERS: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", OTHERS)
-def test_what_another_program_made_is_refused_and_left_alone(database_url: str, what: str) -> None:
-    statement, message = OTHERS[what]
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_another_program_made_is_refused_and_left_alone(database_url: str, kind: str) -> None:
+    statement, message = OTHERS[kind]
     engine = make_engine(database_url)
     with engine.begin() as conn:
         conn.exec_driver_sql(statement)
@@ -355,9 +355,9 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", FILES)
-def test_a_file_that_is_no_sound_database_is_explained_and_left_alone(tmp_path: Path, what: str) -> None:
-    make, message = FILES[what]
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_is_no_sound_database_is_explained_and_left_alone(tmp_path: Path, kind: str) -> None:
+    make, message = FILES[kind]
     path = tmp_path / "x.db"
     make(path)
     before = path.read_bytes() if path.is_file() else None
@@ -436,11 +436,11 @@ def test_the_migrations_build_what_the_page_of_tables_declares(tmp_path: Path, r
             engine = make_engine(other)
         with engine.begin() as conn:
             declared(conn)
-        made = {row[:2]: pieces(row[2]) for row in objects(engine)}
+        declared_objects = {row[:2]: pieces(row[2]) for row in objects(engine)}
         engine.dispose()
-        assert migrated.keys() == made.keys()
-        for name, found in migrated.items():
-            assert found == made[name], name
+        assert migrated.keys() == declared_objects.keys()
+        for name, definition in migrated.items():
+            assert definition == declared_objects[name], name
         assert len(migrated) > 30
 
 
@@ -457,7 +457,7 @@ def test_alembic_finds_nothing_to_change(postgresql_url: str) -> None:
             "include_object": lambda _object, name, *_: name != "uq_model_versions_training",
         }
         context = MigrationContext.configure(conn, opts=opts)
-        found = compare_metadata(context, metadata)
+        differences = compare_metadata(context, metadata)
         assert set(inspect(conn).get_view_names()) == set(VIEWS)
     engine.dispose()
-    assert found == []
+    assert differences == []

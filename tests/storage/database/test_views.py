@@ -15,7 +15,7 @@ def columns(engine: Engine, view: str = "model_skill") -> list[str]:
 
 
 @pytest.fixture
-def aged(engine: Engine) -> Engine:
+def with_old_view(engine: Engine) -> Engine:
     """A database whose view `model_skill` has an older text."""
     with writing(engine) as conn:
         conn.execute(text("DROP VIEW model_skill"))
@@ -23,10 +23,10 @@ def aged(engine: Engine) -> Engine:
     return engine
 
 
-def test_opening_a_database_renews_a_view_that_has_an_older_text(aged: Engine, database_url: str) -> None:
+def test_opening_a_database_renews_a_view_that_has_an_older_text(with_old_view: Engine, database_url: str) -> None:
     open_database(database_url).dispose()
-    assert "naive_crps" in columns(aged)
-    assert all(columns(aged, view) for view in tables.VIEWS)
+    assert "naive_crps" in columns(with_old_view)
+    assert all(columns(with_old_view, view) for view in tables.VIEWS)
 
 
 def test_a_view_that_another_candlecast_wrote_is_renewed_too(
@@ -42,9 +42,9 @@ def test_a_view_that_another_candlecast_wrote_is_renewed_too(
     assert columns(engine) == before
 
 
-def test_reading_a_database_renews_nothing(aged: Engine, database_url: str) -> None:
+def test_reading_a_database_renews_nothing(with_old_view: Engine, database_url: str) -> None:
     open_for_reading(database_url).dispose()
-    assert columns(aged) == ["series", "model"]
+    assert columns(with_old_view) == ["series", "model"]
 
 
 def test_opening_a_database_whose_views_are_current_waits_for_no_writer(engine: Engine, database_url: str) -> None:
@@ -53,8 +53,8 @@ def test_opening_a_database_whose_views_are_current_waits_for_no_writer(engine: 
         open_database(database_url).dispose()
 
 
-def test_several_may_renew_them_at_once(aged: Engine, database_url: str) -> None:
+def test_several_may_renew_them_at_once(with_old_view: Engine, database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         for opened in pool.map(open_database, [database_url] * 4):
             opened.dispose()
-    assert "naive_crps" in columns(aged)
+    assert "naive_crps" in columns(with_old_view)

@@ -79,18 +79,18 @@ def test_what_is_kept_under_a_state_is_never_older_than_the_last_commit(watched,
 
     writer = threading.Thread(target=write)
     writer.start()
-    state, kept = None, -1
+    state, count = None, -1
     last = False
     while not last:
         last = done.is_set()
         at_least, now = committed, watched.state()
         assert now is not None
         if now != state:
-            state, kept = now, read()
-        assert kept >= at_least
+            state, count = now, read()
+        assert count >= at_least
     writer.join()
     engine.dispose()
-    assert kept == 300
+    assert count == 300
 
 
 def test_a_transaction_that_is_still_open_is_no_news_until_it_ends(watched, database_url):
@@ -133,7 +133,7 @@ class TestFile:
         # A backup is no write-ahead file, so the second restore is not kept off by who reads it.
         restore(copy, url=database_url, now=NOW)
         state = watched.state()
-        add_plainly(copy, "later")
+        add_without_wal(copy, "later")
         assert names(watched) == []
         restore(copy, url=database_url, now=NOW.replace(day=3))
         assert watched.state() != state
@@ -171,7 +171,7 @@ class TestFile:
         other.close()
 
 
-def add_plainly(path: Path, name: str) -> None:
+def add_without_wal(path: Path, name: str) -> None:
     """Add a series without turning the file into a write-ahead one."""
     with sqlite3.connect(path) as conn:
         conn.execute(

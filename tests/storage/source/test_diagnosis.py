@@ -46,7 +46,7 @@ def test_a_source_that_refuses_this_client_names_the_setting_to_change(server: C
     assert isinstance(error, CddDenied)
     assert "the source refuses this client (HTTP 403)" in str(error)
     assert "set CANDLECAST_USER_AGENT" in str(error)
-    server.answer = lambda asked: None if asked.headers["User-Agent"] == "Mozilla/5.0 (me)" else Reply(403)
+    server.answer = lambda request: None if request.headers["User-Agent"] == "Mozilla/5.0 (me)" else Reply(403)
     server.faults = []
     with closing(CddClient(server.url, user_agent="Mozilla/5.0 (me)").fetch(SERIES)) as fetched:
         assert fetched.size == len(CSV)
@@ -95,7 +95,7 @@ def test_a_plain_error_page_of_a_busy_server_is_no_refusal(server: CddServer) ->
 
 
 @contextmanager
-def breaking_off(handshakes: list[bytes]) -> Iterator[int]:
+def closing_in_handshake(handshakes: list[bytes]) -> Iterator[int]:
     """Accept connections, read the beginning of the TLS handshake and close; yields the port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -115,7 +115,7 @@ def breaking_off(handshakes: list[bytes]) -> Iterator[int]:
 
 def test_tls_that_breaks_off_in_the_handshake_is_a_broken_connection_and_tried_again() -> None:
     handshakes: list[bytes] = []
-    with breaking_off(handshakes) as port, pytest.raises(CddUnavailable) as caught:
+    with closing_in_handshake(handshakes) as port, pytest.raises(CddUnavailable) as caught:
         CddClient(f"https://127.0.0.1:{port}/", sleep=lambda _: None).fetch(SERIES)
     assert len(handshakes) == 2
     assert "certificate" not in str(caught.value)

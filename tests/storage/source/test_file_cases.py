@@ -40,8 +40,8 @@ READ = [
 def test_it_is_read_whole(name: str, series: str, candles: int, first: str, last: str, close: float) -> None:
     file, chunk = read(CASES / f"{name}.csv", series)
     assert (file.rows_in, len(chunk), file.set_aside) == (candles, candles, [])
-    shown = times(chunk) if series.endswith("1h") else days(chunk)
-    assert (shown[0], shown[-1], chunk.close[-1]) == (first, last, close)
+    open_times = times(chunk) if series.endswith("1h") else days(chunk)
+    assert (open_times[0], open_times[-1], chunk.close[-1]) == (first, last, close)
     assert (np.diff(chunk.open_time) == file.checks.length).all()
     assert bool(file.remarks) == name.startswith(("no_header", "two_tables"))
 

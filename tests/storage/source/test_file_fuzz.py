@@ -36,17 +36,17 @@ def test_any_bytes_are_all_accounted_for_or_a_typed_error(seed: int) -> None:
         data = bytearray(rng.choice(originals))
         for _ in range(rng.randint(1, 12)):
             at = rng.randrange(len(data) + 1)
-            what = rng.randrange(6)
-            if what == 0 and data:
+            damage = rng.randrange(6)
+            if damage == 0 and data:
                 data[at : at + rng.randint(1, 30)] = b""
-            elif what == 1:
+            elif damage == 1:
                 data[at:at] = bytes(rng.choices(alphabet, k=rng.randint(1, 8)))
-            elif what == 2 and data:
+            elif damage == 2 and data:
                 data[at % len(data)] = rng.randrange(256)
-            elif what == 3:
+            elif damage == 3:
                 piece = data[at : at + rng.randint(1, 200)]
                 data[at:at] = piece
-            elif what == 4:
+            elif damage == 4:
                 other = rng.choice(originals)
                 data[at:at] = other[: rng.randint(0, len(other))]
             else:

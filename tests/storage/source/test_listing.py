@@ -46,8 +46,8 @@ def test_pairs_and_intervals_are_found_wherever_they_stand(server: CddServer, sh
 
 def test_a_token_is_sent_when_there_is_one(server: CddServer) -> None:
     def answer(request: Request) -> Reply:
-        given = request.headers.get("Authorization")
-        return Reply(200, json.dumps(SHAPES[0]).encode()) if given == "Token hunter2" else Reply(401)
+        authorization = request.headers.get("Authorization")
+        return Reply(200, json.dumps(SHAPES[0]).encode()) if authorization == "Token hunter2" else Reply(401)
 
     server.answer = answer
     assert len(available_series("Bitstamp", api=api(server), token="hunter2")) == 3

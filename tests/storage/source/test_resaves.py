@@ -24,9 +24,9 @@ NUMBERS = ("open", "high", "low", "close", "Volume BTC", "Volume USD")
 def sample_rows(start: int, n: int) -> list[Row]:
     """Days of the sample, newest first, as CDD writes them today."""
     with SAMPLE.open() as file:
-        found = list(csv.reader(file.readlines()[2:]))[start : start + n]
+        lines = list(csv.reader(file.readlines()[2:]))[start : start + n]
     rows = []
-    for date, _, opened, high, low, close, base, quote in found:
+    for date, _, opened, high, low, close, base, quote in lines:
         at = datetime.fromisoformat(date).replace(tzinfo=UTC)
         cells = (
             f"{int(at.timestamp())}000",
@@ -45,8 +45,8 @@ def sample_rows(start: int, n: int) -> list[Row]:
 
 def hourly_rows() -> list[Row]:
     with HOURS.open() as file:
-        found = list(csv.DictReader(file))
-    return [{name: row[name] for name in NAMES} for row in found]
+        rows = list(csv.DictReader(file))
+    return [{name: row[name] for name in NAMES} for row in rows]
 
 
 def moment(row: Row) -> datetime:
@@ -308,10 +308,10 @@ def test_an_hourly_file_that_was_saved_again_is_read_as_before(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_file_that_lost_something_for_good_is_refused_with_a_sentence(kind: str) -> None:
-    what, save = REFUSED[kind]
-    rows = hourly_rows() if "h" in what else sample_rows(1, 1 if what == "one" else 70)
-    rows = rows[3:5] if what == "two hours" else rows
-    series = "Bitfinex_BTCUSD_1h" if what in ("1h", "two hours") else "Coinbase_BTCUSD_d"
+    rows_of, save = REFUSED[kind]
+    rows = hourly_rows() if "h" in rows_of else sample_rows(1, 1 if rows_of == "one" else 70)
+    rows = rows[3:5] if rows_of == "two hours" else rows
+    series = "Bitfinex_BTCUSD_1h" if rows_of in ("1h", "two hours") else "Coinbase_BTCUSD_d"
     with pytest.raises(StorageError) as refused:
         read(save(rows).encode(), series)
     assert len(str(refused.value)) > 40

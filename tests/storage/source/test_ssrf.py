@@ -136,7 +136,7 @@ WORDS = st.one_of(
 
 
 def test_whatever_the_headers_say_the_answer_is_a_file_or_a_typed_error() -> None:
-    asked = 0
+    requests = 0
     with CddServer() as server:
 
         @settings(max_examples=400, suppress_health_check=list(HealthCheck))
@@ -146,7 +146,7 @@ def test_whatever_the_headers_say_the_answer_is_a_file_or_a_typed_error() -> Non
             st.one_of(st.just(CSV), st.binary(max_size=60)),
         )
         def ask(status: int, headers: dict[str, str], body: bytes) -> None:
-            nonlocal asked
+            nonlocal requests
             server.faults = [Reply(status, body, {k: v.replace("\x85", "") for k, v in headers.items()}, cut=len(body))]
             client = CddClient(server.url, tries=2, timeout_s=0.3, max_bytes=10_000, sleep=lambda _: None)
             try:
@@ -155,10 +155,10 @@ def test_whatever_the_headers_say_the_answer_is_a_file_or_a_typed_error() -> Non
                     assert fetched.size <= 10_000
             except StorageError:
                 pass
-            asked += 1
+            requests += 1
 
         ask()
-    assert asked >= 400
+    assert requests >= 400
 
 
 # --- CDD's listing, which is sent a token ------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def _line(rows: str, model: str, rmse: float, naive: float, coverage: float | No
 def test_the_paragraph_is_chosen_by_the_numbers(candles: CandleFrame, trials: list[Trial]) -> None:
     published = [_line("as published", "the row before", 10, 10), _line("as published", "recipe, window 7", 12, 10)]
 
-    def told(seven: float, three: float, blend: float) -> str:
+    def paragraph(seven: float, three: float, blend: float) -> str:
         lines = [
             *published,
             _line("done right", "naive", 10, 10, 0.8),
@@ -84,11 +84,11 @@ def test_the_paragraph_is_chosen_by_the_numbers(candles: CandleFrame, trials: li
         ]
         return verdict(candles, trials, lines, "USD")
 
-    worse = told(30, 40, 2.7)
+    worse = paragraph(30, 40, 2.7)
     assert "windows of 7 the recipe misses them by 30.0 (29.0 to 31.0 over 3 seeds), 3.00 times as much" in worse
     assert "Of the two, 7 is the better one; every seed agrees" in worse
     assert "CRPS is 10.0 % lower than naive's, and 79 % of the days" in worse
-    other = told(40.5, 40, 3.3)
+    other = paragraph(40.5, 40, 3.3)
     assert "Of the two, 3 is the better one, though the seeds overlap" in other
     assert "CRPS is 10.0 % higher" in other
     assert "Too few days lie before them for `blend`" in verdict(candles, trials, judge_trials(trials), "USD")

@@ -152,9 +152,9 @@ def test_an_origin_sees_candles_as_they_were_known_then(tmp_path: Path) -> None:
             report = ingest(engine, folder, SERIES, changed, now=origin(candles, revised_on_row))
             assert report.rows_revised == 1
         run(engine, "naive", origin(candles, 360), origin(candles, 380))
-        found = stored(engine)
+        forecasts = stored(engine)
         engine.dispose()
-        return found
+        return forecasts
 
     untouched, late, middle = after(None), after(390), after(370)
     assert late == untouched

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from markets import NOW, ingest, live_through
+from markets import NOW, ingest, store_live_days
 from sqlalchemy import Engine
 from synthetic import random_walk
 
@@ -23,7 +23,7 @@ def drift_findings(engine: Engine, *, resolved: bool = False) -> list[FindingRow
 
 
 def test_a_calibrated_champion_is_left_alone(engine: Engine, tmp_path: Path) -> None:
-    live_through(engine, tmp_path / "source", wild=False)
+    store_live_days(engine, tmp_path / "source", wild=False)
     assert check_drift(engine, series=SERIES, now=NOW) is None
     assert drift_findings(engine) == []
 
@@ -31,11 +31,13 @@ def test_a_calibrated_champion_is_left_alone(engine: Engine, tmp_path: Path) -> 
 def test_bands_that_no_longer_cover_are_one_finding_through_days_of_ingests_and_make_a_scratch_training_due(
     engine: Engine, tmp_path: Path
 ) -> None:
-    live_through(engine, tmp_path / "source", wild=True)
+    store_live_days(engine, tmp_path / "source", wild=True)
     cutoff = random_walk(480, seed=2)["close_time"].iloc[470].to_pydatetime()
-    found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
+    versions = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
     with engine.begin() as conn:
-        decide(conn, series=SERIES, version=found[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW)
+        decide(
+            conn, series=SERIES, version=versions[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW
+        )
 
     def due() -> Mode | None:
         plan = plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))

@@ -369,9 +369,9 @@ def test_zero_volume_days_are_marked_and_kept(engine: Engine, client: CddClient,
     server.put("Bitstamp_BTCUSD_d", (FIXTURES / "outage.csv").read_bytes())
     ingest(engine, client, series="Bitstamp_BTCUSD_d")
     with engine.connect() as conn:
-        found = {f.code: f for f in read_findings(conn, series="Bitstamp_BTCUSD_d")}
+        findings = {f.code: f for f in read_findings(conn, series="Bitstamp_BTCUSD_d")}
         assert len(read_candle_rows(conn, series="Bitstamp_BTCUSD_d")) == 2
-    assert found["zero-volume"].count == 1
+    assert findings["zero-volume"].count == 1
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -71,9 +71,9 @@ def count(engine: Engine, table: str) -> int:
 
 def test_a_first_file_of_which_most_is_no_candles_waits_for_a_person(engine: Engine) -> None:
     path = CASES / "prices_rounded_to_zero_IOTABTC_1h.csv"
-    with pytest.raises(Held) as held:
+    with pytest.raises(Held) as error:
         ingest(engine, path, "Binance_IOTABTC_1h")
-    message = str(held.value)
+    message = str(error.value)
     assert "114 of the file's 120 rows are no candles (more than 25%); nothing was stored" in message
     assert "In 114 rows: every price is zero, and there are trades (line 4: '2019-05-20 09-AM" in message
     assert message.count("; line ") == 2
@@ -144,10 +144,12 @@ def test_yearly_files_make_one_series_and_lack_nothing_of_other_years(engine: En
     path = put(tmp_path, lines(datetime(2020, 1, 1, tzinfo=UTC), 366)[::2], "Coinbase_BTCUSD_2020_d.csv")
     with pytest.raises(Exception, match="2 days apart"):
         ingest(engine, path, day=3000)
-    kept = lines(datetime(2020, 1, 1, tzinfo=UTC), 366)
+    lines_of_2020 = lines(datetime(2020, 1, 1, tzinfo=UTC), 366)
     # The last day of its year may have been unfinished when the file was made.
     with pytest.raises(Held, match="lacks 20 of the 365 stored candles"):
-        ingest(engine, put(tmp_path, [*kept[:100], *kept[120:]], "Coinbase_BTCUSD_2020_d.csv"), day=3001)
+        ingest(
+            engine, put(tmp_path, [*lines_of_2020[:100], *lines_of_2020[120:]], "Coinbase_BTCUSD_2020_d.csv"), day=3001
+        )
 
 
 def test_findings_of_another_years_file_stay_open(engine: Engine, tmp_path: Path) -> None:

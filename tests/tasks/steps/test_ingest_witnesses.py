@@ -164,8 +164,8 @@ def test_a_source_that_dates_every_copy_closes_no_candle_however_often_it_is_ask
     engine: Engine, server: CddServer
 ) -> None:
     for minutes in (0, 5, 10):
-        asked = CLOSES + (20 + minutes) * MINUTE
-        ingest(engine, server, answer(FILE, last_modified=asked, date=asked), now=asked)
+        now = CLOSES + (20 + minutes) * MINUTE
+        ingest(engine, server, answer(FILE, last_modified=now, date=now), now=now)
     assert days(engine, closed=False) == [10]
     with engine.connect() as conn:
         assert conn.execute(text("SELECT count(*) FROM downloads")).scalar_one() == 1
@@ -175,13 +175,15 @@ def test_a_source_that_dates_every_copy_closes_no_candle_however_often_it_is_ask
 def test_a_file_made_just_before_it_was_asked_for_closes_its_day_when_it_is_asked_for_again(
     engine: Engine, server: CddServer, unchanged: str
 ) -> None:
-    made = CLOSES + 20 * MINUTE
-    ingest(engine, server, answer(FILE, last_modified=made, date=made, etag='"a"'), now=made)
+    file_time = CLOSES + 20 * MINUTE
+    ingest(engine, server, answer(FILE, last_modified=file_time, date=file_time, etag='"a"'), now=file_time)
     assert days(engine, closed=False) == [10]
-    later = made + 5 * MINUTE
-    whole = answer(FILE, last_modified=made, date=later, etag='"a"')
-    told = made if unchanged == "304 with its time" else None
-    nothing_new = answer(b"", last_modified=told, date=later, etag='"a"', status="304 Not Modified", length=None)
+    later = file_time + 5 * MINUTE
+    whole = answer(FILE, last_modified=file_time, date=later, etag='"a"')
+    last_modified = file_time if unchanged == "304 with its time" else None
+    nothing_new = answer(
+        b"", last_modified=last_modified, date=later, etag='"a"', status="304 Not Modified", length=None
+    )
     report = ingest(engine, server, *([whole] if unchanged == "200" else [nothing_new, whole]), now=later)
     assert report.rows_new == 1
     assert days(engine) == list(range(1, 11))

@@ -35,8 +35,10 @@ def make_forecasts(engine: Engine, folder: Path) -> None:
     closes = list(candles["close_time"].dt.to_pydatetime())
     for model in ("naive", "range-ewma", "lstm"):
         backfill_alone(engine, BackfillJob(SERIES, (model,), closes[670], closes[690], NOW))
-    found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW)
-    for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), found[closes[-1]][0]):
+    versions = trained_models(
+        engine, series=SERIES, model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW
+    )
+    for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), versions[closes[-1]][0]):
         forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW))
     changed = candles.copy()
     changed.loc[600, "close"] *= 1.01
@@ -49,10 +51,10 @@ def test_random_forecasts_replay_bit_for_bit_after_later_revisions(engine: Engin
     every = numbers(engine)
     assert len(every) == 65
     for number in [*np.random.default_rng(0).choice(every[:-2], 6, replace=False).tolist(), *every[-2:]]:
-        found = replay(engine, forecast=int(number))
-        assert found.exact, (number, found)
-        assert found.matches
-        assert found.differences == ()
+        result = replay(engine, forecast=int(number))
+        assert result.exact, (number, result)
+        assert result.matches
+        assert result.differences == ()
 
 
 def test_a_gap_that_was_filled_later_is_a_gap_again(engine: Engine, tmp_path: Path) -> None:
@@ -65,9 +67,9 @@ def test_a_gap_that_was_filled_later_is_a_gap_again(engine: Engine, tmp_path: Pa
     behind = RunClock(NOW - timedelta(hours=1))
     assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=behind) == [version]
     assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_new == 2
-    found = [replay(engine, forecast=number) for number in numbers(engine)]
-    assert len(found) == 11
-    assert [one for one in found if not one.exact or not one.matches] == []
+    results = [replay(engine, forecast=number) for number in numbers(engine)]
+    assert len(results) == 11
+    assert [one for one in results if not one.exact or not one.matches] == []
 
 
 def test_candles_that_were_stored_while_a_forecast_was_computed_are_not_its_candles(
@@ -95,9 +97,9 @@ def test_changed_candles_and_changed_numbers_do_not_replay(engine: Engine, tmp_p
     change = text("UPDATE candles SET close = close * 1.0000001 WHERE open_time = :day")
     with engine.begin() as conn:
         conn.execute(change, {"day": conn.execute(nth).scalar()})
-    found = replay(engine, forecast=first)
-    assert not found.matches
-    assert "candles are not those" in found.differences[0]
+    result = replay(engine, forecast=first)
+    assert not result.matches
+    assert "candles are not those" in result.differences[0]
 
 
 def test_a_forecast_of_other_code_replays_and_says_whose_it_is(engine: Engine, tmp_path: Path) -> None:
@@ -110,10 +112,10 @@ def test_a_forecast_of_other_code_replays_and_says_whose_it_is(engine: Engine, t
             code_version="0.0.1+abc", created_at=NOW, weights=None,
         )  # fmt: skip
     forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW))
-    found = replay(engine, forecast=1)
-    assert found.matches
-    assert found.exact
-    assert found.differences == (f"it was made by 0.0.1+abc, this is {code_version('naive')}",)
+    result = replay(engine, forecast=1)
+    assert result.matches
+    assert result.exact
+    assert result.differences == (f"it was made by 0.0.1+abc, this is {code_version('naive')}",)
 
 
 def test_a_forecast_that_lacks_a_quantile_does_not_replay(engine: Engine, tmp_path: Path) -> None:
@@ -124,8 +126,8 @@ def test_a_forecast_that_lacks_a_quantile_does_not_replay(engine: Engine, tmp_pa
         # Nobody can do this through candlecast, nor with its triggers in place.
         conn.execute(text("DROP TRIGGER forecast_values_no_delete"))
         conn.execute(text("DELETE FROM forecast_values WHERE step = 7 AND quantile > 0.98"))
-    found = replay(engine, forecast=1)
-    assert (found.matches, found.largest_difference) == (False, math.inf)
+    result = replay(engine, forecast=1)
+    assert (result.matches, result.largest_difference) == (False, math.inf)
 
 
 def test_a_series_without_a_closed_candle_has_no_origin(engine: Engine, tmp_path: Path) -> None:

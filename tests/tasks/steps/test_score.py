@@ -115,7 +115,7 @@ def test_without_a_champion_the_baseline_serves(engine: Engine, tmp_path: Path) 
     assert (decision.reason, decision.decided_at) == ("naive serves until a challenger passes the gate", NOW)
 
 
-def walked(
+def add_scored_version(
     engine: Engine, model: str, crps: Mapping[int, float], *, steps: int = 1, kind: Kind = Kind.BACKFILL, **hits: bool
 ) -> int:
     """Store a version of `model` with scores from so many days after CLOSED on, the same at every step; its number.
@@ -138,15 +138,15 @@ def walked(
             forecasts=[Forecast(CLOSED + day * DAY, values, "f" * 64) for day in days],
             created_at=NOW,
         )
-        found = read_origins(conn, ForecastFilter(SERIES, model=model, kind=kind))
-        made = [
+        forecasts = read_origins(conn, ForecastFilter(SERIES, model=model, kind=kind))
+        scores = [
             Score(row.forecast_id, step, NOW, 100.0, 1.0, crps[day], False, day % 5 > 0, day % 20 > 0, 0.5)._replace(
                 **hits
             )
-            for day, row in zip(days, found, strict=True)
+            for day, row in zip(days, forecasts, strict=True)
             for step in range(1, steps + 1)
         ]
-        insert_scores(conn, rows=made, scored_at=NOW)
+        insert_scores(conn, rows=scores, scored_at=NOW)
     return version
 
 
@@ -156,7 +156,7 @@ def losses(first: int, last: int, factor: float = 1.0) -> dict[int, float]:
     return {day: factor * (1 + 0.5 * np.sin(day)) + 0.001 * float(noise[day]) for day in range(first, last)}
 
 
-def judged(engine: Engine, version: int, model: str, *, start: datetime = CLOSED) -> Decision:
+def gate_decision(engine: Engine, version: int, model: str, *, start: datetime = CLOSED) -> Decision:
     return gate(engine, series=SERIES, version=version, model=model, baseline="naive", start=start, now=NOW)
 
 
@@ -174,10 +174,10 @@ def market(engine: Engine) -> Engine:
 
 
 def test_the_gate_compares_on_the_origins_and_steps_that_all_have(market: Engine) -> None:
-    walked(market, "naive", losses(0, 90), steps=2)
-    serve(market, walked(market, "lstm", losses(5, 100), steps=3))
-    challenger = walked(market, "range-ewma", losses(10, 80, 0.9), steps=2)
-    decision = judged(market, challenger, "range-ewma")
+    add_scored_version(market, "naive", losses(0, 90), steps=2)
+    serve(market, add_scored_version(market, "lstm", losses(5, 100), steps=3))
+    challenger = add_scored_version(market, "range-ewma", losses(10, 80, 0.9), steps=2)
+    decision = gate_decision(market, challenger, "range-ewma")
     assert decision.promote
     assert decision.evidence["origins"] == 70
     assert {name for name in decision.evidence if "_vs_" in name} == {
@@ -187,50 +187,50 @@ def test_the_gate_compares_on_the_origins_and_steps_that_all_have(market: Engine
     assert decision.evidence["coverage80_step1"] == 0.8
     assert decision.evidence["coverage95_step2"] == round(67 / 70, 4)
     # The first decision has fixed the start: evidence is valid at every look because its start does not move.
-    assert judged(market, challenger, "range-ewma", start=CLOSED + 13 * DAY).evidence["origins"] == 70
+    assert gate_decision(market, challenger, "range-ewma", start=CLOSED + 13 * DAY).evidence["origins"] == 70
 
 
 def test_the_gate_writes_down_what_it_decided(market: Engine) -> None:
-    naive = walked(market, "naive", losses(0, 70))
+    naive = add_scored_version(market, "naive", losses(0, 70))
     serve(market, naive)
-    challenger = walked(market, "range-ewma", losses(0, 70, 1.1))
-    kept = judged(market, challenger, "range-ewma")
-    assert not kept.promote
+    challenger = add_scored_version(market, "range-ewma", losses(0, 70, 1.1))
+    decision = gate_decision(market, challenger, "range-ewma")
+    assert not decision.promote
     with market.connect() as conn:
         rows = conn.execute(select(promotions).order_by(promotions.c.id)).all()
         assert registry.champion(conn, series=SERIES).model_version == naive
     last = rows[-1]
-    assert (last.series, last.model_version, last.outcome, last.reason) == (SERIES, challenger, "kept", kept.reason)
+    assert (last.series, last.model_version, last.outcome, last.reason) == (SERIES, challenger, "kept", decision.reason)
     assert (json.loads(last.evidence), last.decided_at, last.previous) == (
-        {**kept.evidence, "start": CLOSED.isoformat()},
+        {**decision.evidence, "start": CLOSED.isoformat()},
         NOW,
         naive,
     )
     # The baseline serves: there is no incumbent beside it.
-    assert not any("incumbent" in name for name in kept.evidence)
+    assert not any("incumbent" in name for name in decision.evidence)
 
 
 def test_a_newer_version_of_the_family_that_serves_need_not_be_better(market: Engine) -> None:
-    walked(market, "naive", losses(0, 70))
-    lstm = walked(market, "lstm", losses(0, 70))
-    assert "it is not better than the baseline" in judged(market, lstm, "lstm").reason
+    add_scored_version(market, "naive", losses(0, 70))
+    lstm = add_scored_version(market, "lstm", losses(0, 70))
+    assert "it is not better than the baseline" in gate_decision(market, lstm, "lstm").reason
     serve(market, lstm)
-    renewed = judged(market, lstm, "lstm")
+    renewed = gate_decision(market, lstm, "lstm")
     assert renewed.promote
     assert not any("incumbent" in name for name in renewed.evidence)
 
 
 def test_late_scores_do_not_count(market: Engine) -> None:
-    walked(market, "naive", losses(0, 70))
-    challenger = walked(market, "lstm", losses(0, 70, 0.5), kind=Kind.LIVE)
-    assert judged(market, challenger, "lstm").evidence == {"origins": 0}
+    add_scored_version(market, "naive", losses(0, 70))
+    challenger = add_scored_version(market, "lstm", losses(0, 70, 0.5), kind=Kind.LIVE)
+    assert gate_decision(market, challenger, "lstm").evidence == {"origins": 0}
 
 
 @pytest.mark.parametrize("band", ["80", "95"])
 def test_the_gate_looks_at_both_bands(market: Engine, band: str) -> None:
-    walked(market, "naive", losses(0, 70))
-    challenger = walked(market, "lstm", losses(0, 70, 0.5), **{f"covered{band}": False})
-    assert judged(market, challenger, "lstm").reason == f"the {band} % band of step 1 covered 0%"
+    add_scored_version(market, "naive", losses(0, 70))
+    challenger = add_scored_version(market, "lstm", losses(0, 70, 0.5), **{f"covered{band}": False})
+    assert gate_decision(market, challenger, "lstm").reason == f"the {band} % band of step 1 covered 0%"
 
 
 def test_a_challenger_without_a_walk_forward_is_kept_back(engine: Engine, tmp_path: Path) -> None:
@@ -291,15 +291,15 @@ def test_training_is_due_by_data_time(engine: Engine, tmp_path: Path) -> None:
     ingest(engine, tmp_path, SERIES, candles.iloc[:500])
 
     def due(mode: Mode = Mode.AUTO) -> tuple[Mode, int | None] | None:
-        found = plan_training(engine, series=SERIES, mode=mode, schedule=Schedule("lstm", 91, 7))
-        return None if found is None else (found.mode, found.init_from)
+        plan = plan_training(engine, series=SERIES, mode=mode, schedule=Schedule("lstm", 91, 7))
+        return None if plan is None else (plan.mode, plan.init_from)
 
     def train(rows: int, init_from: int | None = None) -> int:
         cutoff = candles["close_time"].iloc[rows - 1].to_pydatetime()
-        found = trained_models(
+        plan = trained_models(
             engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW, init_from=init_from
         )
-        version = found[cutoff][0]
+        version = plan[cutoff][0]
         decide(version)
         return version
 
@@ -347,12 +347,12 @@ def test_a_version_that_nobody_has_judged_is_due_again(engine: Engine, tmp_path:
     """A training that is killed between registering and the gate leaves one; the next day finishes it."""
     candles = ingest_walk(engine, tmp_path, n=500)
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
-    found = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
+    versions = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
     plan = plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
     assert plan is not None
     assert (plan.mode, plan.cutoff, plan.init_from) == (Mode.SCRATCH, cutoff, None)
     with engine.begin() as conn:
         registry.decide(
-            conn, series=SERIES, version=found[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW
+            conn, series=SERIES, version=versions[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW
         )
     assert plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7)) is None

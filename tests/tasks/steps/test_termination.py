@@ -15,7 +15,7 @@ from tasks.steps.termination import reraise_termination, resend_lost_sigterm
 
 
 @pytest.fixture
-def as_prefect_does() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """SIGTERM raises TerminationSignal wherever this process is."""
 
     def stop(number: int, _frame: object) -> None:
@@ -82,8 +82,8 @@ def test_sigterm_that_python_dropped_comes_again(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("as_prefect_does")
 def test_other_dropped_errors_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[object] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(dropped.exc_type))
+    reported: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: reported.append(dropped.exc_type))
     resend_lost_sigterm()
 
     class Broken:
@@ -92,4 +92,4 @@ def test_other_dropped_errors_are_told_as_before(monkeypatch: pytest.MonkeyPatch
 
     thing = Broken()
     del thing
-    assert told == [ValueError]
+    assert reported == [ValueError]

@@ -26,11 +26,11 @@ def test_a_backfill_makes_features_once_a_frame_and_reads_no_trained_model_back(
 ) -> None:
     candles = ingest_walk(engine, tmp_path / "source", n=640)
     closes = list(candles["close_time"].dt.to_pydatetime())
-    made, read = [], []
+    features_made, read = [], []
     make_features = models.features.make_features
 
     def counted(candles: CandleFrame, **more: Any) -> models.features.Features:
-        made.append(len(candles))
+        features_made.append(len(candles))
         return make_features(candles, **more)
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -44,7 +44,7 @@ def test_a_backfill_makes_features_once_a_frame_and_reads_no_trained_model_back(
     done = backfill_alone(engine, BackfillJob(SERIES, ("lstm",), closes[520], closes[630], NOW))
     quarters = {(close.year, (close.month - 1) // 3) for close in closes[520:631]}
     assert (done.stored, len(quarters)) == (111, 2)
-    assert (made, read) == ([640], [])
+    assert (features_made, read) == ([640], [])
     # What is registered already is read.
     backfill_alone(engine, BackfillJob(SERIES, ("lstm",), closes[515], closes[631], NOW))
     assert len(read) == 2

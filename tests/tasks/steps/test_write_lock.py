@@ -50,8 +50,8 @@ def test_a_day_takes_the_write_lock_once_for_each_thing_that_it_stores(engine: E
             transactions.append([])
         if transactions:
             transactions[-1].append(statement)
-    locked = [found for found in transactions if found[0] == "BEGIN IMMEDIATE"]
+    locked = [transaction for transaction in transactions if transaction[0] == "BEGIN IMMEDIATE"]
     # The candles, the forecasts of two models, the scores.
     assert len(locked) == 4
-    for found in transactions:
-        assert any(statement.startswith(WRITES) for statement in found) == (found in locked), found
+    for transaction in transactions:
+        assert any(statement.startswith(WRITES) for statement in transaction) == (transaction in locked), transaction
