@@ -1,4 +1,4 @@
-"""A real Prefect server for flows that run in the test's own process."""
+"""A real Prefect server for flows that run in the process of the tests."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A temporary Prefect server with a home and database of its own, for the whole session."""
+    """A temporary Prefect server with a separate home and database, for the whole session."""
     os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
     from candlecast.orchestrator.defaults import set_prefect_defaults
 
@@ -22,7 +22,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty installation: a folder with a database and a source of its own, named in the environment."""
+    """An empty installation: a folder with a database and a source, both set in the environment."""
     for name in [name for name in os.environ if name.startswith("CANDLECAST_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The backfill flow: several series, in this process or in others, its parameters checked before it begins."""
+"""The backfill flow: several series, in this process or in others, with parameters checked before it begins."""
 
 import sqlite3
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ def test_series_in_processes_of_their_own_give_what_one_process_gives(
     assert [(one.series, one.model) for one in done] == [
         (name, model) for name in NAMES for model in ("naive", "range-ewma")
     ]
-    # 2015-10-01 to 2016-03-31, both included whole.
+    # 2015-10-01 to 2016-03-31, with all of both days.
     assert {one.stored for one in done} == {183}
     alone = stored(installation)
     (installation / "candlecast.db").unlink()

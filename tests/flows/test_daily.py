@@ -67,7 +67,7 @@ def test_with_the_source_away_the_champion_still_forecasts_and_the_flow_says_so(
     from tasks.steps.ingest import ingest_series
 
     write_csv(installation / "source", SERIES, CANDLES.iloc[:600])
-    # A run that stored the candles and was killed before it had forecast.
+    # As after a run that stored the candles and was killed before its forecast.
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
     ingest_series(engine, series=SERIES, client=CddClient(str(installation / "source")), now=NOW)
     engine.dispose()
@@ -79,7 +79,7 @@ def test_with_the_source_away_the_champion_still_forecasts_and_the_flow_says_so(
 
 
 def test_what_a_day_asks_for_once_it_asks_for_once(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who serves, what is due to be trained and what the newest forecast says; twice where a training came between."""
+    """Queries for the champion, the training due and the newest forecast run once, or twice with a training between."""
     import flows.daily
     import flows.retrain
     import tasks.show.charts
@@ -137,7 +137,7 @@ def test_every_series_has_its_forecast_before_any_training_begins(installation: 
     daily(series=both, now=NOW)
     counts = rows(installation, "SELECT kind, count(DISTINCT series), count(*) > 0 FROM forecasts GROUP BY kind")
     assert counts == [("backfill", 2, 1), ("live", 2, 1)]
-    # Row numbers rise with time, and what a challenger is judged by is written by its training.
+    # Row numbers rise with time, and a training writes the backfilled forecasts that its challenger is judged by.
     query = "SELECT max(id) FILTER (WHERE kind = 'live') < min(id) FILTER (WHERE kind = 'backfill') FROM forecasts"
     assert rows(installation, query) == [(1,)]
 
@@ -159,7 +159,7 @@ def test_the_model_that_was_asked_for_speaks_from_its_first_training_on(
     daily(now=NOW)
     by = "SELECT model_version FROM forecasts WHERE model = 'lstm' AND kind = 'live' ORDER BY origin"
     ((first,),) = rows(installation, "SELECT id FROM model_versions WHERE model = 'lstm' AND purpose = 'live'")
-    # It was kept out by the gate, and speaks of the day on which it was trained all the same.
+    # The gate did not promote it, but it still forecasts from the day on which it was trained.
     assert rows(installation, "SELECT DISTINCT model FROM latest_forecasts") == [("naive",)]
     assert rows(installation, by) == [(first,)]
     write_csv(installation / "source", SERIES, CANDLES.iloc[:421])
@@ -172,7 +172,7 @@ def test_the_model_that_was_asked_for_speaks_from_its_first_training_on(
     newest = "SELECT max(id) FROM model_versions WHERE model = 'lstm' AND purpose = 'live'"
     ((tuned,),) = rows(installation, newest)
     assert tuned > first  # type: ignore[operator]
-    # The newest version speaks of the next day; where an older one is champion, that one does.
+    # The newest version forecasts the next day; where an older version is champion, the champion does.
     write_csv(installation / "source", SERIES, CANDLES.iloc[:422])
     daily(now=NOW + timedelta(days=2))
     assert rows(installation, by) == [(first,), (first,), (tuned,)]
@@ -223,7 +223,7 @@ def test_after_a_missed_week_the_newest_origin_is_forecast_and_all_that_matured_
     for day, n in ((0, 600), (7, 607)):
         write_csv(installation / "source", SERIES, CANDLES.iloc[:n])
         daily(now=NOW + timedelta(days=day))
-    # A forecast that is made after its days have come would be no live one.
+    # A forecast made after its days have passed would not be live.
     origins = [origin for model, origin in live(installation) if model == "naive"]
     assert len(origins) == 2
     scored = rows(

@@ -1,4 +1,4 @@
-"""The same backfill on an existing Dask cluster: a scheduler and two workers, each a process of its own."""
+"""The same backfill on an existing Dask cluster: a scheduler and two workers, each a separate process."""
 
 import sqlite3
 import subprocess

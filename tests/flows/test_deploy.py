@@ -25,7 +25,7 @@ from prefect_parts import BIN, ROOT, free_port
 
 PAGE = (ROOT / "docs" / "operating.md").read_text()
 UNIT = DEPLOY / "candlecast.service"
-# What systemd takes for a good end, beside code 0.
+# The signals that systemd counts as a successful end, beside code 0.
 CLEAN_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE}
 
 TOKEN = "a-reader-s-token"
@@ -51,7 +51,7 @@ def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path) -> None:
     if verify is None:
         skip_or_fail("systemd's systemd-analyze is not installed")
     assert verify is not None
-    # It looks for the program too, which is not in /opt here.
+    # systemd-analyze also looks for the program, which is not in /opt here.
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("/opt/candlecast/.venv/bin", str(BIN)))
     for text, complaint in ((copy.read_text(), ""), (copy.read_text().replace("Nice=", "Nize="), "Nize")):
@@ -62,7 +62,7 @@ def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path) -> None:
 
 
 def _as_systemd_confines(state: Path) -> list[str]:
-    """Return a command that runs another with ProtectSystem=strict, without capabilities or ways to new ones."""
+    """Return a command that runs another as with ProtectSystem=strict, without capabilities or ways to gain any."""
     readonly = 'mount --make-rprivate / && mount --bind "$0" "$0" && mount -o remount,bind,ro / && exec "$@"'
     own_mounts = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
     command = [*own_mounts, "sh", "-c", readonly, str(state), "setpriv", "--no-new-privs", "--bounding-set=-all"]
@@ -83,7 +83,7 @@ def test_the_unit_serves_where_only_its_state_may_be_written_and_ends_in_time(tm
     def here(text: str) -> str:
         return text.replace(folder, str(state)).replace("/opt/candlecast/.venv/bin", str(BIN))
 
-    # systemd hands on nothing else; the temporary folder is PrivateTmp's.
+    # systemd passes no other variables on; the temporary folder is that of PrivateTmp.
     environment = dict(here(line).split("=", 1) for line in declared["Environment"])
     environment |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(state), "TMPDIR": str(state / "tmp")}
     (start,), (nice,) = declared["ExecStart"], declared["Nice"]
@@ -98,11 +98,11 @@ def test_the_unit_serves_where_only_its_state_may_be_written_and_ends_in_time(tm
         _until("daily from 00:05 UTC", log, served)
         group += group[0].children(recursive=True)
         assert _pages(port) == "/api"
-        # A .venv that was served from before has its own copy, which a new one cannot make here.
+        # If this .venv has served before, it holds a copy of the pages; a new .venv cannot make one here.
         assert (state / "pages" / "v2").is_dir()
     finally:
         for process in reversed(group):
-            # KillMode is the default: the signal goes to every process of the unit.
+            # KillMode has its default, so the signal goes to every process of the unit.
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(getattr(signal, declared["KillSignal"][0]))
         code = served.wait(float(declared["TimeoutStopSec"][0]))
@@ -127,7 +127,7 @@ def _get(url: str, **headers: str) -> str:
 
 
 def _pages(port: int) -> str:
-    """Return where Prefect's pages, which must be there, ask for their data."""
+    """Return the URL from which Prefect's pages, which must be there, load their data."""
     assert "<html" in _get(f"http://127.0.0.1:{port}/", Accept="text/html").lower()
     return str(json.loads(_get(f"http://127.0.0.1:{port}/ui-settings"))["api_url"])
 
@@ -200,7 +200,7 @@ def host(tmp_path: Path, postgresql: str) -> Iterator[Host]:
             "server:4200": f"127.0.0.1:{prefect}",
             "127.0.0.1:4200": f"127.0.0.1:{prefect}",
             "@database/": f"@127.0.0.1:{database}/",
-            # Nobody else has to reach a Prefect server without a login.
+            # Nothing but this machine should reach a Prefect server without a login.
             "0.0.0.0": "127.0.0.1",
         },
         more={
@@ -227,7 +227,7 @@ def host(tmp_path: Path, postgresql: str) -> Iterator[Host]:
 
 
 def _beside(page: str) -> list[tuple[str, list[str]]]:
-    """Return service and command of each `docker compose exec` of the page."""
+    """Return the service and command of each `docker compose exec` on the page."""
     commands = re.findall(r"^docker compose exec (\w+) ([^>\n]+)", page, re.MULTILINE)
     return [(name, shlex.split(command)) for name, command in commands]
 
@@ -256,7 +256,7 @@ def test_the_compose_files_services_make_a_day_and_show_it_to_whoever_has_the_to
     assert [row["step"] for row in rows] == list(range(1, 8))
     with chromium() as browser:
         page = browser.new_page()
-        # By another name of this host than the server knows.
+        # The request uses a name of this host that the server does not know.
         page.goto(f"http://localhost:{prefect}/deployments")
         page.get_by_text("scheduled").first.wait_for(timeout=30_000)
     codes = host.down()

@@ -36,7 +36,7 @@ def test_a_drifting_champion_is_an_event_that_says_how_sure_it_is(installation: 
 def test_a_new_forecast_and_stale_data_are_events(installation: Path) -> None:
     from flows.daily import daily
 
-    # Its own: the server is shared with the other files of this folder.
+    # A series of this test only, because the other files of this folder use the same server.
     series = "Bitstamp_BCHUSD_d"
     candles = random_walk(620, seed=1)
     write_csv(installation / "source", series, candles)

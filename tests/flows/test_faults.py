@@ -1,4 +1,4 @@
-"""A day that is told to stop, runs out of memory or loses its database is simply run again, and nothing is amiss."""
+"""A day that is stopped, runs out of memory or loses its database is run again, and its results are then complete."""
 
 import resource
 import signal
@@ -22,7 +22,7 @@ from storage.database.engine import open_database
 
 pytestmark = pytest.mark.slow
 
-# What a day says as it comes to each of its stages, and for what share of a whole day to let it be at it.
+# The log line with which each stage of a day begins, and the share of a whole day to wait before stopping it there.
 STAGES = {
     "starting": ("", 0.05),
     "before the flow": ("", 0.2),
@@ -55,7 +55,7 @@ def undisturbed(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory)
 
 
 def wait_for_marker(installation: Installation, process: "subprocess.Popen[bytes]", marker: str, offset: int) -> bool:
-    """Wait until a command's log says `marker`; returns False when it ended without."""
+    """Wait until a command's log contains `marker`; returns False if the command ended without it."""
     while marker not in installation.log()[offset:]:
         if process.poll() is not None:
             return False
@@ -68,7 +68,7 @@ def test_a_day_told_to_stop_at_every_stage_stops_and_ends_as_if_it_had_not_been(
 ) -> None:
     installation = Installation(server, tmp_path)
     ends: dict[str, int] = {}
-    # One after the other in one installation: each finds what the ones before it have left.
+    # One after the other in one installation, so that each starts from the rows that the ones before it left.
     for stage, (marker, share) in STAGES.items():
         offset = installation.log_size()
         process = installation.start(DAILY)
@@ -78,18 +78,18 @@ def test_a_day_told_to_stop_at_every_stage_stops_and_ends_as_if_it_had_not_been(
         ends[stage] = process.wait(30)
     print(ends)
     stopped = [stage for stage, code in ends.items() if code == -signal.SIGTERM]
-    # A run that was all but over may have come to its good end first, none may have failed.
+    # A run that was almost over may have completed first, but none may have failed.
     assert set(ends.values()) <= {-signal.SIGTERM, 0}, ends
     assert len(stopped) >= len(STAGES) - 3, ends
     installation.run(DAILY)
     assert_same(installation.tables(), undisturbed.after_day)
-    # Prefect knows that they were stopped: nothing is left that looks as if it still ran.
+    # Prefect knows that they were stopped: no run is left in a state that looks like running.
     assert "RUNNING" not in {run["state_type"] for run in server.flow_runs("daily")}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A PostgreSQL of this module's own, which it may stop."""
+    """A PostgreSQL server for this module only, so that its tests may stop it."""
     with Cluster() as cluster:
         yield cluster
 
@@ -99,7 +99,7 @@ def test_a_postgresql_restarted_in_the_middle_of_transactions_loses_nothing(
 ) -> None:
     installation = Installation(server, tmp_path, f"{cluster.url}/postgres")
     open_database(installation.url).dispose()
-    # The table that another holds is where the command's transaction stands when the server goes.
+    # Another connection locks a table, so the command's transaction waits there when the server stops.
     for command, table in ((["ingest"], "findings"), (DAILY, "forecast_values"), (BACKFILL, "forecast_values")):
         offset = installation.log_size()
         process = restarted_in_transaction(installation, cluster, command, table)
@@ -117,7 +117,7 @@ def test_a_postgresql_restarted_in_the_middle_of_transactions_loses_nothing(
 def restarted_in_transaction(
     installation: Installation, cluster: Cluster, command: list[str], table: str
 ) -> "subprocess.Popen[bytes]":
-    """Start a command, restart PostgreSQL while it waits for `table` in a transaction that has written already."""
+    """Start a command and restart PostgreSQL while it waits for `table` in a transaction that has already written."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE application_name = 'candlecast' AND backend_xid IS NOT NULL AND wait_event_type = 'Lock'"
@@ -139,7 +139,7 @@ def restarted_in_transaction(
 
 
 def short_of_memory(pid: int, spare: int = 200 * 2**20) -> None:
-    """Let a process have only so much more memory than it has now."""
+    """Limit a process to `spare` bytes more memory than it has now."""
     status = Path(f"/proc/{pid}/status").read_text()
     (size,) = (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize"))
     resource.prlimit(pid, resource.RLIMIT_AS, (size + spare, size + spare))
@@ -153,7 +153,7 @@ def test_a_training_in_the_days_own_process_that_runs_out_of_memory_costs_no_for
     process = installation.start([*DAILY, SERIES, other])
     assert wait_for_marker(installation, process, "training lstm (scratch)", 0), installation.log()[-3000:]
     short_of_memory(process.pid)
-    # TensorFlow takes the process with it. Every series has its forecast, also the one whose turn had not come.
+    # TensorFlow ends the process. Every series has its forecast, also the one that was not yet trained.
     assert process.wait(120) != 0
     live = sql(installation, "SELECT series, model FROM forecasts WHERE kind = 'live' ORDER BY series, model")
     assert live == [(series, model) for series in (SERIES, other) for model in ("naive", "range-ewma")]
@@ -223,7 +223,7 @@ def test_a_bit_that_flips_in_the_champions_weights_is_named_and_stops_nothing_el
     sql(installation, "UPDATE model_versions SET weights = ? WHERE id = ?", bytes(damaged), version)
     named = f"version {version} (lstm of {SERIES}): stored weights"
 
-    # A day later: no number of the damaged model is stored, those of the others are, and what has come is scored.
+    # A day later: no forecast of the damaged model is stored, those of the others are, and matured steps are scored.
     scored = "SELECT count(*) FROM scores s JOIN forecasts f ON f.id = s.forecast WHERE f.kind = 'live'"
     ((before,),) = sql(installation, scored)
     write_csv(tmp_path / "source", SERIES, market.iloc[:722])
@@ -232,27 +232,27 @@ def test_a_bit_that_flips_in_the_champions_weights_is_named_and_stops_nothing_el
     assert "restore a backup (candlecast restore FILE), or have the champion before serve again" in output
     newest = "SELECT model FROM forecasts WHERE kind = 'live' ORDER BY origin DESC, model LIMIT 2"
     assert sql(installation, newest) == [("naive",), ("range-ewma",)]
-    # Steps 1 of the three models' last forecasts, and steps 2 of the two that had one before.
+    # Step 1 of the three models' last forecasts, and step 2 of the two models that had an earlier forecast.
     assert sql(installation, scored) == [(before + 5,)]
     assert named in candlecast(installation, 1, "replay", str(forecast))
     assert f"version {version} (lstm, live)" in candlecast(installation, 1, "doctor")
 
     candlecast(installation, 0, "rollback", SERIES)
     candlecast(installation, 0, "daily")
-    # A fine-tuning would start from the damaged weights: it is trained from scratch instead.
+    # A fine-tuning would start from the damaged weights, so the model is trained from scratch instead.
     write_csv(tmp_path / "source", SERIES, market.iloc[:723])
     candlecast(installation, 0, "ingest")
     assert "training lstm (scratch)" in candlecast(installation, 0, "train", SERIES, "--mode", "fine-tune")
 
 
 def candlecast(installation: Installation, code: int, *command: str) -> str:
-    """Run a command that is to end with `code`; returns what it said."""
+    """Run a command that must end with `code`; returns its output."""
     offset = installation.log_size()
     assert installation.start(command).wait(300) == code, installation.log()[offset:][-3000:]
     return installation.log()[offset:]
 
 
 def sql(installation: Installation, query: str, *values: object) -> list[tuple[Any, ...]]:
-    """Run one statement past candlecast."""
+    """Run one statement directly on the database."""
     with closing(sqlite3.connect(installation.folder / "candlecast.db")) as conn, conn:
         return conn.execute(query, values).fetchall()

@@ -1,4 +1,4 @@
-"""Training on another pool: a real server, a worker that is there, away, late or killed; the forecast comes anyway."""
+"""Training on another pool with a real server: the worker is present, absent, late or killed, and the day forecasts."""
 
 import shutil
 import sqlite3
@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 
 
 class Installation:
-    """A database of its own on the shared server; trainings go to the pool `gpu`."""
+    """A separate database on the shared server; trainings go to the pool `gpu`."""
 
     def __init__(self, server: PrefectServer, folder: Path) -> None:
         self.folder, self.server = folder, server
@@ -119,11 +119,11 @@ def test_without_a_worker_the_queued_training_is_cancelled_and_the_champion_fore
     assert done.returncode == 1
     assert "is a worker of its pool running?" in done.stderr
     assert installation.live() == ["naive", "naive", "range-ewma", "range-ewma"]
-    # The other series does not wait as long once more, for the same worker.
+    # The other series does not wait again for the same worker.
     assert f"{other}: no training was tried, since nobody took the one before" in done.stderr
     assert len(installation.server.flow_runs("retrain")) == before + 1
     assert "close forecast by naive" in done.stdout
-    # A worker that comes later finds nothing to do: the run is not left queued to train beside tomorrow's.
+    # A worker that comes later has nothing to do: the run is not left in the queue to train beside tomorrow's.
     with installation.worker() as worker:
         time.sleep(15)
         log = worker.log.read_text()
@@ -144,7 +144,7 @@ def test_a_worker_killed_in_the_middle_costs_the_training_and_not_the_forecast(i
     assert running.returncode == 1, stderr[-3000:]
     assert "training did not finish, the champion stays" in stderr
     assert installation.live() == ["naive", "range-ewma"]
-    # The next day's training is not in anybody's way.
+    # The next day's training runs as usual.
     with installation.worker():
         again = installation.daily(300)
     assert again.returncode == 0, again.stderr[-3000:]

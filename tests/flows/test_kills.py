@@ -1,4 +1,4 @@
-"""kill -9 at random points of a day and of a backfill: run again, the tables are those of an undisturbed run.
+"""kill -9 at random points of a day and of a backfill: after another run the tables equal those of an undisturbed one.
 
 Each test prints its seed; CANDLECAST_TEST_SEED=N repeats one.
 """
@@ -65,7 +65,7 @@ def test_a_database_whose_connections_are_killed_loses_nothing(
             while process.poll() is None:
                 time.sleep(chance.uniform(0, 4))
                 kills += _kill_connections(postgresql_url, process)
-            # It may have gone on, or ended as failed; it says why and leaves nothing half-written.
+            # The run may have gone on or failed; a failed one says why, and nothing is half-written.
             assert process.returncode in (0, 1), installation.log()[-3000:]
         installation.run(command)
     print(f"{kills} connections killed")
@@ -74,7 +74,7 @@ def test_a_database_whose_connections_are_killed_loses_nothing(
 
 
 def _kill_connections(url: str, process: "subprocess.Popen[bytes]") -> int:
-    """Kill the connections that are there, waiting for one if need be; returns how many."""
+    """Kill the open connections, waiting until there is one; returns how many."""
     import psycopg
 
     plain = url.replace("+psycopg", "")
@@ -104,7 +104,7 @@ def test_a_server_killed_in_the_middle_costs_a_run_and_nothing_else(
             own.kill()
             time.sleep(1)
             own.__enter__()
-            # Whatever became of the run, its process ends by itself.
+            # The process of the run ends by itself in any case.
             process.wait(240)
         installation.run(DAILY)
         installation.run(BACKFILL)
@@ -135,7 +135,7 @@ def test_runs_whose_worker_was_killed_are_crashed_and_do_not_block_the_next(
         own.prefect("deployment", "run", "daily/scheduled", "--param", "wait=false")
         with Worker(own, "default", tmp_path / "worker-2.log", installation.settings) as worker:
             _until(lambda: _states(own) == ["COMPLETED", "CRASHED"], 400, worker.log)
-            # A flow's process that dies under a worker that lives is noticed at once.
+            # A worker that lives notices at once that a flow's process died.
             own.prefect("deployment", "run", "backfill/on-demand", "--param", f'series=["{SERIES}"]',
                         "--param", "start=2016-06-01", "--param", "end=2016-11-30")  # fmt: skip
             _until(lambda: _states(own, "backfill") == ["RUNNING"], 120, worker.log)

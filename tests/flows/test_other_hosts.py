@@ -1,4 +1,4 @@
-"""Workers on other hosts: network namespaces of their own, which see the server's and the database's address only."""
+"""Workers on other hosts, played by network namespaces that see only the address of the server and the database."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ def hosts() -> Iterator[tuple[Host, Host]]:
 
 @pytest.fixture
 def open_to(postgresql_url: str, hosts: tuple[Host, Host]) -> str:
-    """The database, which the two hosts may reach."""
+    """The URL of the database, opened to the two hosts."""
     with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as conn:
         row = conn.execute("SHOW hba_file").fetchone()
         assert row is not None

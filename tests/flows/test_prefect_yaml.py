@@ -1,4 +1,4 @@
-"""prefect.yaml: every deployment's entrypoint imports, and its parameters exist."""
+"""prefect.yaml: the entrypoint of every deployment can be imported, and its parameters exist."""
 
 import asyncio
 import importlib
@@ -64,7 +64,7 @@ def test_what_runs_on_workers_has_time_limits_queues_and_limits() -> None:
     from flows.retrain import deployed
     from flows.settings import Settings
 
-    # One layer waits: the day itself.
+    # Only one layer waits: the daily flow itself.
     assert (scheduled.retries, daily.retries) == (0, 0)
     assert deployed.timeout_seconds == 6 * 3600
     # Longer than any wait, and over before the next day begins.

@@ -1,4 +1,4 @@
-"""The settings: what is taken, what is refused, and what an empty value means."""
+"""The settings: which values are accepted or refused, and what an empty value means."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The nightly replay: random stored forecasts are made again, and one that differs fails the run by its number."""
+"""The nightly replay: random stored forecasts are computed again; if one differs, the run fails and names it."""
 
 import sqlite3
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def test_random_forecasts_replay_and_a_changed_one_is_named(installation: Path) 
     assert [one.forecast for one in verify(count=5, seed=1)] == [one.forecast for one in result]
     changed = result[2].forecast
     with sqlite3.connect(installation / "candlecast.db") as conn:
-        # What the triggers refuse, a damaged disk does not ask for.
+        # The triggers refuse this change, but a damaged disk can make it.
         for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             conn.execute(f"DROP TRIGGER {name}")
         conn.execute("UPDATE forecast_values SET value = value * 1.001 WHERE forecast = ? AND step = 3", [changed])

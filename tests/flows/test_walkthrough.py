@@ -30,7 +30,7 @@ def sections() -> list[list[str]]:
 
 
 class Shell:
-    """A person at a terminal: `export` is remembered, servers and workers go on in the background."""
+    """A person at a terminal: `export` lasts for later commands, servers and workers run in the background."""
 
     def __init__(self, folder: Path, replaced: dict[str, str]) -> None:
         self.folder, self.replaced = folder, replaced
@@ -67,11 +67,11 @@ class Shell:
         process = subprocess.Popen(command, env=self.env, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
         output = b""
-        # Reading fails when nobody has the other end any more.
+        # Reading fails once no process has the other end open.
         with contextlib.suppress(OSError):
             while select.select([ours], [], [], 60)[0]:
                 output += os.read(ours, 65536)
-        # Whatever still waits for an answer ends now.
+        # A command that still waits for an answer ends now.
         os.close(ours)
         assert process.wait(60) == 0, output.decode()[-3000:]
         return output.decode()
@@ -155,7 +155,7 @@ def test_every_line_of_the_walk_through_does_what_the_page_says(tmp_path: Path, 
         output = shell.run(plan)
         assert "2018-Q3" in output
         assert "forecasts in 8 partitions" in output
-        # The networks are trained in seconds: the run could be over before its worker hears that it is cancelled.
+        # The networks are trained in seconds, so the run may be over before its worker learns that it is cancelled.
         with psycopg.connect(f"postgresql://candlecast@{two_databases}/candlecast") as holder:
             holder.execute("LOCK TABLE forecast_values IN EXCLUSIVE MODE")
             shell.run(start)
@@ -175,7 +175,7 @@ def test_every_line_of_the_walk_through_does_what_the_page_says(tmp_path: Path, 
         assert f"lstm: {365 - after_cancel} of 365 origins stored now" in shell.run(logs)
         assert "coverage80" in shell.run(skill)
         assert shell.run(plan).endswith("nothing is missing\n")
-        # The day found the sample's data years old, and said so where it was told to.
+        # The sample's data are years old, and the day reported that to the webhook.
         assert any("no candle has closed since 2019-10-17" in text for text in receiver.texts(wait_s=30)), shell.logs()
     finally:
         shell.stop()

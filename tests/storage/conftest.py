@@ -1,4 +1,4 @@
-"""An open database of each kind, and a Store on it."""
+"""Fixtures: an open SQLite or PostgreSQL database, and a Store on it."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def store(engine: Engine) -> Store:
 
 @pytest.fixture
 def store_in() -> type[Store]:
-    """For tests that open the database themselves."""
+    """The class, for tests that open the database themselves."""
     return Store
 
 

@@ -44,7 +44,7 @@ def test_records_cannot_be_replaced_by_new_ones_of_the_same_key(store: Any, reco
     )
     replace = "INSERT OR REPLACE INTO {0}" if recorded.dialect.name == "sqlite" else "INSERT INTO {0}"
     before = rows_of(recorded, table)
-    # Whether it is refused or skipped is the table's affair; nothing may change.
+    # Some tables refuse the row and some skip it; in both cases nothing may change.
     with suppress(StatementRefused), recorded.begin() as conn:
         conn.execute(text(f"{replace.format(table)} SELECT {copied} FROM {table}"))
     assert rows_of(recorded, table) == before

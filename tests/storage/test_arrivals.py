@@ -1,4 +1,4 @@
-"""When candles arrived: the first closed revision counts, and a file's time only where it can be true."""
+"""Arrivals of candles: the first closed revision counts, and a file's time counts only if it can be true."""
 
 from datetime import timedelta
 from typing import Any
@@ -28,7 +28,7 @@ def test_a_candle_arrived_with_the_first_download_that_brought_it_closed(store: 
 def test_a_files_time_that_cannot_be_true_is_unknown(store: Any, engine: Engine) -> None:
     close = store.origin + DAY
     for day, file_time in enumerate((close + 3 * HOUR, close + DAY - MINUTE, None)):
-        # In the future, before the close, and none at all.
+        # A time in the future, a time before the close, and no time.
         store.add_candle(store.origin + day * DAY, 1.0, fetched_at=close + day * DAY + 2 * HOUR, file_time=file_time)
     with engine.connect() as conn:
         assert [row.published_at for row in read_arrivals(conn)] == [None] * 3

@@ -1,4 +1,4 @@
-"""Weights nobody made: whatever bytes are registered, they end as arrays or as BadWeights, in bounded memory."""
+"""Generated weights: any registered bytes give arrays or BadWeights, in bounded memory."""
 
 import json
 import struct
@@ -21,7 +21,7 @@ NUMBER = st.one_of(st.integers(0, 9), HUGE, st.integers())
 
 
 def tried_to_load(data: bytes) -> dict[str, np.ndarray] | None:
-    """Load what is registered under its own hash, as an attacker who may write the database would; None if refused."""
+    """Load bytes with their matching hash, as an attacker who may write the database can; None if refused."""
     tracemalloc.start()
     try:
         arrays = unpack(data, sha256(data))
@@ -33,7 +33,7 @@ def tried_to_load(data: bytes) -> dict[str, np.ndarray] | None:
             assert not values.dtype.hasobject
         return arrays
     finally:
-        # A header may promise exabytes; what is made of it is no more than a few times what is there.
+        # A header may promise exabytes, but the arrays take at most a few times the size of `data`.
         assert tracemalloc.get_traced_memory()[1] < 40 * len(data) + 3_000_000
         tracemalloc.stop()
 
@@ -64,7 +64,7 @@ def test_any_header_over_any_bytes(header: dict[str, object], body: bytes, lengt
 
 
 def test_nearly_right_headers() -> None:
-    """Sizes that fit their type and shape, with types NumPy has not; offsets that overlap, leave gaps or go back."""
+    """Sizes that fit type and shape, with types that NumPy lacks, and offsets that overlap, leave gaps or go back."""
     outcomes: Counter[str] = Counter()
 
     @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
@@ -94,7 +94,7 @@ def test_nearly_right_headers() -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Real weights, cut, grown, flipped and spliced."""
+    """Real weights that are then cut, extended, flipped or spliced."""
     data = bytearray(pack({"dense/kernel": np.arange(12, dtype=np.float32).reshape(4, 3), "bias": np.zeros(3)}))
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(data)))

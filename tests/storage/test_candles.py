@@ -1,4 +1,4 @@
-"""Candles as they were known at an instant: by row, by frame and by close time, each revision in its own time."""
+"""Candles as they were known at an instant: as rows, as frames and by close time, in the revision of that instant."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from storage.candles import (
 
 OTHER = "Kraken_ETHEUR_d"
 DAY = timedelta(days=1)
-# Candles open on whole seconds, and become known on microseconds.
+# Candles open at whole seconds; revisions become known at times with microseconds.
 BEAT, INSTANT = timedelta(seconds=1), timedelta(microseconds=1)
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (datetime(2020, 1, 6, tzinfo=UTC) + n * DAY for n in range(4))
 FIRST, SECOND, THIRD = (datetime(2020, 2, n, 0, 20, 0, 250_000, tzinfo=UTC) for n in (1, 2, 3))
@@ -30,9 +30,10 @@ FIRST, SECOND, THIRD = (datetime(2020, 2, n, 0, 20, 0, 250_000, tzinfo=UTC) for 
 
 @pytest.fixture
 def revised(store: Any) -> Any:
-    """Monday's candle, fetched three times and changed twice; Tuesday's once; Wednesday's twice, first unfinished.
+    """Monday's candle was fetched three times and changed twice, Tuesday's fetched once, Wednesday's twice.
 
-    Thursday's has not closed yet. Another market has candles of the same days and an older one, fetched last of all.
+    Wednesday's was unfinished at first, and Thursday's has not closed yet. Another market has candles of the same days
+    and an older one, all fetched later.
     """
     store.add_candle(WEDNESDAY, 299.0, fetched_at=SECOND, provisional=True)
     store.add_candle(TUESDAY, 200.0, fetched_at=FIRST)
@@ -99,7 +100,7 @@ def test_each_close_time_up_to_the_end_comes_once(revised: Any) -> None:
         with revised.engine.connect() as conn:
             return read_close_times(conn, series=revised.series, end=end)
 
-    # A revision is no candle of its own.
+    # A revision does not count as another candle.
     assert times(THURSDAY + DAY) == [TUESDAY, WEDNESDAY, THURSDAY]
     assert times(WEDNESDAY) == [TUESDAY, WEDNESDAY]
     assert times(WEDNESDAY - BEAT) == [TUESDAY]

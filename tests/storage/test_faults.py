@@ -1,6 +1,7 @@
-"""What people meet when disk, file or lock are in a bad way: `candlecast` as a process of its own, over a real file.
+"""Faults of disk, file and lock: `candlecast` runs as a separate process over a real file.
 
-Each fault leaves what was stored as it was, says what to do, and once it is gone the same command does the rest.
+Each fault leaves the stored rows unchanged and the message says what to do. Once the fault is gone, the same command
+does the rest.
 """
 
 import json
@@ -33,10 +34,10 @@ conn.rollback()
 
 
 class Ingesting(Installation):
-    """An installation whose source is a folder of its own."""
+    """An installation with a folder as its source."""
 
     def source(self, n: int) -> None:
-        """Have the source end with closed candle `n`."""
+        """Write the source's file so that closed candle `n` is its last one."""
         write_csv(self.folder.parent / "source", SERIES, CANDLES.iloc[:n])
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -44,7 +45,7 @@ class Ingesting(Installation):
         return super().environment(**(own | more))
 
     def stored(self) -> int:
-        """How many closed candles there are, read past candlecast."""
+        """The number of closed candles, read from the file without candlecast."""
         return int(self.sql("SELECT count(*) FROM current_candles")[0][0])
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
@@ -71,7 +72,7 @@ def first_ingest(ingesting: Ingesting) -> Ingesting:
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A file system of `size` of its own at `folder`; only root may mount one."""
+    """Mount a separate file system of `size` at `folder`; only root may do that."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
@@ -83,7 +84,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 def fill(disk: Path, left: int) -> Path:
-    """Write a file that leaves only so many bytes of the disk."""
+    """Write a file that leaves `left` bytes free on the disk."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -146,7 +147,7 @@ def test_a_database_locked_for_longer_is_named_and_left_alone(installed: Ingesti
         assert 25 < time.monotonic() - began < 55
         assert done.returncode == 1
         assert "database is locked; another process has kept it locked: see which, then try again" in done.stderr
-        # Whoever only reads is not kept waiting.
+        # Readers do not wait.
         assert len(json.loads(installed.run("candles", SERIES, "--json").stdout)) == 100
     assert installed.run("ingest").returncode == 0
     assert installed.stored() == 3000
@@ -154,7 +155,7 @@ def test_a_database_locked_for_longer_is_named_and_left_alone(installed: Ingesti
 
 @contextmanager
 def write_lock_held(ingesting: Ingesting, seconds: float) -> Iterator[None]:
-    """Another process that keeps the database's write lock for so long, or to the end of the block."""
+    """Have another process hold the database's write lock for `seconds`, or to the end of the block."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(ingesting.database), str(seconds)], stdout=subprocess.PIPE, text=True
     )
@@ -173,7 +174,7 @@ def test_damaged_pages_are_named_by_doctor_and_a_backup_brings_them_back(install
     everything = installed.sql("SELECT * FROM candles ORDER BY open_time")
     done = installed.run("backup", "good.db")
     assert done.returncode == 0, done.stderr
-    # Two pages in the middle of the candles, as a dying disk would leave them.
+    # Overwrite two pages in the middle of the candles, as a failing disk would.
     (page,) = installed.sql("SELECT rootpage FROM sqlite_schema WHERE name = 'candles'")[0]
     size = installed.database.stat().st_size
     with installed.database.open("r+b") as file:
@@ -195,6 +196,6 @@ def test_damaged_pages_are_named_by_doctor_and_a_backup_brings_them_back(install
 
 
 def doctor_check(ingesting: Ingesting, check: str) -> dict[str, Any]:
-    """What `candlecast doctor` says of one thing."""
+    """Return the result of one check of `candlecast doctor`."""
     rows: list[dict[str, Any]] = json.loads(ingesting.run("doctor", "--json").stdout)
     return next(row for row in rows if row["check"] == check)

@@ -245,7 +245,7 @@ def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> N
 
 @pytest.fixture
 def sixteen_forecasts(store: Any) -> Any:
-    """Two series, origins, models and kinds, all sixteen forecasts stored in an order that none is read in."""
+    """Two series, origins, models and kinds: sixteen forecasts, stored in an order in which no query returns them."""
     other = "Kraken_ETHEUR_d"
     store.add_series(other)
     for kind in (Kind.LIVE, Kind.BACKFILL):

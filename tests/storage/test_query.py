@@ -1,4 +1,4 @@
-"""The filter of a question about forecasts: how it is read, and when it means the latest forecasts."""
+"""The filter of a query for forecasts: how it is parsed, and when it selects the latest forecasts."""
 
 from datetime import UTC, date, datetime
 

@@ -100,7 +100,7 @@ def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: En
 
 @pytest.fixture
 def scored(store: Any) -> Any:
-    """naive at origins 0..3 and lstm at 1..4, live; naive and lstm at origin 0, backfilled; errors tell them apart."""
+    """Live scores of naive at origins 0..3 and of lstm at 1..4, backfilled ones of both at 0; all errors differ."""
     naive, lstm = store.add_version(), store.add_version("lstm")
     origins = [store.origin + n * DAY for n in range(5)]
     store.add_forecasts(naive, origins[:4])
@@ -139,7 +139,7 @@ def test_live_and_backfill_are_never_pooled(scored: Any) -> None:
 
 @pytest.fixture
 def partly_late(store: Any) -> Any:
-    """A live origin: naive's in time, lstm's after the first two candles had closed; and naive backfilled."""
+    """One origin: live forecasts of naive, in time, and of lstm, after two closes; and a backfilled one of naive."""
     naive, lstm = store.add_version(), store.add_version("lstm")
     store.add_forecasts(naive, [store.origin])
     store.add_forecasts(lstm, [store.origin], model="lstm", created_at=store.origin + 2 * DAY)
@@ -158,7 +158,7 @@ def test_a_step_that_was_stored_after_its_close_is_late_and_never_live(partly_la
         ("backfill", "naive", 1), ("backfill", "naive", 2), ("backfill", "naive", 3),
     }  # fmt: skip
     assert list(dict.fromkeys(kind for kind, _, _ in skill)) == ["live", "late", "backfill"]
-    # Naive stands beside a late step too, though its own forecast was in time.
+    # A late step is compared with naive's too, although naive's forecast was in time.
     late = skill["late", "lstm", 2]
     assert (late.n, late.mae, late.naive_mae, late.naive_crps) == (1, 22.0, 12.0, 1.2)
     assert (skill["live", "naive", 2].n, skill["backfill", "naive", 2].mae) == (1, 32.0)
@@ -242,7 +242,7 @@ def test_skill_comes_by_series_then_live_first_then_model_and_step(scored: Any, 
         rows = read_skill(conn)
         keys = [row[:4] for row in rows]
         assert [row[:4] for row in read_skill(conn, series=other)] == keys[:2]
-    # Each beside its own market's naive, though the other's spoke from the same origin.
+    # Each model is compared with naive on its own series, although the other series has the same origin.
     assert [(row.n, row.naive_mae) for row in rows[:5]] == [(1, 1.0), (1, 1.0), (3, 12.0), (1, 1.0), (4, 11.5)]
     assert keys == [
         (other, "naive", "live", 1), (other, "naive", "live", 2),

@@ -1,4 +1,4 @@
-"""The views are the reading contract: their columns, what they leave out, and how they find rows."""
+"""The views, which users query: their columns, the rows they leave out, and how they find rows."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -99,7 +99,7 @@ def test_no_view_reads_whole_tables_for_one_series(store: Any, engine: Engine, q
         assert [step for step in plan if step.startswith("SCAN") and step.split()[1] not in VIEWS] == []
     else:
         with engine.connect() as conn:
-            # Tables this small would be scanned whatever the view is like; this asks whether an index could serve.
+            # The planner scans tables this small with any view. Without scans, the plan shows if an index can serve.
             conn.execute(text("SET enable_seqscan = off"))
             plan = [row[0] for row in conn.execute(text(f"EXPLAIN {query}"))]
         assert [step for step in plan if "Seq Scan" in step] == []
@@ -115,8 +115,8 @@ def test_a_step_is_before_its_close_until_the_instant_of_the_close(
 ) -> None:
     store.add_series(series)
     version, tick = store.add_version(series=series), timedelta(microseconds=1)
-    # Stored just before the second candle closes, in that instant, and in the seventh's; the clock of spring changes
-    # in many zones while they are open, which must not matter.
+    # Forecasts stored just before the second candle closes, at that instant, and at the seventh candle's close. Many
+    # zones change to summer time meanwhile, which must not matter.
     first = datetime(2020, 3, 28, 22, tzinfo=UTC)
     origins = [first + n * 50 * length for n in range(3)]
     for origin, created_at in zip(origins, (2 * length - tick, 2 * length, 7 * length), strict=True):

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from missing import skip_or_fail
 from playwright.sync_api import Browser, Page, sync_playwright
 
-# Debian's; nothing is fetched in the background, and root needs no sandbox.
+# Debian's chromium; it fetches nothing in the background, and runs without the sandbox, which fails for root.
 ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start the chromium that the machine has."""
+    """Start the machine's chromium."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         skip_or_fail("no chromium is installed")
@@ -47,7 +47,7 @@ class Opened:
             self.troubles.append(f"{kind}: {text}")
 
     def open(self, url: str) -> Page:
-        """Load a page and wait until its first forecast, or what stands in its place, is shown."""
+        """Load a page and wait until it shows its first forecast or the text in its place."""
         self.page.goto(url)
         self.page.wait_for_selector("#fan[data-origin], #empty:not([hidden]), #token-form:not([hidden])")
         return self.page

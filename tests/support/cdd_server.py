@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass
 class Request:
-    """What a client asked."""
+    """A request of a client."""
 
     path: str
     headers: dict[str, str]
@@ -24,10 +24,10 @@ class Request:
 
 @dataclass
 class Reply:
-    """One answer; `cut` sends only so many bytes of the promised body, `drop` closes without a word.
+    """One answer; `cut` sends only so many bytes of the promised body, `drop` closes without an answer.
 
-    `bytes_per_s` trickles the body, and with `slow_head` the headers before it; `stream` comes after the body, with no
-    length unless `headers` say one. `raw` is sent as it is instead of all that, and then the connection is closed.
+    `bytes_per_s` slows the body down, and with `slow_head` also the headers; `stream` is sent after the body, without
+    a length unless `headers` have one. `raw` is sent unchanged instead of all that; then the connection is closed.
     """
 
     status: int = 200
@@ -165,14 +165,14 @@ class CddServer:
         return reply
 
     def publish(self, series: str, body: bytes, at: datetime, *, last_modified: datetime | None) -> None:
-        """Have a file out from `at` on, by `clock`; `last_modified` is what its answers tell."""
+        """Publish a file from `at` on, by `clock`, with this Last-Modified in its answers."""
         self.published.setdefault(f"/cdd/{series}.csv", []).append(Publication(at, body, last_modified))
 
     def put(self, series: str, body: bytes) -> None:
         self.files[f"/cdd/{series}.csv"] = body
 
     def use_tls(self, certificate: Path, key: Path) -> str:
-        """Speak TLS from now on; returns the https URL."""
+        """Use TLS from now on; returns the https URL."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)

@@ -1,4 +1,4 @@
-"""Certificates made with openssl, for servers that speak TLS in tests."""
+"""Certificates made with openssl, for test servers with TLS."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from missing import skip_or_fail
 
 
 def self_signed(folder: Path, *, days: int) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that vouches for itself for `days`, and its key; with 0 it has just expired."""
+    """A self-signed certificate of 127.0.0.1, valid for `days`, and its key; with 0 days it has just expired."""
     key, request, certificate, names = (folder / name for name in ("key.pem", "request.pem", "cert.pem", "names"))
     names.write_text("subjectAltName=IP:127.0.0.1\n")
     commands: list[list[str | Path]] = [

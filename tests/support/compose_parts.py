@@ -19,7 +19,7 @@ from processes import kill_session
 DEPLOY = ROOT / "docs" / "deploy"
 FILE = DEPLOY / "compose.yaml"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
-# How often a service is looked at while others wait for it.
+# The time between two checks of a service that others wait for.
 LOOK_S = 0.5
 
 
@@ -29,13 +29,13 @@ def context(root: Path = ROOT) -> set[str]:
 
 
 def image_environment() -> dict[str, str]:
-    """Return what the Dockerfile's ENV sets."""
+    """Return the variables that the Dockerfile's ENV sets."""
     set_there = re.findall(r"^ENV (.+)$", DOCKERFILE, re.MULTILINE)
     return dict(pair.split("=", 1) for line in set_there for pair in shlex.split(line))
 
 
 def read_env_file(file: Path) -> dict[str, str]:
-    """Return the variables of an `.env` that quotes nothing."""
+    """Return the variables of an `.env` file without quotes."""
     return dict(line.split("=", 1) for line in file.read_text().splitlines() if line)
 
 
@@ -62,7 +62,7 @@ def read_compose(env_file: Path) -> dict[str, dict[str, Any]]:
 
 @dataclass
 class Host:
-    """One host that the services run on; `places` says what stands here for names and paths of the containers."""
+    """One host for the services; `places` maps names and paths of the containers to those on this machine."""
 
     folder: Path
     image: Path
@@ -84,7 +84,7 @@ class Host:
         return text
 
     def environment(self, name: str) -> dict[str, str]:
-        """Return exactly what a service's processes see: the image's variables, then its own."""
+        """Return the whole environment of a service's processes: the image's variables, then the service's."""
         home = self.folder / name
         home.mkdir(exist_ok=True)
         variables = image_environment() | self.services[name]["environment"]
@@ -102,7 +102,7 @@ class Host:
         )  # fmt: skip
 
     def up(self) -> None:
-        """Start the services in the order that `depends_on` asks for, each when its conditions hold."""
+        """Start the services in the order of `depends_on`, each as soon as its conditions hold."""
         waiting = {name for name, service in self.services.items() if "command" in service}
         while waiting:
             name = next(n for n in sorted(waiting) if not waiting & set(self.services[n].get("depends_on", {})))
@@ -132,7 +132,7 @@ class Host:
             time.sleep(LOOK_S)
 
     def down(self) -> dict[str, int]:
-        """Stop the services as `docker compose down` does, and return the code each ended with."""
+        """Stop the services as `docker compose down` does, and return the exit code of each."""
         codes = {}
         while self.running:
             name, process = self.running.popitem()
@@ -143,7 +143,7 @@ class Host:
                 codes[name] = process.wait(grace)
             except subprocess.TimeoutExpired:
                 codes[name] = -signal.SIGKILL
-            # All that is left of a container goes with it.
+            # All other processes of a container end with it.
             kill_session(process)
         return codes
 

@@ -1,4 +1,4 @@
-"""An installation that runs as processes against one Prefect server, and what it holds when nobody interferes."""
+"""An installation that runs as processes against one Prefect server, and the tables of an undisturbed run."""
 
 import random
 import subprocess
@@ -17,7 +17,7 @@ SERIES = "Bitstamp_BTCUSD_d"
 DAILY = ["daily"]
 BACKFILL = ["backfill", SERIES, "--start", "2016-06-01", "--end", "2016-11-30"]
 
-# What an installation holds, without what differs between any two runs: row numbers, the clock, the run's id.
+# The contents of an installation without the columns that differ between any two runs: row numbers, times, run ids.
 TABLES = {
     "candles": "SELECT open_time, open, high, low, close, volume_base, volume_quote, provisional FROM candles",
     "quarantine": "SELECT line_number, raw_text, reason FROM quarantine",
@@ -31,7 +31,7 @@ TABLES = {
 
 
 class Installation:
-    """A database and a source; commands run as processes of their own against one Prefect server."""
+    """A database and a source; commands run as separate processes against one Prefect server."""
 
     def __init__(self, server: PrefectServer, folder: Path, url: str | None = None) -> None:
         self.folder, self.server = folder, server
@@ -57,7 +57,7 @@ class Installation:
             )  # fmt: skip
 
     def run(self, command: Sequence[str]) -> float:
-        """Run a command to its good end; returns the seconds from the beginning of its flow."""
+        """Run a command, which must succeed; returns the seconds from the beginning of its flow."""
         offset = self.log_size()
         process = self.start(command)
         began = self.wait_for_flow(process, offset)
@@ -66,7 +66,7 @@ class Installation:
         return time.monotonic() - began
 
     def wait_for_flow(self, process: "subprocess.Popen[bytes]", offset: int) -> float:
-        """Return the moment at which the flow of a command began: before it there are imports only."""
+        """Wait until the flow of a command begins and return that moment; before it there are only imports."""
         while "Beginning flow run" not in self.log()[offset:] and process.poll() is None:
             time.sleep(0.02)
         return time.monotonic()
@@ -79,7 +79,7 @@ class Installation:
         return len(self.log())
 
     def kill_at_random(self, command: Sequence[str], chance: random.Random, lasts: float) -> None:
-        """Kill -9 a run of `command` while it is at it; a run that was over before is not counted and done again."""
+        """Kill -9 a run of `command` in the middle; a run that ended before is not counted and is repeated."""
         for _ in range(5):
             offset = self.log_size()
             process = self.start(command)
@@ -105,7 +105,7 @@ class Installation:
 
 
 class Undisturbed:
-    """What one day and one backfill give when nobody interferes, and how long each lasts."""
+    """The tables after one day and one backfill without a disturbance, and how long each lasts."""
 
     def __init__(self, server: PrefectServer, folder: Path) -> None:
         installation = Installation(server, folder)
@@ -122,7 +122,7 @@ def assert_same(tables: dict[str, list[tuple[Any, ...]]], wanted: dict[str, list
 
 
 def as_sqlite(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
-    """Return rows as text without what the drivers show differently: zones of instants, whole floats, booleans."""
+    """Return rows as text in which the drivers do not differ: zones of instants, whole floats, booleans."""
 
     def plain(value: Any) -> Any:
         if hasattr(value, "isoformat"):

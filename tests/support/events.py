@@ -1,11 +1,11 @@
-"""What Prefect's server has stored of the events that a run sends."""
+"""The events of a run that Prefect's server has stored."""
 
 import time
 from typing import Any
 
 
 def arrived(event: str, series: str, *, count: int = 1, wait_s: float = 60) -> list[dict[str, Any]]:
-    """Return the payloads of the events that the server has stored; they travel by websocket, so some patience."""
+    """Return the payloads of the stored events; waits for `count` of them, because they travel by websocket."""
     from prefect.client.orchestration import get_client
 
     wanted = {"filter": {"event": {"name": [event]}, "resource": {"id": [f"candlecast.series.{series}"]}}}

@@ -1,4 +1,4 @@
-"""A local server that takes webhooks, as a chat would."""
+"""A local server that receives webhooks, as a chat does."""
 
 import http.server
 import json
@@ -29,7 +29,7 @@ class WebhookReceiver:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
 
     def texts(self, *, wait_s: float) -> list[str]:
-        """Return what has come, waiting for a first one for so long."""
+        """Return the texts received so far; waits up to `wait_s` for a first one."""
         deadline = time.monotonic() + wait_s
         while not self._received and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The command line as people run it: a process of its own, in a folder of its own."""
+"""The command line as people run it: a separate process in a separate folder."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Markets as files of a local source, ingested the way real ones are."""
+"""Markets as files of a local source, ingested as real files are."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ NOW = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
 
 
 def write_csv(folder: Path, series: str, candles: CandleFrame) -> Path:
-    """Write candles as CryptoDataDownload would: newest first, one more candle that is not over yet."""
+    """Write candles as CryptoDataDownload does: newest first, with one more candle that is not over yet."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{series}.csv"
     last = candles.iloc[-1]
@@ -62,13 +62,13 @@ def backfill_alone(engine: Engine, job: BackfillJob) -> Backfilled:
 
 
 def store_live_days(engine: Engine, folder: Path, *, wild: bool, series: str = "Bitstamp_BTCUSD_d") -> None:
-    """Seventy live days of naive and range-ewma, the champion; with `wild` they saw a market a tenth as restless."""
+    """Store seventy live days of naive and of the champion, range-ewma; with `wild` they saw a tenth of the moves."""
     candles = random_walk(480, seed=2)
     closes = list(candles["close_time"].dt.to_pydatetime())
     for day in range(400, 471):
         known = candles.iloc[:day].reset_index(drop=True)
         if wild:
-            # What was known looked calm: later files tell what had been.
+            # The candles known then looked calm; later files have the true ones.
             for name in ("open", "high", "low", "close"):
                 known[name] = 1000 * (known[name] / 1000) ** 0.1
         ingest(engine, folder, series, known, now=closes[day - 1] + timedelta(minutes=20))

@@ -1,4 +1,4 @@
-"""What a test does when a reason it needs is not there."""
+"""Skips a test, or fails it in CI, when a program that it needs is not installed."""
 
 import os
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def skip_or_fail(reason: str) -> None:
-    """Skip with `reason`, or fail where CI promised to have installed it."""
+    """Skip with `reason`, or fail in CI, which installs every program."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}, and CI=true says it should be here")
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of our own: a data folder, a free loopback port, started and stopped at will."""
+"""A real PostgreSQL server for tests: a data folder and a free loopback port; tests may start and stop it."""
 
 import os
 import pwd
@@ -19,7 +19,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self._programs = programs()
-        # Not in pytest's folder: as root, every session that starts takes away the rights of other users in it.
+        # Not in pytest's folder: each session that root starts removes other users' rights in it.
         self._home = Path(tempfile.mkdtemp(prefix="candlecast-postgresql-"))
         self._user: list[str] = []
         if os.geteuid() == 0:
@@ -31,7 +31,7 @@ class Cluster:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = int(probe.getsockname()[1])
-        # initdb lets loopback in and nobody else; tests/flows/test_other_hosts.py adds its own networks.
+        # initdb allows connections from loopback only; tests/flows/test_other_hosts.py adds its networks.
         self.url = f"postgresql+psycopg://candlecast@127.0.0.1:{self._port}"
         self._log = (self._home / "log").open("wb")
         self._server: subprocess.Popen[bytes] | None = None

@@ -1,4 +1,4 @@
-"""Starts and stops a real Prefect server and real workers, each test run with a home of its own."""
+"""Starts and stops a real Prefect server and real workers, with a separate home for each test run."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a Prefect process that lives in `home` alone."""
+    """Return the environment of a Prefect process that uses only `home`."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "CANDLECAST_"))}
     return inherited | {
         "PREFECT_HOME": str(home),
@@ -72,7 +72,7 @@ class PrefectServer:
         stop(self._process)
 
     def kill(self) -> None:
-        """Kill -9; enter it again to have it back at the same address."""
+        """Kill -9; enter the context again to restart it at the same address."""
         assert self._process is not None
         kill_session(self._process)
 
@@ -107,7 +107,7 @@ class Worker:
         more: Mapping[str, str] | None = None,
         within: Sequence[str] = (),
     ) -> None:
-        """`within` is a command that runs the worker's, such as one that puts it into another network."""
+        """`within` is a command that runs the worker's command, such as in another network."""
         start = [str(BIN / "prefect"), "worker", "start", "--pool", pool, "--type", "process"]
         self._command: Sequence[str] = [*within, *start]
         self._env = server.env | dict(more or {})

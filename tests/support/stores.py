@@ -1,4 +1,4 @@
-"""A database with one series, and short ways to put the rows into it that a test is about."""
+"""A database with one series, and short methods that store the rows a test needs."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 
 class Store:
-    """A database with one series, and verbs that each commit one thing."""
+    """A database with one series, and methods that each commit one change."""
 
     now = datetime(2020, 3, 1, 0, 20, tzinfo=UTC)
     origin = datetime(2020, 1, 10, tzinfo=UTC)
@@ -78,7 +78,7 @@ class Store:
         centre: float = 100.0,
         created_at: datetime | None = None,
     ) -> int:
-        """Store a forecast for each origin; a live one 20 minutes after it unless `created_at` says when."""
+        """Store a forecast for each origin; a live one is created 20 minutes after it unless `created_at` is given."""
         stored = 0
         with self.engine.begin() as conn:
             for origin in origins:
@@ -117,7 +117,7 @@ class Store:
         file_time: datetime | None = None,
         **values: float,
     ) -> None:
-        """Store a revision of a daily candle; the other prices are its close unless told, volumes unknown."""
+        """Store a revision of a daily candle; prices not given equal its close, and volumes are unknown."""
         series, fetched = series or self.series, fetched_at or self.now
         with self.engine.begin() as conn:
             download = conn.execute(

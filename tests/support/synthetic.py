@@ -1,4 +1,4 @@
-"""Candles that a seeded random walk makes, for tests that need many or odd ones."""
+"""Candles of a seeded random walk, for tests that need many or unusual candles."""
 
 from datetime import UTC, datetime, timedelta
 

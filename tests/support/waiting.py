@@ -1,4 +1,4 @@
-"""A market whose source publishes each day at a time, and a clock that jumps to what happens next."""
+"""A market whose source publishes each day at a given time, and a clock that jumps to the next event."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 
 
 class JumpingClock(RunClock):
-    """Time stands still while a question is out, and jumps where nothing else is to be done."""
+    """A clock that stands still during a request, and jumps when there is nothing else to do."""
 
     def __init__(self, start: datetime) -> None:
         super().__init__(start, stands=True)
@@ -60,7 +60,7 @@ class Published:
         partial: bool = False,
         last_modified: Callable[[datetime], datetime | None] = lambda at: at,
     ) -> datetime:
-        """Publish the file of `day` so long after its close; returns when that is."""
+        """Publish the file of `day` that long after its close; returns the time of publication."""
         at = self.closes[day] + delay
         self.server.publish(self.series, self.file(day, partial=partial), at, last_modified=last_modified(at))
         return at

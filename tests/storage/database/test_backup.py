@@ -1,4 +1,4 @@
-"""Backups: consistent while others write, checked before they get their name, and nothing lost when put back."""
+"""Backups: consistent while others write, checked before they get their name, and restored without losing anything."""
 
 import sqlite3
 import threading
@@ -58,7 +58,7 @@ def test_a_backup_made_while_others_write_is_of_one_instant(url: str, tmp_path: 
         number = 0
         while not stop.is_set():
             with sqlite3.connect(database, timeout=30) as conn:
-                # Two rows a transaction: a copy of one instant holds both or neither.
+                # Each transaction writes two rows, so a copy of one instant holds both or neither.
                 for half in "ab":
                     conn.execute(
                         INSERT,

@@ -88,7 +88,7 @@ def test_an_url_of_no_use_is_refused(url: str) -> None:
 
 @contextmanager
 def an_ordinary_user() -> Iterator[None]:
-    """Root may write everywhere, so act as nobody meanwhile."""
+    """Act as the user nobody in the block, because root may write everywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -102,7 +102,7 @@ def an_ordinary_user() -> Iterator[None]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that an ordinary user reaches, which pytest's own is not when root runs the tests."""
+    """A folder that an ordinary user can open; pytest's folder is closed to others when root runs the tests."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         yield Path(name)
@@ -135,7 +135,7 @@ def test_a_damaged_file_says_restore_whenever_the_damage_is_met(tmp_path: Path) 
         for number in range(2000):
             ensure_series(conn, name=SeriesName.parse(f"Bitstamp_BTC{number:04}USD_d"), now=NOW)
     engine.dispose()
-    # The first pages hold the schema, the last ones rows.
+    # The first pages hold the schema, the last ones hold rows.
     with path.open("r+b") as file:
         file.seek(-20 * 4096, os.SEEK_END)
         file.write(b"\xde\xad" * 10 * 4096)
@@ -165,7 +165,7 @@ def test_a_full_disk_says_free_some_space_and_keeps_nothing_half_written(tmp_pat
 
     def fill() -> None:
         with engine.begin() as conn:
-            conn.execute(text("PRAGMA max_page_count = 1"))  # SQLite's own way to run out of room
+            conn.execute(text("PRAGMA max_page_count = 1"))  # SQLite then fails as on a full disk
             for number in range(5000):
                 ensure_series(conn, name=SeriesName.parse(f"Bitstamp_BTC{number:04}USD_d"), now=NOW)
 
@@ -197,7 +197,7 @@ def test_a_user_without_rights_is_told_which(postgresql_url: str) -> None:
     ],
 )
 def test_a_statement_that_is_refused_shows_neither_sql_nor_values(engine: Engine, statement: str) -> None:
-    # SQLite's driver calls a mistake in a statement what it calls a locked file.
+    # SQLite's driver raises the same error class for a mistake in a statement as for a locked file.
     with pytest.raises((StatementRefused, DatabaseUnusable)) as caught, engine.begin() as conn:
         conn.execute(text(statement), {"secret": "s3cret-value"})
     assert "s3cret-value" not in str(caught.value)
@@ -228,7 +228,7 @@ def test_sqlite_files_are_in_wal_mode_and_enforce_foreign_keys(tmp_path: Path) -
         assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-# What the processes below run: a real interpreter each, as the flow's and the command line's are.
+# The programs of the processes below; each runs in a separate interpreter, as flows and commands do.
 MIGRATE = """
 import sys
 from storage.database.engine import open_database

@@ -1,4 +1,4 @@
-"""Locks between processes: held by one at a time, freed when their holder dies."""
+"""Locks between processes: one process holds a lock at a time, and a lock is freed when its holder dies."""
 
 import subprocess
 import sys

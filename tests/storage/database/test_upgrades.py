@@ -1,4 +1,4 @@
-"""Schemas meet code: the old is migrated with its data, the newer and the foreign refused, the half done undone."""
+"""Other schemas: older ones are migrated with their data, newer and foreign ones refused, killed migrations undone."""
 
 import os
 import re
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("candlecast", "flows", "tasks", "models", "storage")
 DAY = timedelta(days=1)
 
-# What a release to come might bring: a column with values, a table, an index, a view's table changed under it.
+# A schema such as a later release might bring: a column with values, a table, an index, a change to a view's table.
 NEXT = '''
 """The next schema."""
 
@@ -51,7 +51,7 @@ RELEASED = known_versions()
 
 @pytest.fixture(scope="module")
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a candlecast that knows one schema more."""
+    """The folder of a candlecast that has one more schema than this one."""
     folder = tmp_path_factory.mktemp("newer")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -71,7 +71,7 @@ with engine.connect() as conn:
     print(schema_version(engine), conn.exec_driver_sql("SELECT count(*) FROM current_candles").scalar())
 engine.dispose()
 """
-# Dies at the statement that begins like its second argument, or just before what was done is committed.
+# Kills itself at the statement that begins with its second argument or, for COMMIT, just before the commit.
 DIE = """
 import os, signal, sys
 from sqlalchemy import event
@@ -101,7 +101,7 @@ def run(folder: Path, code: str, *arguments: str) -> "subprocess.CompletedProces
 
 
 def fill(store: Any) -> None:
-    """A little of everything."""
+    """Store a few rows in most tables."""
     store.add_candle(store.origin, 1.0)
     store.add_candle(store.origin, 2.0, fetched_at=store.now + DAY)
     store.add_candle(store.origin + DAY, 3.0, provisional=True)
@@ -112,7 +112,7 @@ def fill(store: Any) -> None:
 
 
 def declared_columns(engine: Engine) -> dict[str, list[str]]:
-    """The columns that the tables page declares and the database has, in the page's order."""
+    """The columns of each table that both tables.py and the database have, in the order of tables.py."""
     present = inspect(engine)
     return {
         name: [c.name for c in table.c if c.name in {one["name"] for one in present.get_columns(name)}]
@@ -121,7 +121,7 @@ def declared_columns(engine: Engine) -> dict[str, list[str]]:
 
 
 def contents(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table, in some columns or all that are declared."""
+    """Every row of every table; without `columns`, all declared columns."""
     with engine.connect() as conn:
         return {
             name: sorted(
@@ -158,7 +158,7 @@ def objects(engine: Engine) -> list[tuple[str, ...]]:
 def test_a_database_of_every_released_schema_is_migrated_with_its_data(
     database_url: str, newer: Path, store_in: Any, released: str
 ) -> None:
-    """The newest code that is told of one schema more stands for the next release."""
+    """This code with one more migration stands for the next release."""
     from alembic import command
     from alembic.config import Config
 
@@ -181,11 +181,11 @@ def test_a_database_of_every_released_schema_is_migrated_with_its_data(
     assert contents(engine, columns) == before
     with engine.connect() as conn:
         assert conn.execute(text("SELECT count(*) FROM candles WHERE vwap = close")).scalar() == 3
-    # The triggers still hold, and so do the views.
+    # The triggers and the views still work.
     with pytest.raises(Exception, match="append-only"), engine.begin() as conn:
         conn.execute(text("DELETE FROM scores"))
     assert run(newer, READ, database_url).stdout == f"{int(RELEASED[-1]) + 1:04} 1\n"
-    # What the older code says of it now.
+    # The older code refuses the database now.
     for opened in (open_database, open_for_reading):
         with pytest.raises(DatabaseUnusable, match="upgrade candlecast"):
             opened(database_url)
@@ -395,11 +395,11 @@ def test_a_backup_of_a_schema_this_code_does_not_know_is_not_put_back(tmp_path: 
     open_for_reading(url).dispose()
 
 
-# --- the page of tables and the migrations say the same -----------------------------------------------------------
+# --- tables.py and the migrations build the same schema -----------------------------------------------------------
 
 
 def declared(conn: Connection) -> None:
-    """Build the schema from the page of tables; triggers are the migrations' own."""
+    """Build the schema from tables.py; it declares no triggers, which only the migrations have."""
     from importlib import import_module
 
     metadata.create_all(conn)
@@ -411,8 +411,8 @@ def declared(conn: Connection) -> None:
 
 
 def pieces(definition: str) -> list[str]:
-    """A CREATE TABLE's columns and constraints without their order, which says nothing."""
-    # A check beside its column is the same as one in a line of its own.
+    """The columns and constraints of a CREATE TABLE, sorted, because their order means nothing."""
+    # A check written beside its column is the same as one on a separate line.
     lines = re.sub(r" (CONSTRAINT ck_\w+ CHECK )", r"\n\1", definition).splitlines()
     return sorted(" ".join(line.split()).rstrip(",") for line in lines)
 
@@ -424,7 +424,7 @@ def test_the_migrations_build_what_the_page_of_tables_declares(tmp_path: Path, r
         (request.getfixturevalue("postgresql_url"), None),
     ):
         engine = open_database(url)
-        # The version and the hashes of the views' texts are how a database knows its state, not part of the schema.
+        # The version and the hashes of the views' texts record the state of a database and are not part of the schema.
         bookkeeping = re.compile("alembic_version|made by candlecast, text")
         migrated = {row[:2]: pieces(row[2]) for row in objects(engine) if not bookkeeping.search(row[1] + row[2])}
         if other is None:
@@ -453,7 +453,7 @@ def test_alembic_finds_nothing_to_change(postgresql_url: str) -> None:
         opts = {
             "compare_type": True,
             "compare_server_default": True,
-            # An index on expressions, which PostgreSQL spells its own way; the test above compares it.
+            # PostgreSQL rewrites the expressions of this index; the test above compares it.
             "include_object": lambda _object, name, *_: name != "uq_model_versions_training",
         }
         context = MigrationContext.configure(conn, opts=opts)

@@ -1,4 +1,4 @@
-"""A watched database: whatever is committed or done to its file is noticed by the next look."""
+"""A watched database: the next look notices each commit and each change to its file."""
 
 import sqlite3
 import threading
@@ -58,7 +58,7 @@ def test_only_a_file_that_is_open_is_looked_at_without_waiting(watched, database
 
 
 def test_what_is_kept_under_a_state_is_never_older_than_the_last_commit(watched, database_url):
-    """A writer counts what it has committed; a reader reads anew only when the state has changed."""
+    """A writer counts its commits; a reader reads again only when the state has changed."""
     engine = make_engine(database_url)
     with engine.begin() as conn:
         conn.execute(text("CREATE TABLE counter (n INTEGER)"))
@@ -106,7 +106,7 @@ def test_a_transaction_that_is_still_open_is_no_news_until_it_ends(watched, data
 
 
 class TestFile:
-    """What can be done to an SQLite file behind everybody's back."""
+    """Changes to an SQLite file that go past its connections."""
 
     @pytest.fixture
     def database(self, tmp_path: Path) -> Path:
@@ -130,7 +130,7 @@ class TestFile:
     def test_a_restored_backup_is_read_instead(self, watched, database, database_url):
         copy = database.with_name("copy.db")
         backup(database_url, to=copy)
-        # A backup is no write-ahead file, so the second restore is not kept off by who reads it.
+        # A backup is not in write-ahead mode, so readers do not prevent the second restore.
         restore(copy, url=database_url, now=NOW)
         state = watched.state()
         add_without_wal(copy, "later")
@@ -156,7 +156,7 @@ class TestFile:
             file.write(b"\xff" * 100)
         assert watched.state() != state
 
-    # Less than a connection waits for a lock.
+    # Shorter than a connection waits for a lock.
     @pytest.mark.timeout(BUSY_TIMEOUT_S - 5)
     def test_while_somebody_keeps_it_locked_nothing_is_known_and_nobody_waits(self, watched, database):
         assert watched.state() is not None
@@ -172,7 +172,7 @@ class TestFile:
 
 
 def add_without_wal(path: Path, name: str) -> None:
-    """Add a series without turning the file into a write-ahead one."""
+    """Add a series without switching the file to write-ahead mode."""
     with sqlite3.connect(path) as conn:
         conn.execute(
             "INSERT INTO series (name, exchange, pair, base, quote, interval, created_at) "

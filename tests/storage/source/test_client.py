@@ -1,4 +1,4 @@
-"""The client against a server that plays CDD: what it tries again, what it refuses, how it spaces its requests."""
+"""The client against a server that plays CDD: which requests it repeats or refuses, and how it spaces them."""
 
 import itertools
 import time
@@ -20,7 +20,7 @@ CSV = b"unix,date,open,high,low,close\n1577923200,2020-01-02,7200,7210,6900,6950
 
 
 def size(client: CddClient, **conditions: str | None) -> int:
-    """Fetch the series, let the file go and return how large it was."""
+    """Fetch the series, delete the file and return its size."""
     with closing(client.fetch(SERIES, **conditions)) as fetched:
         return fetched.size
 
@@ -125,7 +125,7 @@ def test_requests_start_apart_though_some_start_late(server: CddServer) -> None:
     for _ in range(5):
         size(client)
     gaps = [after.at - before.at for before, after in pairwise(server.requests)]
-    # A request reaches the server a moment after it started, and never before.
+    # A request reaches the server shortly after the client starts it.
     assert min(gaps) > 0.19
     assert max(gaps) > 0.45
 
@@ -170,7 +170,7 @@ def test_a_trickle_ends_at_the_deadline(server: CddServer) -> None:
 
 
 def test_headers_that_trickle_end_at_the_deadline_too(server: CddServer) -> None:
-    # Each byte comes well within the driver's timeout, which counts from the byte before.
+    # Each byte comes well within the driver's timeout, which starts again with each byte.
     server.faults = [Reply(200, CSV, {"X-Long": "x" * 100}, slow_head=True, bytes_per_s=10)]
     began = time.monotonic()
     with pytest.raises(CddUnavailable, match="did not answer within 0.5 s"):

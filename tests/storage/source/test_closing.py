@@ -1,4 +1,4 @@
-"""When a file's own time shows that its newest candle had closed, and when it shows nothing."""
+"""Which times of a file show that its newest candle had closed, and which show nothing."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Why the source gave no file: each case with a real server, and a sentence that says what to do."""
+"""Reasons why the source gave no file: each has a real server here, and a message that says what to do."""
 
 import socket
 import threading
@@ -33,7 +33,7 @@ def server() -> Iterator[CddServer]:
 
 
 def refusal(server: CddServer, reply: Reply) -> CddUnavailable:
-    """Return the error that the client makes of `reply`, after it asked once."""
+    """Return the error that the client raises for `reply` after one request."""
     server.faults = [reply] * 2
     with pytest.raises(CddUnavailable) as caught:
         CddClient(server.url, sleep=lambda _: None).fetch(SERIES)

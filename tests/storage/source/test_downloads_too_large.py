@@ -1,4 +1,4 @@
-"""Five gigabytes from the source, announced, endless or compressed, are refused at the cap in bounded memory."""
+"""A download of five gigabytes, announced, endless or compressed, is refused at the cap and in bounded memory."""
 
 import gzip
 import itertools
@@ -14,7 +14,7 @@ FIVE_GB = 5_000_000_000
 CAP = 200_000_000
 ZEROS = b"0" * 1_000_000
 
-# Each fetch runs in a separate process, whose peak memory is then the fetch's.
+# Each fetch runs in a separate process, so that the peak memory of the process is that of the fetch.
 FETCH = """
 import json, resource, sys
 from models.candles import SeriesName
@@ -37,7 +37,7 @@ def server() -> Iterator[CddServer]:
 
 
 def refused(server: CddServer) -> tuple[str, int]:
-    """Return why the answer was refused and how many bytes of memory fetching it took."""
+    """Return the reason why the answer was refused, and the bytes of memory that fetching it took."""
     done = subprocess.run(
         [sys.executable, "-c", FETCH, server.url, str(CAP)], capture_output=True, text=True, check=True, timeout=120
     )
@@ -49,7 +49,7 @@ def test_five_announced_gigabytes_are_not_even_begun(server: CddServer) -> None:
     server.faults = [Reply(headers={"Content-Length": str(FIVE_GB)}, stream=itertools.repeat(ZEROS, 5000))]
     reason, _ = refused(server)
     assert "larger than 200,000,000 bytes: it announces 5,000,000,000" in reason
-    # No more was sent than the buffers of the sockets hold.
+    # The server sent no more than the sockets' buffers hold.
     assert server.streamed < 20_000_000
 
 

@@ -1,4 +1,4 @@
-"""The parser by meaning: one small file an oddity, and the real files of many vintages."""
+"""The parser: one small file for each oddity, and real files from many years."""
 
 import re
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def test_the_newest_candle_is_closed_when_the_files_time_says_so() -> None:
     undated = dated.replace(b"Created on 06-04-2019,", b"")
     late = datetime(2019, 6, 5, tzinfo=UTC)
     assert not read(undated, file_time=late)[1].provisional.any()
-    # By its banner the file was made before the day was over, so this is the time of a copy.
+    # The banner says that the file was made before the day was over, so this time is that of a copy.
     assert read(dated, file_time=late)[1].provisional.tolist()[-1]
     early = datetime(2019, 6, 4, 23, 59, tzinfo=UTC)
     assert read(undated, file_time=early)[1].provisional.tolist()[-1]

@@ -1,4 +1,4 @@
-"""Small files of kinds that were once read wrongly, refused or taken silently, each with the right answer."""
+"""Small files of kinds that earlier versions read wrongly, refused or took silently, each with the right result."""
 
 from datetime import UTC, datetime
 from pathlib import Path

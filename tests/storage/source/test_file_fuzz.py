@@ -1,4 +1,4 @@
-"""Files nobody has seen: every layout that says what it means is read, and any bytes end in rows or a typed error."""
+"""Generated files: every layout with a clear meaning is read, and any bytes give rows or a typed error."""
 
 import io
 import random
@@ -27,7 +27,7 @@ def parse(data: bytes) -> tuple[CddFile, int]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_bytes_are_all_accounted_for_or_a_typed_error(seed: int) -> None:
-    """Cut, doubled, swapped and flipped pieces of files, as broken disks, proxies and editors make them."""
+    """Files with pieces cut, doubled, swapped and flipped, as broken disks, proxies and editors leave them."""
     rng = random.Random(seed)
     originals = [path.read_bytes() for path in sorted(FIXTURES.glob("*.csv"))]
     alphabet = b"0123456789.,;-:/ \t\r\n\"'eENaxnull\0\xff\xef\xbb\xbf\xc3"

@@ -1,7 +1,7 @@
-"""Every real file that the project may use, to the row: counts, first and last candle, three values.
+"""Every real file that the project may use is read exactly: counts, first and last candle, three values.
 
-The table was made with the reader and compared with the descriptions of the files; the second test looks its values up
-in the lines of the files, without the reader.
+The table was made with the reader and compared with the descriptions of the files; the second test finds its values in
+the lines of the files, without the reader.
 """
 
 import csv
@@ -44,7 +44,7 @@ def test_every_real_file_is_read_to_the_row(shared_data: Path, row: dict[str, st
 
 
 def test_the_golden_values_stand_in_the_files_own_lines(shared_data: Path) -> None:
-    """The table was made with the reader; here the lines of the files themselves are asked, without it."""
+    """The table was made with the reader; this test looks into the lines of the files, without the reader."""
     for row in ROWS:
         path = shared_data.parent / row["file"]
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""A file read without a database: the same candles, oldest first, none of them unfinished."""
+"""A file read without a database: it has the same candles, oldest first, without an unfinished one."""
 
 from datetime import UTC, datetime
 

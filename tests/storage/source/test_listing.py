@@ -1,4 +1,4 @@
-"""CDD's listing of an exchange's series, in all the shapes it may come in."""
+"""CDD's listing of an exchange's series, in every shape of JSON that it may have."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Files as people save them again: read rightly, or refused with a sentence; never anything wrong without a word."""
+"""Files that people saved again: they are read correctly or refused with a message, and never silently misread."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ NUMBERS = ("open", "high", "low", "close", "Volume BTC", "Volume USD")
 
 
 def sample_rows(start: int, n: int) -> list[Row]:
-    """Days of the sample, newest first, as CDD writes them today."""
+    """Daily rows of the sample, newest first, in CDD's present layout."""
     with SAMPLE.open() as file:
         lines = list(csv.reader(file.readlines()[2:]))[start : start + n]
     rows = []
@@ -66,7 +66,7 @@ def shortened(row: Row, digits: int) -> str:
 
 
 def dated(form: Callable[[datetime], str]) -> Callable[[list[Row]], str]:
-    """The date written in another form, without a unix column."""
+    """Return a writer of files with the date in another form and without a unix column."""
 
     def save(rows: list[Row]) -> str:
         return written([{**row, "date": form(moment(row))} for row in rows], NAMES[1:])
@@ -75,7 +75,7 @@ def dated(form: Callable[[datetime], str]) -> Callable[[list[Row]], str]:
 
 
 def dated_beside(digits: int, form: Callable[[datetime], str]) -> Callable[[list[Row]], str]:
-    """The date written in another form, beside a shortened unix time."""
+    """Return a writer of files with the date in another form beside a shortened unix time."""
 
     def save(rows: list[Row]) -> str:
         return written([{**row, "unix": shortened(row, digits), "date": form(moment(row))} for row in rows])
@@ -86,7 +86,7 @@ def dated_beside(digits: int, form: Callable[[datetime], str]) -> Callable[[list
 def changed(
     change: Callable[[Row], Row], names: tuple[str, ...] = NAMES, delimiter: str = ","
 ) -> Callable[[list[Row]], str]:
-    """Some cells of every row written in another form."""
+    """Return a writer of files with some cells of every row in another form."""
     return lambda rows: written([{**row, **change(row)} for row in rows], names, delimiter)
 
 
@@ -187,7 +187,7 @@ def split_clock(form: str, clock: Callable[[datetime], str]) -> Callable[[list[R
 GERMAN_MONTHS = ["Jan", "Feb", "Mrz", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
 UNDATED = (NAMES[0], *NAMES[2:])
 
-# What any file of the sample says, however it was saved again: read whole.
+# Ways of saving the sample again after which all of it can be read.
 DAILY: dict[str, Callable[[list[Row]], str]] = {
     "as it was": written,
     "m/d/yyyy": dated(american),
@@ -262,7 +262,7 @@ HOURLY: dict[str, Callable[[list[Row]], str]] = {
     ),
     "shuffled": shuffled,
 }
-# Where something is lost for good.
+# Ways of saving in which something is lost for good.
 REFUSED: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "hours lost": ("1h", dated(lambda m: f"{m:%Y-%m-%d}")),
     "hours lost beside a shortened unix": ("1h", dated_beside(5, lambda m: f"{m:%Y-%m-%d}")),

@@ -1,4 +1,4 @@
-"""The source as an attacker: no redirect leads the client elsewhere, and no header breaks it."""
+"""The source as an attacker: no redirect leads the client to another server, and no header breaks the client."""
 
 import socket
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def server() -> Iterator[CddServer]:
 
 @pytest.fixture
 def inside() -> Iterator[CddServer]:
-    """Another service of this host, such as one that trusts every client from loopback."""
+    """Another service on this host, such as one that trusts every client from loopback."""
     with CddServer() as inside:
         inside.put(str(SERIES), CSV)
         yield inside
@@ -77,7 +77,7 @@ def test_a_redirect_leads_only_to_the_same_server(
     server.faults = [Reply(status, headers={"Location": location})]
     client = CddClient(server.url, tries=1, timeout_s=5)
     if location == f"http://127.0.0.1:{server.port}#@evil.example:80/../../x":
-        # Everything after the port is a fragment, which is not sent: this redirect stays on the server.
+        # All after the port is a fragment, which is not sent, so this redirect stays on the server.
         with pytest.raises(StorageError, match="no such series"):
             client.fetch(SERIES)
     else:

@@ -34,7 +34,7 @@ def build_models() -> None:
         SchemaValidator({"type": "str", "pattern": f"(a|b)+{number}", "regex_engine": "python-re"})
 
 
-@pytest.mark.usefixtures("as_prefect_does")
+@pytest.mark.usefixtures("sigterm_raises")
 def test_sigterm_that_pydantic_made_a_schema_error_is_an_order_again() -> None:
     swallowed = None
     for _ in range(50):
@@ -69,7 +69,7 @@ class StoppedInItsDestructor:
         time.sleep(0.01)
 
 
-@pytest.mark.usefixtures("as_prefect_does")
+@pytest.mark.usefixtures("sigterm_raises")
 def test_sigterm_that_python_dropped_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     resend_lost_sigterm()
@@ -80,7 +80,7 @@ def test_sigterm_that_python_dropped_comes_again(monkeypatch: pytest.MonkeyPatch
         time.sleep(10)
 
 
-@pytest.mark.usefixtures("as_prefect_does")
+@pytest.mark.usefixtures("sigterm_raises")
 def test_other_dropped_errors_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda dropped: reported.append(dropped.exc_type))
