@@ -1,8 +1,8 @@
-"""The LSTM cell spelled out in numpy, and the plain recurrent network beside it whose gradient vanishes.
+"""The LSTM cell written out in numpy, and a plain recurrent network, whose gradient vanishes, to compare it with.
 
-This is the text to read; a test holds it against Keras's own layer. It also makes the forecasts of `tutorial`.
-Shapes: n windows, T moments, F features, N hidden units. The columns of a cell's weights belong, N each, to the
-input gate, the forget gate, the candidate and the output gate, which is Keras's order.
+This code is meant for reading; a test compares it with Keras's own layer. The `tutorial` model also forecasts with it.
+Shapes: n windows, T moments, F features, N hidden units. A cell's weights have N columns each for the input gate, the
+forget gate, the candidate and the output gate, in this order, which is Keras's.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,8 +30,8 @@ def lstm_cell(x: Array, output: Array, state: Array, weights: CellWeights) -> tu
     for_input, for_forget, for_candidate, for_output = np.split(z, 4, axis=-1)
     forget_gate = sigmoid(for_forget)  # how much of the old state stays
     input_gate = sigmoid(for_input)  # how much of the candidate is let in
-    candidate = np.tanh(for_candidate)  # what could be remembered of this moment
-    output_gate = sigmoid(for_output)  # how much of the state is shown
+    candidate = np.tanh(for_candidate)  # the new content that this moment offers to the state
+    output_gate = sigmoid(for_output)  # how much of the state goes into the output
     state = forget_gate * state + input_gate * candidate
     return np.asarray(output_gate * np.tanh(state)), np.asarray(state)
 
@@ -46,7 +46,7 @@ def run_lstm(x: Array, weights: CellWeights) -> Array:
 
 
 def run_plain_rnn(x: Array, weights: CellWeights) -> Array:
-    """Return what `run_lstm` does for a network without gates or state: output = tanh(x U + output W + b).
+    """Return the same as `run_lstm` for a network without gates or state: output = tanh(x U + output W + b).
 
     `weights`: input (F, N), recurrent (N, N), bias (N,) (Elman, 1990, "Finding structure in time", Cogn. Science 14).
     """
@@ -59,9 +59,9 @@ def run_plain_rnn(x: Array, weights: CellWeights) -> Array:
 def influence(run: Callable[[Array, CellWeights], Array], x: Array, weights: CellWeights) -> NDArray[np.float64]:
     """Return how much each moment moves the last output, (T,): the length of d output / d x_t, all features together.
 
-    `x`: one window (1, T, F). The derivative is taken with an imaginary step, which cancels nothing and is exact
-    down to the smallest gradient (Squire and Trapp, 1998, "Using complex variables to estimate derivatives of real
-    functions", SIAM Review 40(1)).
+    `x`: one window (1, T, F). The derivative is taken with an imaginary step. It subtracts no close numbers, so it is
+    exact down to the smallest gradient (Squire and Trapp, 1998, "Using complex variables to estimate derivatives of
+    real functions", SIAM Review 40(1)).
     """
     step = 1e-100
     lengths = np.empty(x.shape[1])

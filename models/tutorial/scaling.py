@@ -1,4 +1,4 @@
-"""Scales columns by the statistics of the training rows, and back; stored as numbers beside a model's weights.
+"""Scales columns by the statistics of the training rows, and back; a model stores the statistics with its weights.
 
 Only the tutorial uses this. The published models scale returns by a volatility forecast (`models.volatility`).
 """
@@ -49,8 +49,8 @@ class Scaling:
 def fit_scaling(rows: ArrayLike, *, cutoff_row: int, kind: Kind = "standard") -> Scaling:
     """Return the scaling fitted on rows 0..cutoff_row; later rows have no influence.
 
-    `rows`: (n_rows, F), oldest first. standard: mean 0 and standard deviation 1; minmax: 0..1; a constant column is
-    shifted only. Raises ValueError when there is no row up to the cutoff or a value is not finite.
+    `rows`: (n_rows, F), oldest first. `kind`: "standard" for mean 0 and standard deviation 1, "minmax" for 0..1; a
+    constant column is only shifted. Raises ValueError when there is no row up to the cutoff or a value is not finite.
     """
     values = np.asarray(rows, dtype=np.float64)[: cutoff_row + 1]
     if kind == "standard":

@@ -1,4 +1,4 @@
-"""The tutorial's recipe beside what the project publishes, judged on the same days: the numbers of docs/study.md."""
+"""Compares the tutorial's recipe with published models on the same test days: the numbers of docs/study.md."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from models.tutorial.forecaster import LEAST_SHARE
 from models.tutorial.recipe import DONE_RIGHT, SETUPS, Prepared, Recipe, Setup, count_training_rows, prepare
 from models.tutorial.training import Fit, predict_next, train_networks
 
-# Called after each epoch with (epochs done, epochs in all, {what is trained: its seeds' mean loss}).
+# Called after each epoch with (epochs done, epochs in all, {label: mean loss over its seeds}).
 LossReport = Callable[[int, int, dict[str, float]], None]
 
 
@@ -42,17 +42,17 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """What it is, without its seed."""
+        """The trial's setup and window length, without its seed."""
         return label_of(self.setup, self.window_size)
 
 
 class Line(NamedTuple):
-    """One row of the study's table: how one model did on the test days of one setup, over its seeds.
+    """One row of the study's table: one model's scores on the test days of one setup, over its seeds.
 
     `rmse` and `mae` are in quote currency, means over seeds; `rmse_low` and `rmse_high` are the best and worst seed's.
-    `rmse_to_naive` is the ratio of root mean squared errors. `crps` is of log returns, times 100, and for a model
-    that predicts one number its mean absolute error, which is the CRPS of a point (Gneiting and Raftery, 2007,
-    JASA 102). `coverage80` is the share of days inside the 80 % band, None for a model without one.
+    `rmse_to_naive` is the model's root mean squared error divided by that of naive. `crps` is of log returns, times
+    100. For a model that predicts one number it is the mean absolute error, which is the CRPS of a point (Gneiting and
+    Raftery, 2007, JASA 102). `coverage80` is the share of days inside the 80 % band, None for a model without bands.
     """
 
     rows: str
@@ -69,7 +69,7 @@ class Line(NamedTuple):
 
 
 def label_of(setup: Setup, window_size: int) -> str:
-    """Return the words for a setup with windows of a length."""
+    """Return the label of a setup and a window length: "done right, window 7"."""
     return f"{setup.name}, window {window_size}"
 
 
@@ -81,10 +81,10 @@ def run_trials(
     seeds: int,
     report: LossReport | None = None,
 ) -> list[Trial]:
-    """Return the recipe trained on closes (n,), oldest first: every setup, window length and seed, all side by side.
+    """Train the recipe on closes (n,), oldest first, once for every setup, window length and seed; return the trials.
 
-    The split is that of `recipe.window_size`, and the other lengths are judged on its test days. Raises
-    NotEnoughCandles when the rows do not suffice for it, TrainingFailed as train_networks does.
+    The split is that of `recipe.window_size`, and the other lengths are tested on the same days. Raises
+    NotEnoughCandles when there are too few rows for the split, and TrainingFailed as train_networks does.
     """
     train_rows = count_training_rows(len(closes), recipe.window_size)
     plans = [
@@ -114,9 +114,9 @@ def run_trials(
 
 
 def judge_trials(trials: Sequence[Trial]) -> list[Line]:
-    """Return the table's rows for the recipe, by setup and window length, each setup's naive row before them.
+    """Return the table's rows for the recipe, by setup and window length; each setup begins with its naive row.
 
-    Naive predicts the row before; as published, with the rows newest first, that is the day after.
+    Naive predicts the close of the row before. As published, with the newest row first, that row is the day after.
     """
     lines = []
     for setup in SETUPS:
@@ -138,8 +138,8 @@ def judge_published(
 ) -> list[Line]:
     """Return the table's rows for `naive` and `blend` on the test days, walked forward quarter by quarter.
 
-    `candles` are the recipe's rows. A model that has too few of them before the first test day is left out. `quick`
-    trains a blend too small to be one, for tests.
+    `candles` are the recipe's rows. A model is left out when it needs more candles before the first test day. `quick`
+    trains a much smaller blend, for tests.
     """
     first = count_training_rows(len(candles), window_size)
     closes = candles["close"].to_numpy(np.float64)
@@ -167,8 +167,8 @@ def walk_forward(
 ) -> NDArray[np.float64]:
     """Return the quantiles of the next day's log return for the candles in rows first.., (n - first, 23).
 
-    Each is forecast from the close before it, by a model trained up to the start of that close's quarter: what a
-    backfill does. Raises NotEnoughCandles when the first has too short a past.
+    As in a backfill, each is forecast from the close before it, by a model trained up to the start of that close's
+    quarter. Raises NotEnoughCandles when there are too few candles before the first.
     """
     closes = candles["close_time"].dt.to_pydatetime()
     quarters = by_quarter(closes[first - 1 : -1])

@@ -1,6 +1,6 @@
-"""Windows: rows in time order cut into inputs and the rows that follow, and split by time.
+"""Windows: cuts rows in time order into inputs and the rows that follow them, and splits the windows by time.
 
-Only the tutorial uses this. The published models have look-ahead guards of their own: the stop of a member's rows in
+Only the tutorial uses this. The published models have other guards against look-ahead: the stop of a member's rows in
 `models.lstm.fleet`, the realised targets in `models.boosting`, the known residuals in `models.lstm.forecaster`.
 """
 
@@ -19,7 +19,7 @@ class Windows(NamedTuple):
     y: NDArray[np.float64]
     """(n, H): the target column h rows after the window's last row."""
     last_row: NDArray[np.int64]
-    """(n,): the row a window ends with; its targets are the rows last_row + h."""
+    """(n,): the last row of each window; its targets are the rows last_row + h."""
     horizons: tuple[int, ...]
 
     def take(self, which: NDArray[np.bool_]) -> "Windows":
@@ -38,9 +38,9 @@ def make_windows(
     """Return every window of `window_size` rows with the rows that follow it.
 
     `data`: (n_rows,) or (n_rows, F), oldest first. X[i] = data[i : i + window_size] and y[i, k] = data[i + window_size
-    - 1 + horizons[k], target]; with horizons (1,) that is the tutorial's function, of which there are n_rows -
-    window_size windows. `times` (n_rows,), evenly spaced but for gaps, leaves out every window that spans a gap or
-    whose target lies behind one. Raises ValueError for data that has not a single window, or times out of order.
+    - 1 + horizons[k], target]. With horizons (1,) it is the tutorial's function and returns n_rows - window_size
+    windows. Given `times` (n_rows,), evenly spaced except for gaps, every window is left out that spans a gap or whose
+    target lies after one. Raises ValueError when there are too few rows for one window, or times are out of order.
     """
     values = np.asarray(data, dtype=np.float64)
     values = values[:, None] if values.ndim == 1 else values
@@ -76,10 +76,10 @@ def _without_gaps(times: NDArray[Any], last: NDArray[np.int64], window_size: int
 
 
 def split_windows(windows: Windows, cutoff_row: int) -> tuple[Windows, Windows]:
-    """Return the windows to learn from and those to be judged on, when row `cutoff_row` is the last that is known.
+    """Return the training and the test windows when row `cutoff_row` is the last known row.
 
-    A window is learnt from when its farthest target is known, and judged on when its own last row is the cutoff's or
-    later; windows whose targets lie astride belong to neither.
+    A training window's farthest target is known. A test window's last row is `cutoff_row` or a later one. A window
+    between them, with known and unknown targets, belongs to neither.
     """
     known = windows.last_row + max(windows.horizons) <= cutoff_row
     return windows.take(known), windows.take(windows.last_row >= cutoff_row)

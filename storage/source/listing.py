@@ -1,7 +1,7 @@
-"""What series CDD says it has: its listing, https://api.cryptodatadownload.com/v1/data/ohlc/<exchange>/available.
+"""Reads CDD's list of series, https://api.cryptodatadownload.com/v1/data/ohlc/<exchange>/available.
 
-CDD promises no shape for the answer, so all of it is searched: anything that names a pair and an interval counts,
-wherever it stands.
+CDD documents no format for the answer, so the whole JSON is searched: every place that names a pair and an interval
+counts as a series.
 """
 
 import json
@@ -42,8 +42,8 @@ def available_series(
 ) -> list[SeriesName]:
     """Return the series that CDD's listing names for `exchange`, sorted by name.
 
-    Raises CddNotFound for an exchange it does not know, CddUnavailable (ask again later), CddRefused when it wants a
-    (valid) token or its certificate is not trusted, CddFormatChanged when its answer names no series.
+    Raises CddNotFound when CDD does not know the exchange, CddUnavailable when asking later may help, CddRefused when
+    CDD wants a (valid) token or its certificate is not trusted, CddFormatChanged when its answer names no series.
     """
     if not re.fullmatch(r"[A-Za-z0-9.-]{1,40}", exchange):
         raise UnknownSeries(f"expected the name of an exchange such as Bitstamp, got {exchange[:40]!r}")
@@ -58,7 +58,7 @@ def available_series(
                 headers=headers,
                 timeout=TIMEOUT_S,
                 stream=True,
-                # No other server may get the token.
+                # A redirect would send the token to another server.
                 allow_redirects=False,
                 verify=None if ca_bundle is None else str(ca_bundle),
             ) as answer,
@@ -81,20 +81,21 @@ def available_series(
     if len(body) > MAX_BYTES:
         raise CddRefused(f"{url}: larger than {MAX_BYTES:,} bytes")
     try:
-        found = set(_named(json.loads(body), exchange, None))
+        series = set(_series_in(json.loads(body), exchange, None))
     except (ValueError, RecursionError):
         raise CddFormatChanged(f"{url}: expected JSON, got {body[:60]!r}") from None
-    if not found:
-        raise CddFormatChanged(f"{url}: no pair with an interval can be made out in {body[:120]!r}")
-    return sorted(found, key=str)
+    if not series:
+        raise CddFormatChanged(f"{url}: found no pair with an interval in {body[:120]!r}")
+    return sorted(series, key=str)
 
 
-def _named(node: Any, exchange: str, interval: Interval | None) -> Iterator[SeriesName]:  # noqa: ANN401 - any JSON
+def _series_in(node: Any, exchange: str, interval: Interval | None) -> Iterator[SeriesName]:  # noqa: ANN401 - any JSON
+    """Yield the series that a part of the answer names; `interval` is the one named around it, if any."""
     if isinstance(node, list):
         for item in node:
-            yield from _named(item, exchange, interval)
+            yield from _series_in(item, exchange, interval)
     elif isinstance(node, str):
-        yield from _from_text(node, exchange, interval)
+        yield from _series_from_text(node, exchange, interval)
     elif isinstance(node, dict):
         fields = {str(key).casefold(): value for key, value in node.items()}
         own = next((fields[key] for key in _INTERVAL_KEYS if key in fields), None)
@@ -103,19 +104,20 @@ def _named(node: Any, exchange: str, interval: Interval | None) -> Iterator[Seri
         intervals: list[Interval | None] = [_INTERVALS[text] for text in texts if text in _INTERVALS]
         if pair is not None:
             for each in intervals or [interval]:
-                yield from _from_text(pair, exchange, each)
+                yield from _series_from_text(pair, exchange, each)
         for key, value in node.items():
             if isinstance(value, dict | list) and str(key).casefold() not in _INTERVAL_KEYS:
-                # {"d": [...], "1h": [...]} names the interval by the key, {"BTC/USD": [...]} the pair.
+                # The key may name the interval, as in {"d": [...], "1h": [...]}, or the pair, as in {"BTC/USD": [...]}.
                 inner = _INTERVALS.get(str(key).casefold(), interval)
                 if isinstance(value, list) and value and all(str(item).casefold() in _INTERVALS for item in value):
                     for item in value:
-                        yield from _from_text(str(key), exchange, _INTERVALS[str(item).casefold()])
+                        yield from _series_from_text(str(key), exchange, _INTERVALS[str(item).casefold()])
                 else:
-                    yield from _named(value, exchange, inner)
+                    yield from _series_in(value, exchange, inner)
 
 
-def _from_text(text: str, exchange: str, interval: Interval | None) -> Iterator[SeriesName]:
+def _series_from_text(text: str, exchange: str, interval: Interval | None) -> Iterator[SeriesName]:
+    """Yield the series that `text` names: a full name such as Bitstamp_BTCUSD_d, or a pair if `interval` is known."""
     name = text.rsplit("/", 1)[-1].removesuffix(".csv") if text.endswith(".csv") else text
     try:
         whole = SeriesName.parse(name)

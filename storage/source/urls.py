@@ -10,30 +10,30 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def checked_web_url(url: str) -> str:
-    """Return `url`; raises ValueError, without naming it, unless it is an http(s) URL with a host."""
+    """Return `url` if it is an http(s) URL with a host; else raise ValueError with a message that omits the URL."""
     expected = "expected an http(s) URL such as https://host/path/"
     try:
         parts = urlsplit(url)
-        found = parts.scheme in _PORTS and parts.hostname and (parts.port is None or parts.port > 0)
+        is_web_url = parts.scheme in _PORTS and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
-        found = None
-    if not found or not url.isprintable() or " " in url:
+        is_web_url = None
+    if not is_web_url or not url.isprintable() or " " in url:
         raise ValueError(expected)
     return url
 
 
-def same_server(first: str, then: str) -> bool:
-    """Return whether a redirect may lead from `first` to `then`: scheme, host and port are equal.
+def same_server(first: str, target: str) -> bool:
+    """Return whether a redirect may lead from `first` to `target`: scheme, host and port are equal.
 
-    A redirect from http to https of the same host is allowed where both use their usual ports. Raises ValueError for a
-    text that is no URL.
+    A redirect from http to https of the same host is allowed when both use their default ports. Raises ValueError for
+    text that is not a URL.
     """
-    # The parser that also connects: another one might read another host in the same URL.
+    # urllib3 also makes the connection: another parser might read another host from the same URL.
     from urllib3.util import parse_url
 
-    if "\\" in then:
-        raise ValueError("a URL holds no backslash")
-    a, b = parse_url(first), parse_url(then)
+    if "\\" in target:
+        raise ValueError("a URL must not hold a backslash")
+    a, b = parse_url(first), parse_url(target)
     if not b.host or a.host != b.host:
         return False
     if (a.scheme, b.scheme) == ("http", "https"):

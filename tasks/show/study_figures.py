@@ -18,8 +18,8 @@ from models.tutorial.training import fresh_weights
 
 _CLOSE, _TRAINING, _TEST = "#22313f", "#2f7d5d", "#c0582b"
 _COLOURS = ("#2f7d5d", "#c0582b", "#3b6ea5", "#8c6bb1", "#b8860b", "#666666")
-# Days that the picture of fading gradients looks back on: more than a window of the recipe, whose seven hide the point.
-_MEMORY = 60
+# Days in the picture of fading gradients: more than the recipe's window of seven, in which the fading hardly shows.
+_MEMORY_DAYS = 60
 
 
 def draw_closes(candles: CandleFrame, quote: str, path: Path) -> Path:
@@ -65,18 +65,22 @@ def draw_predictions(candles: CandleFrame, trials: Sequence[Trial], quote: str, 
     figure, panels = _figure(len(chosen), height=3.2 * len(chosen))
     for axes, trial in zip(panels, chosen.values(), strict=True):
         prepared = trial.prepared
-        # Where a row of the setup lies in time.
+        # The time of each row, in the order of the setup.
         times = _times(candles)[::-1] if trial.setup.newest_first else _times(candles)
         axes.plot(times, prepared.closes, color=_CLOSE, linewidth=1.2, label="close")
-        learnt = prepared.train.last_row + 1
+        train_rows = prepared.train.last_row + 1
         axes.plot(
-            times[learnt], trial.predicted_in_training, color=_TRAINING, linewidth=0.8, label="predicted in training"
+            times[train_rows],
+            trial.predicted_in_training,
+            color=_TRAINING,
+            linewidth=0.8,
+            label="predicted in training",
         )
-        tested = prepared.test_rows
-        axes.plot(times[tested], trial.predicted_in_test, color=_TEST, linewidth=0.8, label="predicted in the test")
-        ends = sorted([times[tested[0]], times[tested[-1]]])
+        test_rows = prepared.test_rows
+        axes.plot(times[test_rows], trial.predicted_in_test, color=_TEST, linewidth=0.8, label="predicted in the test")
+        ends = sorted([times[test_rows[0]], times[test_rows[-1]]])
         axes.axvspan(float(ends[0]), float(ends[1]), color=_TEST, alpha=0.08, linewidth=0)
-        # Of two hundred and of twenty thousand dollars, with one scale for both.
+        # Prices run from two hundred to twenty thousand dollars, and one scale must show both.
         axes.set_yscale("log")
         axes.set_title(f"{trial.label}, seed {trial.seed}")
         axes.set_ylabel(quote)
@@ -85,34 +89,37 @@ def draw_predictions(candles: CandleFrame, trials: Sequence[Trial], quote: str, 
 
 
 def draw_comparison(lines: Sequence[Line], path: Path) -> Path:
-    """Draw every model's error over naive's on the same days, its seeds' range as a bar; returns `path`."""
+    """Draw each model's error divided by that of naive on the same days, with a bar from its best to its worst seed.
+
+    Returns `path`.
+    """
     figure, (axes,) = _figure(1, height=0.45 * len(lines) + 1.2)
     naive = {line.rows: line.rmse / line.rmse_to_naive for line in lines}
-    for place, line in enumerate(reversed(lines)):
+    for y, line in enumerate(reversed(lines)):
         low, high = (value / naive[line.rows] for value in (line.rmse_low, line.rmse_high))
-        axes.plot([low, high], [place, place], color=_TEST, linewidth=4, alpha=0.35, solid_capstyle="round")
-        axes.plot([line.rmse_to_naive], [place], "o", color=_TEST)
-        axes.annotate(f"{line.rmse_to_naive:.2f}", (high, place), (8, -3), textcoords="offset points", fontsize="small")
+        axes.plot([low, high], [y, y], color=_TEST, linewidth=4, alpha=0.35, solid_capstyle="round")
+        axes.plot([line.rmse_to_naive], [y], "o", color=_TEST)
+        axes.annotate(f"{line.rmse_to_naive:.2f}", (high, y), (8, -3), textcoords="offset points", fontsize="small")
     axes.axvline(1, color=_CLOSE, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(lines)), [f"{line.rows}: {line.model}" for line in reversed(lines)])
     axes.set_xscale("log")
-    ticks = [1, 2, 3, 5, 10, 20]
-    shown = [tick for tick in ticks if tick <= 1.3 * max(line.rmse_high / naive[line.rows] for line in lines)]
-    axes.set_xticks(shown, [str(tick) for tick in shown])
+    largest = 1.3 * max(line.rmse_high / naive[line.rows] for line in lines)
+    ticks = [tick for tick in (1, 2, 3, 5, 10, 20) if tick <= largest]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.margins(x=0.12)
-    axes.set_xlabel("root mean squared error over that of naive, same days (1 is “tomorrow = today”)")
+    axes.set_xlabel("root mean squared error divided by that of naive, same days (1 is “tomorrow = today”)")
     axes.grid(alpha=0.25, axis="x")
     return _saved(figure, path)
 
 
 def draw_memory(hidden: int, path: Path) -> Path:
-    """Draw how much each past day still moves the last output, of a plain network and of the cell; returns `path`.
+    """Draw how much each past day moves the last output, for a plain recurrent network and the LSTM; returns `path`.
 
-    Both are untrained, with the recipe's initial weights; the LSTM also with its forget gate held open.
+    Both are untrained, with the recipe's initial weights. The LSTM is drawn a second time with its forget gate open.
     """
     figure, (axes,) = _figure(1, height=3.6)
-    x = np.random.default_rng(0).normal(size=(1, _MEMORY, 1))
+    x = np.random.default_rng(0).normal(size=(1, _MEMORY_DAYS, 1))
     fresh: dict[str, NDArray[np.float64]] = {n: np.asarray(v, np.float64) for n, v in fresh_weights(hidden, 0).items()}
     plain = {name: values[..., 2 * hidden : 3 * hidden] for name, values in fresh.items()}
     opened = {**fresh, "bias": np.repeat([0.0, 4.0, 0.0, 0.0], hidden)}
@@ -121,10 +128,10 @@ def draw_memory(hidden: int, path: Path) -> Path:
         ("LSTM, fresh", run_lstm, fresh),
         ("LSTM, forget gate open", run_lstm, opened),
     ):
-        found = influence(run, x, weights)
-        axes.plot(np.arange(_MEMORY)[::-1], found / found[-1], label=label)
+        lengths = influence(run, x, weights)
+        axes.plot(np.arange(_MEMORY_DAYS)[::-1], lengths / lengths[-1], label=label)
     axes.set_yscale("log")
-    axes.set_title("How much a day still counts for the last output")
+    axes.set_title("How much each day moves the last output")
     axes.set_xlabel("days before the last")
     axes.set_ylabel("gradient, last day = 1")
     axes.invert_xaxis()
@@ -141,7 +148,7 @@ def _figure(panels: int, *, height: float, ratios: Sequence[float] | None = None
 
 
 def _saved(figure: Figure, path: Path, *timed: Axes) -> Path:
-    """Write the figure; `timed` are its axes whose x is days."""
+    """Write the figure and return `path`; `timed` are the axes whose x axis is time."""
     for axes in timed:
         locator = mdates.AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
@@ -153,5 +160,5 @@ def _saved(figure: Figure, path: Path, *timed: Axes) -> Path:
 
 
 def _times(candles: CandleFrame) -> NDArray[np.float64]:
-    """Return the candles' days as matplotlib counts them."""
+    """Return the candles' open times as matplotlib's date numbers."""
     return np.asarray(mdates.date2num(candles["open_time"].dt.to_pydatetime()), np.float64)

@@ -1,4 +1,4 @@
-"""The study as one Markdown page: every number and sentence comes from what was measured."""
+"""The study as one Markdown page: the results decide its numbers and its sentences."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ def markdown_table(lines: Sequence[Line]) -> str:
 
 
 def verdict(candles: CandleFrame, trials: Sequence[Trial], lines: Sequence[Line], quote: str) -> str:
-    """Return the table in sentences; its numbers decide which sentences appear."""
+    """Return the table's results in sentences; its numbers decide which sentences appear."""
     sentences = []
     for setup in (DONE_RIGHT, AS_PUBLISHED):
         of_setup = [trial for trial in trials if trial.setup == setup]
@@ -55,14 +55,14 @@ def verdict(candles: CandleFrame, trials: Sequence[Trial], lines: Sequence[Line]
         days = _test_days(candles, of_setup[0])
         if setup == DONE_RIGHT:
             sentences.append(
-                f"In time order and with a scaler that knows the past only, “tomorrow = today” misses the {naive.days} "
+                f"In time order, with a scaler fitted on the past only, “tomorrow = today” misses the {naive.days} "
                 f"days {days} by {naive.rmse:,.1f} {quote} (root mean square)."
             )
         else:
             sentences.append(
-                f"As published the rows stay newest first, so the recipe “predicts” {days}, {naive.days} old and cheap "
-                f"days, each from the days that came after it, through a scaler that has seen them; the row before "
-                f"misses them by {naive.rmse:,.1f} {quote}."
+                f"As published, the rows stay newest first. So the recipe “predicts” {days}, {naive.days} old and "
+                f"cheap days, each from the days after it, with a scaler fitted on all of them. The row before misses "
+                f"these days by {naive.rmse:,.1f} {quote}."
             )
         for line in recipe:
             spread = (
@@ -83,8 +83,8 @@ def verdict(candles: CandleFrame, trials: Sequence[Trial], lines: Sequence[Line]
             beyond = beyond_training(of_setup[0])
             if beyond > 0:
                 sentences.append(
-                    f"{100 * beyond:.0f} % of these days closed above everything the network had learnt from: it was "
-                    "asked for a price, and a price that has never been seen is not in its range."
+                    f"{100 * beyond:.0f} % of these days closed above every close the network had learnt from: it "
+                    "predicts prices, and it cannot predict prices outside the range it was trained on."
                 )
             sentences += _about_blend(table)
     return " ".join(sentences)
@@ -110,15 +110,13 @@ def report_page(
     gaps = _missing(candles)
     text = [
         "# The tutorial's recipe, run in the open",
-        "> Quick mode: a few epochs and a small blend. These numbers show that everything runs, and nothing else."
-        if quick
-        else "",
+        "> Quick mode: a few epochs and a small blend. These numbers only show that everything runs." if quick else "",
         f"{series}, {len(candles):,} closes, {first:%Y-%m-%d}..{last:%Y-%m-%d}"
         + (f", {gaps} days missing, which the recipe does not notice." if gaps else "."),
         f"![closes]({figures['closes']})",
         "## Windows and hyperparameters",
-        f"Windows of {recipe.window_size} closes predict the next: X to learn from {shape}, "
-        f"{len(prepared.test.X)} windows to be judged on. Closes are standardised (scikit-learn's StandardScaler).",
+        f"Windows of {recipe.window_size} closes predict the next close: X to learn from {shape}, "
+        f"{len(prepared.test.X)} windows to test on. Closes are standardised (scikit-learn's StandardScaler).",
         "| hyperparameter | value |\n|---|---|\n"
         + "\n".join(f"| `{name}` | {value} |" for name, value in vars(recipe).items()),
         "## Why a cell with gates",
@@ -133,7 +131,8 @@ def report_page(
         f"![predictions]({figures['predictions']})",
         "## Beside naive and blend, on the same days",
         markdown_table(lines),
-        f"RMSE and MAE in {quote}. CRPS of log returns: for one number the mean absolute error.",
+        f"RMSE and MAE are in {quote}. CRPS is of log returns; for a model that predicts one number it is the mean "
+        "absolute error.",
         f"![comparison]({figures['comparison']})",
         verdict(candles, trials, lines, quote),
         f"Training took {seconds_taken:.0f} s.",
@@ -148,9 +147,9 @@ def _about_blend(table: Sequence[Line]) -> list[str]:
     naive, blend = published["naive"], published["blend"]
     better = 100 * (1 - blend.crps / naive.crps)
     return [
-        "`blend` forecasts the last close too, so its error is the same: it knows how far tomorrow may be. Its CRPS is "
-        f"{abs(better):.1f} % {'lower' if better > 0 else 'higher'} than naive's, and {_percent(blend)} of the days "
-        f"fell inside its 80 % band (naive's {_percent(naive)})."
+        "The median of `blend` is also the last close, so its error is the same as that of naive: `blend` adds how far "
+        f"tomorrow's close may be away. Its CRPS is {abs(better):.1f} % {'lower' if better > 0 else 'higher'} than "
+        f"naive's, and {_percent(blend)} of the days fell inside its 80 % band (naive's {_percent(naive)})."
     ]
 
 
