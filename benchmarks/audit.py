@@ -1,8 +1,9 @@
-"""What is installed, checked without a network: python benchmarks/audit.py
+"""Checks the installed distributions without a network: python benchmarks/audit.py
 
-Every distribution of this environment has what it asks for, is pinned in constraints.txt at the installed version, and
-has a licence that lets the project be used and passed on. Exit 1 and a line for each that is not so. Known
-vulnerabilities are another matter: `pip-audit -r constraints.txt` asks a service on the network for those.
+Each distribution of this environment must have its requirements installed, be pinned in constraints.txt at the
+installed version, and have a licence under which the project may be used and distributed. The program prints a line for
+each distribution that fails and exits with 1. It does not look for known vulnerabilities; `pip-audit -r
+constraints.txt` does, through a service on the network.
 """
 
 import re
@@ -12,47 +13,47 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
-# Part of every environment, and the installer's to update.
+# Every environment has these, and the installer updates them.
 INSTALLERS = {"pip", "setuptools", "wheel", "candlecast"}
 PERMISSIVE = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|HPND|Zlib|CC0|Unlicense|MIT-CMU|MIT-0)\b", re.IGNORECASE
 )
-# Not permissive, or silent in their metadata; each was looked at in November 2026.
+# Licences that are not permissive or not stated in the metadata; each was reviewed in November 2026.
 ACCEPTED = {
-    "psycopg": "LGPL-3.0: imported and unmodified, exchangeable by whoever installs it",
+    "psycopg": "LGPL-3.0: imported unmodified, and every user can replace it",
     "psycopg-binary": "LGPL-3.0: as psycopg",
     "certifi": "MPL-2.0: copyleft of its own files only",
     "pathspec": "MPL-2.0: as certifi",
     "hypothesis": "MPL-2.0: as certifi; for tests",
-    "text-unidecode": "Artistic or GPL, at our choice Artistic; asked for by Prefect through python-slugify",
-    "namex": "Apache-2.0, by its repository; asked for by Keras",
-    "axe-playwright-python": "MIT, with axe-core under MPL-2.0, by its files; for tests",
+    "text-unidecode": "Artistic or GPL, and we choose Artistic; Prefect requires it through python-slugify",
+    "namex": "Apache-2.0, according to its repository; Keras requires it",
+    "axe-playwright-python": "MIT, with axe-core under MPL-2.0, according to its files; for tests",
 }
 
 
 def normal(name: str) -> str:
-    """Return a distribution's name as indexes compare it."""
+    """Return a distribution's name in the normalised form that package indexes compare."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def pinned() -> dict[str, str]:
-    """Return what constraints.txt pins."""
+    """Return the versions that constraints.txt pins, by distribution."""
     lines = [line.strip() for line in CONSTRAINTS.read_text().splitlines()]
     return {normal(name): version for name, version in (line.split("==") for line in lines if line and line[0] != "#")}
 
 
 def licence(distribution: Distribution) -> str:
-    """Return what a distribution says of its licence, by expression, classifier or free text."""
+    """Return the licence in a distribution's metadata: its expression, else its classifiers, else its free text."""
     metadata = distribution.metadata
     stated = metadata.get("License-Expression")
-    classifiers = [one for one in metadata.get_all("Classifier") or [] if one.startswith("License ::")]
-    return stated or "; ".join(one.split(" :: ")[-1] for one in classifiers) or (metadata.get("License") or "")[:100]
+    classifiers = [text for text in metadata.get_all("Classifier") or [] if text.startswith("License ::")]
+    return stated or "; ".join(text.split(" :: ")[-1] for text in classifiers) or (metadata.get("License") or "")[:100]
 
 
-def problems(found: list[Distribution]) -> list[str]:
-    """Return a line for each installed distribution that is not pinned as it is, or whose licence nobody looked at."""
+def problems(installed: list[Distribution]) -> list[str]:
+    """Return a line for each distribution that is not pinned at its version, or whose licence was not reviewed."""
     pins, lines = pinned(), []
-    for distribution in found:
+    for distribution in installed:
         name, version = normal(distribution.metadata["Name"]), distribution.version
         if name in INSTALLERS:
             continue
@@ -66,8 +67,8 @@ def problems(found: list[Distribution]) -> list[str]:
 
 def main() -> int:
     """Check everything, print what is wrong, and return the exit code."""
-    found = list(distributions())
-    wrong = problems(found)
+    installed = list(distributions())
+    wrong = problems(installed)
     check = subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "check"],
         capture_output=True,
@@ -76,7 +77,7 @@ def main() -> int:
     )
     if check.returncode:
         wrong.append(check.stdout.strip())
-    print("\n".join(wrong) or f"{len(found)} distributions: requirements met, versions pinned, licences looked at")
+    print("\n".join(wrong) or f"{len(installed)} distributions: requirements met, versions pinned, licences reviewed")
     return 1 if wrong else 0
 
 

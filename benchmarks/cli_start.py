@@ -1,7 +1,8 @@
-"""How long the commands without Prefect take to run: python benchmarks/cli_start.py [DATABASE]
+"""Measures how long the commands without Prefect take: python benchmarks/cli_start.py [DATABASE]
 
-Each runs in a new process, the commands in turn. The table shows medians of the time and of the CPU time, beside a bare
-Python and the imports that every command needs. `ingest` takes the sample, into a copy of the database.
+The commands run one after the other, each in a new process. The table shows the median time and CPU time of each, and
+for comparison those of a bare Python and of the imports that every command needs. `ingest` reads the sample into a
+copy of the database.
 """
 
 import json
@@ -24,24 +25,24 @@ SERIES = "Coinbase_BTCUSD_d"
 
 
 def run(command: list[str], database: Path) -> tuple[float, float, str]:
-    """Return milliseconds by the clock and of the CPU, and what the command printed."""
+    """Return the wall time and CPU time in milliseconds, and the command's output."""
     environment = os.environ | {
         "CANDLECAST_DATABASE_URL": f"sqlite:///{database}", "CANDLECAST_SOURCE": str(ROOT / "sample"),
     }  # fmt: skip
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    process = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return 1000 * wall, 1000 * cpu, done.stdout
+    return 1000 * wall, 1000 * cpu, process.stdout
 
 
 def main() -> None:
-    given = Path(sys.argv[1] if len(sys.argv) > 1 else "candlecast.db")
-    if not given.exists():
-        sys.exit(f"no database at {given}; run: make run")
+    original = Path(sys.argv[1] if len(sys.argv) > 1 else "candlecast.db")
+    if not original.exists():
+        sys.exit(f"no database at {original}; run: make run")
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "candlecast.db"
-        shutil.copy(given, database)
+        shutil.copy(original, database)
         rows = json.loads(run([CANDLECAST, "forecasts", SERIES, "--json"], database)[2])
         bare = [sys.executable, "-c", "pass"]
         imports = [sys.executable, "-c", "import sqlalchemy, pydantic_settings, typer"]

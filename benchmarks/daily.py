@@ -1,8 +1,9 @@
-"""Where the seconds of a daily run go: python benchmarks/daily.py [--series N] [--model M]
+"""Measures the stages of a daily run: python benchmarks/daily.py [--series N] [--model M]
 
-Runs `candlecast daily` as people do, a process of its own in an empty folder, on the bundled sample cut some days
-short: the first day (everything from scratch), the next day with a fine-tuning, the same day again, then the next day
-for N series instead of one, and a backfill of 365 origins. Stages come from Prefect's own records of the runs.
+Runs `candlecast daily` as users do, in a new process in an empty folder, on the bundled sample without its last days:
+the first day (everything from scratch), the next day with a fine-tuning, and the same day again; once for one series
+and once for N. With one series it also runs a backfill of 365 origins. The times of the stages come from Prefect's
+records of the runs.
 """
 
 import argparse
@@ -35,7 +36,7 @@ STAGES = {
 
 
 class Run(NamedTuple):
-    """What one command cost: seconds by the clock, CPU seconds, and the clock's seconds by stage."""
+    """The cost of one command: wall seconds, CPU seconds, and wall seconds by stage."""
 
     wall_s: float
     cpu_s: float
@@ -51,16 +52,16 @@ def command(folder: Path, *arguments: str, **settings: str) -> Run:
     }
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     program = [str(Path(sys.executable).parent / "candlecast"), *arguments]
-    done = subprocess.run(program, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    process = subprocess.run(program, cwd=folder, env=env, capture_output=True, text=True, check=False)
     ended, after = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
+    if process.returncode:
+        raise SystemExit(process.stderr[-3000:])
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(ended - began, cpu, stages(folder / "prefect" / "prefect.db", began, ended))
 
 
 def stages(database: Path, began: float, ended: float) -> dict[str, float]:
-    """Return the clock's seconds of the runs between two moments: before the flow, by task, after it, and the rest."""
+    """Return the wall seconds of the runs between two moments: before the flows, by task, between tasks, and after."""
 
     def instant(text: str) -> float:
         return datetime.fromisoformat(text + "+00:00").timestamp()
@@ -68,40 +69,40 @@ def stages(database: Path, began: float, ended: float) -> dict[str, float]:
     with sqlite3.connect(database) as conn:
         tasks = conn.execute("SELECT name, start_time, end_time FROM task_run WHERE end_time IS NOT NULL").fetchall()
         flows = conn.execute("SELECT start_time, end_time FROM flow_run WHERE end_time IS NOT NULL").fetchall()
-    found: dict[str, float] = {}
+    by_stage: dict[str, float] = {}
     for name, start, end in tasks:
         stage = STAGES.get(name.split("-")[0])
         if stage is not None and began <= instant(start) <= ended:
-            found[stage] = found.get(stage, 0.0) + instant(end) - instant(start)
+            by_stage[stage] = by_stage.get(stage, 0.0) + instant(end) - instant(start)
     ours = [(instant(start), instant(end)) for start, end in flows if began <= instant(start) <= ended]
     first, last = min(start for start, _ in ours), max(end for _, end in ours)
     return {
         "imports and start of Prefect's server": first - began,
-        **found,
-        "orchestration between the tasks": last - first - sum(found.values()),
+        **by_stage,
+        "orchestration between the tasks": last - first - sum(by_stage.values()),
         "summary and stop": ended - last,
     }
 
 
 def write_sources(folder: Path, series: int, *, short_by: int) -> list[str]:
-    """Write the sample for so many pairs, its newest days left out; returns the series' names."""
+    """Write the sample without its newest `short_by` days for `series` pairs; returns the series' names."""
     (folder / "source").mkdir(exist_ok=True)
     banner, header, *rows = SAMPLE.read_text().splitlines()
     names = []
     for number, pair in enumerate(PAIRS[:series]):
-        kept = [banner, header]
+        lines = [banner, header]
         for cells in csv.reader(rows[short_by:]):
-            # Other prices, so that no two series are the same.
+            # Each pair gets different prices, so that no two series are equal.
             cells[2:6] = [f"{float(cell) / (number + 1):.4f}" for cell in cells[2:6]]
-            kept.append(",".join([cells[0], pair, *cells[2:]]))
+            lines.append(",".join([cells[0], pair, *cells[2:]]))
         names.append(f"Coinbase_{pair}_d")
-        (folder / "source" / f"{names[-1]}.csv").write_text("\n".join(kept) + "\n")
+        (folder / "source" / f"{names[-1]}.csv").write_text("\n".join(lines) + "\n")
     return names
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=int, default=4, help="series of the wider day (2..8)")
+    parser.add_argument("--series", type=int, default=4, help="number of series of the second day (2..8)")
     parser.add_argument("--model", default="blend")
     chosen = parser.parse_args()
     runs: dict[str, Run] = {}
@@ -121,8 +122,8 @@ def main() -> None:
                 )
     names = list(dict.fromkeys(stage for run in runs.values() for stage in run.stages))
     rows = [[name, *(run.stages.get(name, 0.0) for run in runs.values())] for name in names]
-    rows.append(["in all, by the clock", *(run.wall_s for run in runs.values())])
-    rows.append(["in all, CPU", *(run.cpu_s for run in runs.values())])
+    rows.append(["total, wall", *(run.wall_s for run in runs.values())])
+    rows.append(["total, CPU", *(run.cpu_s for run in runs.values())])
     print(tabulate(rows, ["seconds", *runs], floatfmt=".2f", tablefmt="github"))
     one, many = (runs[f"{count} series: next day, fine-tuned"] for count in (1, chosen.series))
     first = runs["1 series: first day, from scratch"]
@@ -131,8 +132,8 @@ def main() -> None:
         for stage in ("imports and start of Prefect's server", "orchestration between the tasks", "summary and stop")
     )
     print(f"\nimports and orchestration of a cold first day: {overhead / first.wall_s:.0%}")
-    print(f"a further series on a day with fine-tuning: {(many.cpu_s - one.cpu_s) / (chosen.series - 1):.2f} CPU-s")
-    print(f"365 origins of backfill: {runs['backfill of 365 origins'].wall_s / one.wall_s:.2f} of one day's run")
+    print(f"each further series on a day with fine-tuning: {(many.cpu_s - one.cpu_s) / (chosen.series - 1):.2f} CPU-s")
+    print(f"365 origins of backfill: {runs['backfill of 365 origins'].wall_s / one.wall_s:.2f} of one daily run")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""GARCH(1,1) with Student-t innovations, the econometrician's default: for comparison only, never published."""
+"""GARCH(1,1) with Student-t innovations, the usual model of econometrics, for comparison; it is never published."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from models.schedule import by_quarter
 from models.volatility import log_returns
 
 PATHS = 4000
-# arch asks for returns of about this size.
+# arch recommends returns in percent.
 PERCENT = 100.0
 
 
@@ -22,15 +22,15 @@ def garch_quantiles(
     fit: Callable[[list[float]], tuple[float, float, float, float]],
     horizon: int = 7,
 ) -> NDArray[np.float64]:
-    """Return quantiles of log returns, (n_origins, horizon, 23), median-centred as every model's are here.
+    """Return quantiles of log returns, (n_origins, horizon, 23), with median zero like the product's.
 
-    Refitted at each quarter's start on all returns up to it by `fit`, which gives omega, alpha, beta and nu; from each
-    origin PATHS paths are simulated from the filtered variance, with the same draws at every origin.
+    At each quarter's start `fit` estimates omega, alpha, beta and nu from all returns up to it. From each origin PATHS
+    paths are simulated, starting at the filtered variance, with the same draws at every origin of a quarter.
     """
     returns = np.nan_to_num(log_returns(candles)) * PERCENT
     closes = candles["close_time"].to_numpy("datetime64[s]")
     row_of = {moment.to_pydatetime(): row for row, moment in enumerate(candles["close_time"])}
-    found = {}
+    quantiles = {}
     for start, group in by_quarter(origins).items():
         known = int((closes <= np.datetime64(start.replace(tzinfo=None), "s")).sum())
         omega, alpha, beta, freedom = fit(returns[1:known].tolist())
@@ -51,5 +51,5 @@ def garch_quantiles(
                 total = total + shock
                 steps[step] = np.quantile(total, LEVELS)
                 ahead = omega + alpha * shock**2 + beta * ahead
-            found[origin] = steps / PERCENT
-    return centred(np.array([found[origin] for origin in origins]))
+            quantiles[origin] = steps / PERCENT
+    return centred(np.array([quantiles[origin] for origin in origins]))

@@ -1,8 +1,9 @@
-"""What ingesting costs: python benchmarks/ingest.py [HOURLY_FILE] [--rows N]
+"""Measures the cost of ingesting: python benchmarks/ingest.py [HOURLY_FILE] [--rows N]
 
-Parse + check + store of an hourly file into an empty SQLite, beside a raw `executemany` of the same tuples in the same
-run; an unchanged file; and memory on minute files of a tenth and all of N rows (default 3,000,000), each in a process
-of its own. Without a file it makes one of 28,000 rows from a random walk.
+It parses, checks and stores an hourly file into an empty SQLite database, and for comparison writes the same tuples
+with a raw `executemany` in the same run. It also times an unchanged file, and measures the memory for minute files of
+N / 10 and N rows (default 3,000,000), each in a new process. Without a file it makes one of 28,000 rows from a random
+walk.
 """
 
 import argparse
@@ -26,7 +27,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def write_file(path: Path, rows: int, length_s: int) -> None:
-    """A file like CDD's, newest first, of a random walk."""
+    """Write a random walk as a file like CDD's, newest row first."""
     rng = np.random.default_rng(1)
     with path.open("w") as file:
         file.write("https://www.CryptoDataDownload.com\nunix,date,symbol,open,high,low,close,Volume USD,Volume BTC\n")
@@ -57,7 +58,7 @@ def ingest(folder: Path, series: str, database: Path) -> tuple[float, int]:
 
 
 def raw_executemany(database: Path, copy: Path) -> float:
-    """The same tuples into the same table, by the driver alone, with one commit."""
+    """Return the seconds to insert the tuples of `database` into `copy` by the driver alone, with one commit."""
     from storage.database.engine import open_database
 
     with sqlite3.connect(database) as conn:
@@ -79,10 +80,10 @@ def memory(rows: int, folder: Path) -> list[object]:
     source.mkdir()
     write_file(source / "Kraken_BTCUSD_minute.csv", rows, 60)
     size = (source / "Kraken_BTCUSD_minute.csv").stat().st_size
-    done = subprocess.run(
+    child = subprocess.run(
         [sys.executable, __file__, "--child", str(source)], capture_output=True, text=True, check=True
     )
-    seconds, peak = done.stdout.split()
+    seconds, peak = child.stdout.split()
     return [f"{rows:,} minutes, {size / 1e6:.0f} MB", f"{rows / float(seconds):,.0f}", f"{float(peak):.0f}"]
 
 
@@ -104,26 +105,26 @@ def main() -> None:
             path.write_bytes(chosen.file.read_bytes())
         else:
             write_file(path, 28_000, 3600)
-        ours, raw, again = [], [], []
+        first_times, raw_times, unchanged_times = [], [], []
         for run in range(RUNS + 1):
             seconds, rows = ingest(folder, series, folder / f"{run}.db")
-            by_hand = raw_executemany(folder / f"{run}.db", folder / f"raw-{run}.db")
+            raw = raw_executemany(folder / f"{run}.db", folder / f"raw-{run}.db")
             unchanged, _ = ingest(folder, series, folder / f"{run}.db")
-            if run:  # the first one imports and compiles
-                ours.append(seconds)
-                raw.append(by_hand)
-                again.append(unchanged)
-        of_raw = statistics.median(b / a for a, b in zip(ours, raw, strict=True))
+            if run:  # the first run also imports and compiles
+                first_times.append(seconds)
+                raw_times.append(raw)
+                unchanged_times.append(unchanged)
+        of_raw = statistics.median(raw / first for first, raw in zip(first_times, raw_times, strict=True))
         table = [
-            ["parse + check + store", f"{rows / statistics.median(ours):,.0f}", f"{of_raw:.2f}"],
-            ["raw executemany", f"{rows / statistics.median(raw):,.0f}", "1.00"],
+            ["parse + check + store", f"{rows / statistics.median(first_times):,.0f}", f"{of_raw:.2f}"],
+            ["raw executemany", f"{rows / statistics.median(raw_times):,.0f}", "1.00"],
         ]
         print(f"{path.name}: {rows:,} rows into an empty SQLite, medians of {RUNS} runs")
         print(tabulate(table, ["", "rows/s", "of raw"], "simple", disable_numparse=True))
-        share = statistics.median(again) / statistics.median(ours)
-        print(f"an unchanged file: {1000 * statistics.median(again):.1f} ms, {share:.1%} of storing it\n")
-        found = [memory(n, folder) for n in (chosen.rows // 10, chosen.rows)]
-        print(tabulate(found, ["streamed", "rows/s", "peak MB"], "simple", disable_numparse=True))
+        share = statistics.median(unchanged_times) / statistics.median(first_times)
+        print(f"an unchanged file: {1000 * statistics.median(unchanged_times):.1f} ms, {share:.1%} of storing it\n")
+        memory_rows = [memory(n, folder) for n in (chosen.rows // 10, chosen.rows)]
+        print(tabulate(memory_rows, ["streamed", "rows/s", "peak MB"], "simple", disable_numparse=True))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The README's path, timed step by step: python benchmarks/newcomer.py
+"""Times the README's first steps: python benchmarks/newcomer.py
 
-From a fresh clone of this checkout, with nothing but Python, git and make: `make run`, again, the first questions, the
-schedule, the web page, and a forecast from each. Every command is the README's. The clone is removed afterwards.
+It clones this checkout and, with only Python, git and make, runs `make run` twice, the first reading commands, the
+schedule and the web page. Every command is in the README. The clone is removed afterwards.
 """
 
 import os
@@ -26,30 +26,30 @@ DEADLINE_S = 900
 
 
 def environment(clone: Path) -> dict[str, str]:
-    """What a newcomer's shell has: nothing of candlecast's or Prefect's, and a home of its own."""
+    """Return a newcomer's environment: no variables of candlecast or Prefect, and an empty home folder."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CANDLECAST_", "PREFECT_"))}
     return inherited | {"HOME": str(clone.parent / "home")}
 
 
-def check(command: str) -> None:
+def check_in_readme(command: str) -> None:
     if command not in README:
         raise SystemExit(f"the README has no {command!r}")
 
 
-def said(command: str, clone: Path) -> str:
-    """Run one line of the README in the clone; returns what it printed."""
-    check(command)
-    done = subprocess.run(
+def output_of(command: str, clone: Path) -> str:
+    """Run one line of the README in the clone; returns its output."""
+    check_in_readme(command)
+    process = subprocess.run(
         ["bash", "-c", command], cwd=clone, env=environment(clone), capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise SystemExit(f"{command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    return done.stdout
+    if process.returncode:
+        raise SystemExit(f"{command} ended with {process.returncode}:\n{process.stderr[-3000:]}")
+    return process.stdout
 
 
-def until(what: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_S
-    while not what():
+    while not condition():
         if time.monotonic() > deadline:
             raise SystemExit(f"nothing came within {DEADLINE_S} s")
         time.sleep(0.1)
@@ -63,16 +63,16 @@ def answers(url: str) -> bool:
         return False
 
 
-def standing(clone: Path, command: str, port: int, ready: Callable[[str], bool]) -> tuple[float, float]:
-    """Start a command that stands, until `ready` says so of its log, and stop it; returns the seconds of each."""
-    check(command)
-    log = clone.parent / "standing.log"
+def start_and_stop(clone: Path, command: str, port: int, ready: Callable[[str], bool]) -> tuple[float, float]:
+    """Start a server, wait until `ready(log)`, and stop it; returns the seconds of the start and of the stop."""
+    check_in_readme(command)
+    log = clone.parent / "server.log"
     began = time.perf_counter()
     with log.open("wb") as out:
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command} --port {port}"], cwd=clone, env=environment(clone), stdout=out, stderr=out
         )
-    until(lambda: process.poll() is not None or ready(log.read_text()))
+    wait_until(lambda: process.poll() is not None or ready(log.read_text()))
     started = time.perf_counter()
     if process.poll() is not None:
         raise SystemExit(f"{command} ended:\n{log.read_text()[-3000:]}")
@@ -84,12 +84,12 @@ def standing(clone: Path, command: str, port: int, ready: Callable[[str], bool])
 def main() -> None:
     rows: list[tuple[str, float, str]] = []
 
-    def timed(command: str, finds: str) -> None:
+    def timed(command: str, expected: str) -> None:
         began = time.perf_counter()
-        found = re.search(finds, said(command, clone))
-        if found is None:
-            raise SystemExit(f"{command} does not say {finds!r}")
-        rows.append((command, time.perf_counter() - began, found[0]))
+        match = re.search(expected, output_of(command, clone))
+        if match is None:
+            raise SystemExit(f"{command} does not print {expected!r}")
+        rows.append((command, time.perf_counter() - began, match[0]))
 
     with tempfile.TemporaryDirectory() as name:
         clone = Path(name) / "candlecast"
@@ -105,12 +105,14 @@ def main() -> None:
         timed(".venv/bin/candlecast forecasts", "q50")
         timed(".venv/bin/candlecast skill", "p_value")
         port = free_port()
-        start, stop = standing(clone, ".venv/bin/candlecast serve", port, lambda text: "daily from 00:05 UTC" in text)
+        start, stop = start_and_stop(
+            clone, ".venv/bin/candlecast serve", port, lambda text: "daily from 00:05 UTC" in text
+        )
         rows += [(".venv/bin/candlecast serve", start, "daily from 00:05 UTC"), ("Ctrl-C", stop, "")]
         url = f"http://127.0.0.1:{port}/api/v1/forecasts/latest"
-        start, stop = standing(clone, ".venv/bin/candlecast web", port, lambda _: answers(url))
+        start, stop = start_and_stop(clone, ".venv/bin/candlecast web", port, lambda _: answers(url))
         rows += [(".venv/bin/candlecast web", start, "/api/v1/forecasts/latest"), ("Ctrl-C", stop, "")]
-    print(tabulate(rows, ["step", "seconds", "what came"], floatfmt=".1f", tablefmt="github"))
+    print(tabulate(rows, ["step", "seconds", "output"], floatfmt=".1f", tablefmt="github"))
     print(f"\nfrom clone to a live schedule and a first query: {sum(seconds for _, seconds, _ in rows):.0f} s")
 
 

@@ -1,7 +1,7 @@
-"""What the suite notices, in the tables of docs/suite.md: python benchmarks/suite.py mutants | coverage
+"""Prints the tables of docs/suite.md, on what the tests notice: python benchmarks/suite.py mutants | coverage
 
-`make mutants` and `make coverage` measure first and then call this. Mutants are counted by file, and those that no test
-noticed are shown; lines and branches are counted by package.
+`make mutants` and `make coverage` measure first and then call this program. It counts mutants by file and shows those
+that no test noticed; it counts lines and branches by package.
 """
 
 import json
@@ -17,35 +17,35 @@ PACKAGES = ("models", "storage", "tasks", "flows", "candlecast")
 OUTCOMES = ("killed", "timeout", "survived", "no tests")
 
 
-def said(*command: str) -> str:
-    """Return what a program of this environment prints."""
-    done = subprocess.run([str(BIN / command[0]), *command[1:]], check=True, capture_output=True, text=True)
-    return done.stdout
+def output_of(*command: str) -> str:
+    """Run a program of this environment and return its output."""
+    process = subprocess.run([str(BIN / command[0]), *command[1:]], check=True, capture_output=True, text=True)
+    return process.stdout
 
 
 def mutants() -> None:
     """Print how many mutants were made and killed in each file, and the changes that no test noticed."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    by_file: dict[str, Counter[str]] = defaultdict(Counter)
     unnoticed = []
-    for line in said("mutmut", "results", "--all", "true").splitlines():
+    for line in output_of("mutmut", "results", "--all", "true").splitlines():
         name, _, outcome = line.strip().rpartition(": ")
         if not name or outcome == "not checked":
             continue
         file = name.rpartition(".")[0].replace(".", "/") + ".py"
-        found[file][outcome] += 1
+        by_file[file][outcome] += 1
         if outcome != "killed":
             unnoticed.append((name, outcome))
-    rows = [[file, counts.total(), *(counts[outcome] for outcome in OUTCOMES)] for file, counts in found.items()]
+    rows = [[file, counts.total(), *(counts[outcome] for outcome in OUTCOMES)] for file, counts in by_file.items()]
     rows.append(["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
     print(tabulate(rows, headers=["file", "made", *OUTCOMES], tablefmt="github"))
     for name, outcome in unnoticed:
-        change = [line for line in said("mutmut", "show", name).splitlines() if line[:2] in ("- ", "+ ")]
+        change = [line for line in output_of("mutmut", "show", name).splitlines() if line[:2] in ("- ", "+ ")]
         print(f"\n{name} ({outcome})", *change, sep="\n")
 
 
 def coverage() -> None:
     """Print the share of lines and of branches that were run, by package."""
-    files = json.loads(said("coverage", "json", "--quiet", "-o", "-"))["files"]
+    files = json.loads(output_of("coverage", "json", "--quiet", "-o", "-"))["files"]
     rows: list[list[object]] = []
     for package in (*PACKAGES, ""):
         sums: Counter[str] = Counter()

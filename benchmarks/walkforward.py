@@ -1,7 +1,7 @@
-"""Years of quarterly refits: python benchmarks/walkforward.py FILE [--pool FILE ...] [--start D]
+"""Measures years of quarterly refits: python benchmarks/walkforward.py FILE [--pool FILE ...] [--start D]
 
-Trains the `lstm` ensembles (5 networks, with a pool 10) up to the start of every quarter and forecasts every day in it,
-in memory, and prints the wall time after imports and the peak memory.
+Trains the `lstm` ensembles (5 networks, with a pool 10) up to the start of every quarter, forecasts every day of each
+quarter, all in memory, and prints the wall time without imports and the peak memory.
 """
 
 import argparse
@@ -30,9 +30,9 @@ def candles_of(file: Path) -> CandleFrame:
         engine = open_database(f"sqlite:///{name}/walk.db")
         ingest_series(engine, series=series, client=CddClient(name), now=datetime(2030, 1, 1, tzinfo=UTC))
         with engine.connect() as conn:
-            found = read_candles(conn, series=series)
+            candles = read_candles(conn, series=series)
         engine.dispose()
-    return found
+    return candles
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--pool", type=Path, nargs="*", default=[])
     parser.add_argument("--start", default="2018-01-01")
-    parser.add_argument("--calibrate", action="store_true", help="with the quarters that calibration needs besides")
+    parser.add_argument("--calibrate", action="store_true", help="also train the quarters that calibration needs")
     chosen = parser.parse_args()
     candles, pool = candles_of(chosen.file), {file.stem: candles_of(file) for file in chosen.pool}
     first = datetime.fromisoformat(chosen.start).replace(tzinfo=UTC)

@@ -107,16 +107,16 @@ def main() -> None:
     datasette = str(venv("datasette") / "datasette")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        made = Installation(folder)
-        made.environment |= {"CANDLECAST_MODEL": MODEL}
+        installation = Installation(folder)
+        installation.environment |= {"CANDLECAST_MODEL": MODEL}
         backfill = [PROGRAM, "backfill", SERIES, "--start", YEAR[0], "--end", YEAR[1], "--model", MODEL]
         if (
-            made.daily().wait()
-            or subprocess.run(backfill, cwd=folder, env=made.environment, capture_output=True).returncode
+            installation.daily().wait()
+            or subprocess.run(backfill, cwd=folder, env=installation.environment, capture_output=True).returncode
         ):
             sys.exit((folder / "daily.log").read_text()[-3000:])
         ports = free_port(), free_port()
-        ours = started(stack, [PROGRAM, "web", "--port", str(ports[0])], ports[0], folder, made.environment)
+        ours = started(stack, [PROGRAM, "web", "--port", str(ports[0])], ports[0], folder, installation.environment)
         command = [
             datasette,
             "serve",
