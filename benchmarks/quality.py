@@ -2,8 +2,8 @@
 
 Ingests CDD files (named `<series>.csv` or `<series>__<anything>.csv`), backfills every model for the tune and test
 years with the product's own code, scores them, and prints what the database then holds: CRPS and MAE against naive and
-range-ewma with Diebold-Mariano p-values, coverage, PIT, per step and per year. GARCH-t is computed beside it. A
-database that is kept is continued: what it holds already is not made again.
+range-ewma with Diebold-Mariano p-values, coverage, PIT, per step and per year. GARCH-t is computed for comparison. With
+--database a second run continues: forecasts that the database holds are not made again.
 """
 
 import argparse
@@ -41,13 +41,13 @@ def instant(day: str) -> datetime:
     return datetime.fromisoformat(day).replace(tzinfo=UTC)
 
 
-def shown(what: str) -> Progress:
-    told = [time.monotonic()]
+def printed_progress(model: str) -> Progress:
+    printed_at = [time.monotonic()]
 
     def progress(done: int, total: int, doing: str) -> None:
-        if time.monotonic() - told[0] > 10:
-            told[0] = time.monotonic()
-            print(f"  {what}: {doing}, {done} of {total}", flush=True)
+        if time.monotonic() - printed_at[0] > 10:
+            printed_at[0] = time.monotonic()
+            print(f"  {model}: {doing}, {done} of {total}", flush=True)
 
     return progress
 
@@ -204,7 +204,7 @@ def stored_quantiles(engine: Engine, series: str, model: str, origins: Sequence[
 
 
 def show_pinball(engine: Engine, series: str, scores: Scores) -> None:
-    """Print the mean pinball loss by level, and hold the stored CRPS against scoringrules' quantile scores."""
+    """Print the mean pinball loss by level, and compare the stored CRPS with scoringrules' quantile scores."""
     mask = scores.within(SPANS["test 2021-"])
     origins = [origin for origin, chosen in zip(scores.origins, mask, strict=True) if chosen]
     actual = np.log(scores.field("naive", "actual")[mask])
@@ -271,8 +271,8 @@ def prepare(engine: Engine, files: Sequence[Path]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="the market that is judged")
-    parser.add_argument("--pool", type=Path, nargs="*", default=[], help="markets that are learnt from as well")
+    parser.add_argument("file", type=Path, help="the market to forecast and score")
+    parser.add_argument("--pool", type=Path, nargs="*", default=[], help="further markets to learn from")
     parser.add_argument("--start", default="2018-01-01")
     parser.add_argument("--end", default="2099-12-31")
     parser.add_argument("--database", type=Path, help="keep the forecasts in this SQLite file")
@@ -287,7 +287,7 @@ def main() -> None:
         for model in MODELS:
             began = time.perf_counter()
             job = BackfillJob(series, (model,), instant(chosen.start), instant(chosen.end), NOW, pool=tuple(pool))
-            done = backfill(engine, job, model=model, history=history, progress=shown(model))
+            done = backfill(engine, job, model=model, history=history, progress=printed_progress(model))
             print(f"{model}: {done.stored} of {done.origins} forecasts made in {time.perf_counter() - began:.0f} s")
         print(f"{score_matured(engine, series=series, now=NOW)} steps scored")
         scores = Scores(engine, series)

@@ -42,7 +42,7 @@ def fill(engine: Engine, rows: int) -> None:
     for number in range(SERIES):
         name = f"Bench_{chr(65 + number) * 3}USD_d"
         closes = 100 * np.exp(np.cumsum(np.random.default_rng(number).normal(0, 0.03, days)))
-        said = [
+        forecasts = [
             Forecast(
                 NEWEST - (days - 1 - day) * DAY,
                 closes[day] * np.exp(spread * np.sqrt(np.arange(1, STEPS + 1))[:, None]),
@@ -58,7 +58,7 @@ def fill(engine: Engine, rows: int) -> None:
                     device="cpu", seconds=0.0, purpose="live", code_version="benchmark", created_at=NEWEST,
                     weights=None,
                 )  # fmt: skip
-                for kind, some in ((Kind.BACKFILL, said[:-LIVE_DAYS]), (Kind.LIVE, said[-LIVE_DAYS:])):
+                for kind, some in ((Kind.BACKFILL, forecasts[:-LIVE_DAYS]), (Kind.LIVE, forecasts[-LIVE_DAYS:])):
                     insert_forecasts(
                         conn, series=name, model=model, model_version=version, kind=kind, forecasts=some,
                         created_at=NEWEST,

@@ -3,8 +3,8 @@
 Every model forecasts the same origins, every fifth day of the test years (2021-), from the same candles of one market:
 the product's by its own backfill, statsforecast's AutoETS and AutoTheta refitted at each origin, GARCH(1,1)-t and
 neuralforecast's LSTM refitted at each quarter's start as the product's are. All are scored by the product's metrics,
-which are held against scoringrules. Nothing here is tuned. What is made is kept in DIR, and a run that was stopped
-goes on there. For the forecasts of 345 origins the slowest peer needs about twenty minutes.
+which are compared with scoringrules. No model is tuned here. Forecasts are kept in DIR, and a run that was stopped
+continues there. For the forecasts of 345 origins the slowest peer needs about twenty minutes.
 """
 
 import argparse
@@ -28,11 +28,10 @@ HORIZON = 7
 STEPS = (1, 3, 7)
 
 
-def kept(file: Path, make: Callable[[], list[object]]) -> list[object]:
-    """Return what `make` made, now or in an earlier run."""
+def cached(file: Path, make: Callable[[], list[object]]) -> list[object]:
+    """Return the result of `make`, from `file` if an earlier run stored it there."""
     if not file.exists():
-        made = json.dumps(make())
-        file.with_suffix(".part").write_text(made)
+        file.with_suffix(".part").write_text(json.dumps(make()))
         file.with_suffix(".part").rename(file)
     return json.loads(file.read_text())
 
@@ -71,7 +70,7 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
     origins = possible_origins(closed, model="lstm", start=start, end=end)[:-HORIZON:stride]
     job = BackfillJob(series, quality.MODELS, start, end, quality.NOW, horizon=HORIZON)
     for model in quality.MODELS:
-        backfill(engine, job, model=model, history=history, origins=origins, progress=quality.shown(model))
+        backfill(engine, job, model=model, history=history, origins=origins, progress=quality.printed_progress(model))
     score_matured(engine, series=series, now=quality.NOW)
     scores = quality.Scores(engine, series)
     log_close = np.log(candles["close"].to_numpy())
@@ -81,7 +80,7 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
         asked = {"log_close": log_close.tolist(), "origins": rows, "levels": QUANTILE_LEVELS, "horizon": HORIZON}
         file = folder / f"{name}-{stride}-{quarter:%Y-%m}.json"
         print(f"  {name}: {quarter:%Y-%m}, {len(rows)} origins", file=sys.stderr, flush=True)
-        return kept(file, lambda: worker.ask("forecast", **asked, **given).found)
+        return cached(file, lambda: worker.ask("forecast", **asked, **given).found)
 
     peers: dict[str, NDArray[np.float64]] = {}
     with ExitStack() as stack:

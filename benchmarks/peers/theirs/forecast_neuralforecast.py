@@ -44,12 +44,12 @@ def forecast(known: int, log_close: list[float], origins: list[int], levels: lis
         for origin in origins
         for span in spans
     ]
-    said = fitted.predict(pd.concat(asked)).sort_values(["unique_id", "ds"], kind="stable")
-    made = said[[name for name in said.columns if name.startswith("LSTM")]].to_numpy()
-    made = made.reshape(len(origins), horizon, horizon, len(levels))
+    forecasts = fitted.predict(pd.concat(asked)).sort_values(["unique_id", "ds"], kind="stable")
+    quantiles = forecasts[[name for name in forecasts.columns if name.startswith("LSTM")]].to_numpy()
+    quantiles = quantiles.reshape(len(origins), horizon, horizon, len(levels))
     steps = np.arange(horizon)
-    # A loss of quantiles lets them cross; sorting never makes its score worse.
-    return np.sort(made[:, steps, steps], axis=-1).astype(float).tolist()
+    # Quantiles fitted one by one may cross; sorting never makes their score worse.
+    return np.sort(quantiles[:, steps, steps], axis=-1).astype(float).tolist()
 
 
 def _frame(name: str, values: np.ndarray) -> pd.DataFrame:

@@ -19,9 +19,9 @@ def forecast(model: str, log_close: list[float], origins: list[int], levels: lis
 
 def _quantiles(model: AutoETS | AutoTheta, seen: np.ndarray, levels: list[float], horizon: int) -> np.ndarray:
     widths = sorted({round(100 * (1 - 2 * level)) for level in levels if level < 0.5})
-    said = model.forecast(y=seen, h=horizon, level=widths)
+    columns = model.forecast(y=seen, h=horizon, level=widths)
     edges = [
-        said["mean"] if level == 0.5 else said[f"{'lo' if level < 0.5 else 'hi'}-{round(abs(100 - 200 * level))}"]
+        columns["mean"] if level == 0.5 else columns[f"{'lo' if level < 0.5 else 'hi'}-{round(abs(100 - 200 * level))}"]
         for level in levels
     ]
     return np.stack(edges, axis=-1) - seen[-1]
