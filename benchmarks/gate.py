@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.candles import SeriesName
 from models.evidence import (
     BETS,
-    FIRST_EPISODE,
     FIRST_STEP_SHARE,
     LARGEST_LOSS,
     RISKS,
     dispersion,
+    distances,
+    episode_value,
     is_odd,
     likelihood_ratios,
     score_range,
@@ -64,9 +66,12 @@ class Market:
         ranges = [score_range(ours[:, h], naive[:, h]) for h in range(STEPS)]
         self.worst = np.stack([high for _, high in ranges], 1) / self.scale
         self.best = np.stack([-low for low, _ in ranges], 1) / self.scale
-        self.ratios = likelihood_ratios(pit(actual[:, 0], ours[:, 0]), ours[:, 0], naive[:, 0])
+        places = pit(actual[:, 0], ours[:, 0])
+        self.ratios = likelihood_ratios(places, ours[:, 0], naive[:, 0])
+        self.distance = distances(places)
         width, naive_width = (q[:, 0, HIGH] - q[:, 0, LOW] for q in (ours, naive))
         self.odd = is_odd(width, naive_width, ODD)
+        self.wide = width > naive_width
 
 
 class Pool:
@@ -78,10 +83,12 @@ class Pool:
     scale: Floats
     naive_crps: Floats
     ratios: Floats
+    distance: NDArray[np.int64]
     odd: NDArray[np.bool_]
+    wide: NDArray[np.bool_]
 
     def __init__(self, markets: list[Market]) -> None:
-        for name in ("gain", "worst", "best", "scale", "naive_crps", "ratios", "odd"):
+        for name in ("gain", "worst", "best", "scale", "naive_crps", "ratios", "distance", "odd", "wide"):
             setattr(self, name, np.concatenate([getattr(market, name) for market in markets]))
         ends = np.cumsum([len(market.gain) for market in markets])
         self.starts = np.concatenate(
@@ -177,19 +184,53 @@ def fixed_level(gain: ByStep, looks: Sequence[int]) -> NDArray[np.bool_]:
     return passed
 
 
-def watched(gain: ByStep, best: ByStep, ratios: Floats, odd: NDArray[np.bool_], days: int) -> Floats:
-    """Return the watch's value at each day: (runs, days)."""
+def watched(gain: ByStep, best: ByStep, bands: Sequence[NDArray[Any]], days: int, *, first: int = 0) -> Floats:
+    """Return the watch's value at each day from `first` on: (runs, days - first).
+
+    `bands`: ratios, distances, odd, wide, (runs, days) each.
+    """
     worse = both(lambda h: -gain(h), best, days, restarts=True)
-    value, waiting = np.zeros(len(ratios)), np.ones(len(ratios))
-    episodes = np.empty((len(ratios), days))
-    before = np.zeros(len(ratios), bool)
-    for day in range(days):
-        start = odd[:, day] & ~before
-        value, waiting = value + FIRST_EPISODE * waiting * start, waiting * (1 - FIRST_EPISODE * start)
-        before = odd[:, day]
-        value = np.minimum(value * ratios[:, day], 1e100)
-        episodes[:, day] = value + waiting
-    return EPISODE_SHARE * episodes + (1 - EPISODE_SHARE) * worse
+    episodes = np.ones((len(worse), days))
+    for run, of_run in enumerate(zip(*bands, strict=True)):
+        odd = of_run[2]
+        if not odd.any():
+            continue
+        for day in range(max(first, int(odd.argmax())), days):
+            episodes[run, day] = episode_value(*(values[: day + 1] for values in of_run))
+    return (EPISODE_SHARE * episodes + (1 - EPISODE_SHARE) * worse)[:, first:]
+
+
+def show_watch(files: Sequence[Path], pool: Pool, runs: int) -> None:
+    """Print how often a good champion is demoted, and how soon one whose bands become five times too wide."""
+    need, ten, rng = 1 / ALPHA, 13 * YEAR, np.random.default_rng(1)
+    days = pool.draw(rng, runs, ten)
+    bands = [pool.ratios[days], pool.distance[days], pool.odd[days], pool.wide[days]]
+    good = watched(lambda h: pool.gain[days, h], lambda h: pool.best[days, h], bands, ten)
+    print(f"a good champion is demoted within ten years {(good[:, 3 * YEAR :].max(1) >= need).mean():.1%}", flush=True)
+
+    wide = Pool([Market(file, 5.0) for file in files])
+    days = pool.draw(rng, runs, 3 * YEAR + BLOCK)
+    broken = np.arange(3 * YEAR + BLOCK) >= 3 * YEAR
+    odd = np.where(broken, wide.odd[days], pool.odd[days])
+    odd[:, 3 * YEAR] = True
+    values = watched(
+        lambda h: np.where(broken, wide.gain[days, h], pool.gain[days, h]),
+        lambda h: np.where(broken, wide.best[days, h], pool.best[days, h]),
+        [
+            np.where(broken, wide.ratios[days], pool.ratios[days]),
+            np.where(broken, wide.distance[days], pool.distance[days]),
+            odd,
+            np.where(broken, wide.wide[days], pool.wide[days]),
+        ],
+        3 * YEAR + BLOCK,
+        first=3 * YEAR,
+    )
+    hit = values >= need
+    took = np.where(hit.any(1), hit.argmax(1) + 1, 999)
+    print(
+        f"bands become five times too wide: demoted within 7 scored days {(took <= 7).mean():.1%}, 10 "
+        f"{(took <= 10).mean():.1%}, 14 {(took <= 14).mean():.1%}; median {np.median(took):.0f}"
+    )
 
 
 def main() -> None:
@@ -197,11 +238,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--watch-only", action="store_true", help="leave the gate out")
     args = parser.parse_args()
     runs, rng = args.runs, np.random.default_rng(0)
     pool = Pool([Market(file) for file in args.files])
     skill, error = pool.errors()
     print(f"{len(pool.gain)} days; range-ewma {skill:+.2%} at step 1, standard error over 365 days {error:.2%}")
+    if args.watch_only:
+        show_watch(args.files, pool, runs)
+        return
     need = 1 / ALPHA
     bound = np.quantile(np.abs(pool.gain[:, 0]), 0.99)
 
@@ -260,29 +305,7 @@ def main() -> None:
             print(f"  {label}: first day with three years {first:.1%}; within a year with one year {year:.1%}")
         old = fixed_level(better, [3 * YEAR])[:, 0].mean()
         print(f"  fixed level .0005 on 365 days: first day {old:.1%}")
-
-    days = pool.draw(rng, runs, ten)
-    good = watched(lambda h: pool.gain[days, h], lambda h: pool.best[days, h], pool.ratios[days], pool.odd[days], ten)
-    print(f"a good champion is demoted within ten years {ever(good)}", flush=True)
-
-    wide = Pool([Market(file, 5.0) for file in args.files])
-    days = pool.draw(rng, runs, 3 * YEAR + BLOCK)
-    broken = np.arange(3 * YEAR + BLOCK) >= 3 * YEAR
-    odd = np.where(broken, wide.odd[days], pool.odd[days])
-    odd[:, 3 * YEAR] = True
-    values = watched(
-        lambda h: np.where(broken, wide.gain[days, h], pool.gain[days, h]),
-        lambda h: np.where(broken, wide.best[days, h], pool.best[days, h]),
-        np.where(broken, wide.ratios[days], pool.ratios[days]),
-        odd,
-        3 * YEAR + BLOCK,
-    )[:, 3 * YEAR :]
-    hit = values >= need
-    took = np.where(hit.any(1), hit.argmax(1) + 1, 999)
-    print(
-        f"bands become five times too wide: demoted within 7 scored days {(took <= 7).mean():.1%}, 10 "
-        f"{(took <= 10).mean():.1%}, 14 {(took <= 14).mean():.1%}; median {np.median(took):.0f}"
-    )
+    show_watch(args.files, pool, runs)
 
 
 if __name__ == "__main__":

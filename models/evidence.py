@@ -11,6 +11,7 @@ before the actual close, and the CRPS is piecewise linear in the close, so the l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,14 @@ FIRST_STEP_SHARE = 0.5
 # No value is kept above this, so that no product overflows.
 LARGEST_VALUE = 1e100
 # Shares of the money of the first, second, ... episode of odd bands: FIRST_EPISODE of what is left each time.
-FIRST_EPISODE = 0.8
+FIRST_EPISODE = 0.9
+# An episode of bands that are too wide has this many days to show it, and this share of the episode's money bets that
+# closes stay near the middle so long.
+WINDOW = 7
+WINDOW_SHARE = 0.75
+# The chance that the closes of right bands stay so near: the first episode's window then reaches 20 by itself in a
+# watch that has 80 % of its money on episodes.
+WINDOW_CHANCE = 0.027
 # The share of the champion's own probabilities in what its closes are bet on, so that no single close ruins a bet.
 OWN_SHARE = 0.03
 TINY = 1e-12
@@ -170,21 +178,65 @@ def _distribution(at: Floats, quantiles: Floats) -> Floats:
     return np.asarray(np.where(at > high, 1 - above, inside))
 
 
-def episode_value(ratios: Floats, odd: NDArray[np.bool_]) -> float:
-    """Return the value of bets on `ratios` that start each time a band has become odd.
+def distances(pit: Floats) -> NDArray[np.int64]:
+    """Return how far each close fell from the middle of the champion's distribution, in % of probability: (n,), 0..100.
 
-    Each episode starts with FIRST_EPISODE of the money that is left, and the rest is kept. A start depends only on
-    what was known when the forecast was made, so the value is an e-process.
+    It is the outer edge of the interval between two quantiles that the close fell into. So its distribution is known
+    where the quantiles are right, whatever the shape between them.
     """
-    value, waiting = 0.0, 1.0
-    before = False
-    for ratio, is_odd in zip(ratios.tolist(), odd.tolist(), strict=True):
-        if is_odd and not before:
+    return _outer_edges()[np.searchsorted(LEVELS, pit, side="right")]
+
+
+def _outer_edges() -> NDArray[np.int64]:
+    edges = 200 * np.abs(np.concatenate([[0.0], LEVELS, [1.0]]) - 0.5)
+    return np.asarray(np.rint(np.maximum(edges[1:], edges[:-1])).astype(np.int64))
+
+
+@cache
+def window_chances() -> tuple[Floats, ...]:
+    """Return for 0 to WINDOW days the chance that right bands give a sum of distances of at most 0, 1, 2, ..."""
+    one_day = np.bincount(_outer_edges(), np.diff(np.concatenate([[0.0], LEVELS, [1.0]])))
+    sums = [np.ones(1)]
+    for _ in range(WINDOW):
+        sums.append(np.convolve(sums[-1], one_day))
+    return tuple(np.cumsum(chances) for chances in sums)
+
+
+def window_value(days: int, total: int) -> float:
+    """Return what 1 becomes that was bet on a small sum of distances over WINDOW days, after `days` with this `total`.
+
+    The bet is won when the sum stays at or below a limit that right bands keep with a chance of at most WINDOW_CHANCE.
+    Its value is the chance that is left to win, divided by the chance at the start: an e-process that ends at 0 or at
+    1 / chance (Neyman and Pearson's test, seen day by day). A likelihood ratio bets on growth without end; this one
+    bets all on the week.
+    """
+    chances = window_chances()
+    limit = int(np.searchsorted(chances[WINDOW], WINDOW_CHANCE, side="right")) - 1
+    left, ahead = limit - total, chances[WINDOW - days]
+    return 0.0 if left < 0 else float(ahead[min(left, len(ahead) - 1)] / chances[WINDOW][limit])
+
+
+def episode_value(
+    ratios: Floats, distance: NDArray[np.int64], odd: NDArray[np.bool_], wide: NDArray[np.bool_]
+) -> float:
+    """Return the value of bets that start each time a band has become odd.
+
+    Each episode starts with FIRST_EPISODE of the money that is left, and the rest is kept. Where the band is wide, its
+    window has WINDOW_SHARE of it, and the likelihood ratios have the rest. A start depends only on what was known when
+    the forecast was made, so the value is an e-process. All arguments are (n,), in time order.
+    """
+    value, waiting, windows = 0.0, 1.0, 0.0
+    starts = odd & ~np.concatenate([[False], odd[:-1]])
+    for day, ratio in enumerate(ratios.tolist()):
+        if starts[day]:
             share = FIRST_EPISODE * waiting
-            value, waiting = value + share, waiting - share
-        before = is_odd
+            waiting -= share
+            of_window = share * WINDOW_SHARE if wide[day] else 0.0
+            week = distance[day : day + WINDOW]
+            windows += of_window * window_value(len(week), int(week.sum()))
+            value += share - of_window
         value = min(value * ratio, LARGEST_VALUE)
-    return value + waiting
+    return value + windows + waiting
 
 
 def is_odd(width: Floats, naive_width: Floats, limit: float) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from models.evidence import (
     Gains,
     combined,
     dispersion,
+    distances,
     e_value,
     episode_value,
     is_odd,
@@ -153,7 +154,8 @@ def watch(champion: WalkForward, baseline: WalkForward) -> Verdict:
     """Return whether the champion is demoted.
 
     Two bets share the money: on its CRPS being worse than the baseline's, and, from each day on which its 80 % band of
-    step 1 becomes odd, on the baseline's distribution against its own. A champion that is no worse and whose odd bands
+    step 1 becomes odd, on the baseline's distribution against its own and, if it is wide, on closes that stay near its
+    middle for a week. A champion that is no worse and whose odd bands
     are right is ever demoted with a chance of at most ALPHA.
     """
     if not all(np.isfinite(values).all() for values in champion.crps.values()):
@@ -164,8 +166,14 @@ def watch(champion: WalkForward, baseline: WalkForward) -> Verdict:
     gains = {step: naives for step, (naives, _) in gains_over(baseline, champion).items()}
     worse = better(gains, restarts=True)
     ours, naive = champion.quantiles[1], baseline.quantiles[1]
-    odd = is_odd(ours[:, _HIGH] - ours[:, _LOW], naive[:, _HIGH] - naive[:, _LOW], ODD)
-    episodes = episode_value(likelihood_ratios(champion.pit[1], ours, naive), odd)
+    width, naive_width = (quantiles[:, _HIGH] - quantiles[:, _LOW] for quantiles in (ours, naive))
+    pit = champion.pit[1]
+    episodes = episode_value(
+        likelihood_ratios(pit, ours, naive),
+        distances(pit),
+        is_odd(width, naive_width, ODD),
+        width > naive_width,
+    )
     value = EPISODE_SHARE * episodes + (1 - EPISODE_SHARE) * combined(worse)
     skill = _skill(champion.crps[1], baseline.crps[1])
     evidence = {

@@ -10,17 +10,22 @@ from models.evidence import (
     FIRST_EPISODE,
     LARGEST_LOSS,
     RISKS,
+    WINDOW,
+    WINDOW_SHARE,
     Gains,
     combined,
     dispersion,
+    distances,
     e_value,
     episode_value,
     is_odd,
     likelihood_ratios,
     score_range,
+    window_value,
 )
 from models.forecasts import QUANTILE_LEVELS
-from models.metrics import crps
+from models.gate import ALPHA, EPISODE_SHARE
+from models.metrics import crps, pit
 
 LEVELS = np.array(QUANTILE_LEVELS)
 
@@ -161,19 +166,58 @@ def test_the_expected_ratio_is_one_where_the_champion_is_right():
     assert likelihood_ratios(middles, np.tile(naive, (24, 1)), np.tile(naive, (24, 1))) == pytest.approx(1)
 
 
-def test_bands_five_times_too_wide_are_found_within_a_week_of_usual_days():
-    places = np.array([0.52, 0.45, 0.5, 0.61, 0.48, 0.55, 0.4])
-    ratios = likelihood_ratios(places, np.tile(normal(0.05), (7, 1)), np.tile(normal(0.01), (7, 1)))
-    assert episode_value(ratios, np.array([True] * 7)) > 25
-    assert episode_value(ratios, np.array([False] * 7)) == 1
+def watched_closes(sigma, *, bands, seed, runs, days):
+    """The value of an episode each day, of normal closes under bands that are wide and said to be odd on all days."""
+    rng = np.random.default_rng(seed)
+    champion, naive = normal(bands), normal(0.01)
+    values = np.empty((runs, days))
+    for run in range(runs):
+        places = pit(sigma * rng.standard_normal(days), np.tile(champion, (days, 1)))
+        ratios = likelihood_ratios(places, np.tile(champion, (days, 1)), np.tile(naive, (days, 1)))
+        always = np.ones(days, bool)
+        for day in range(1, days + 1):
+            seen = slice(0, day)
+            values[run, day - 1] = episode_value(ratios[seen], distances(places)[seen], always[seen], always[seen])
+    return values
+
+
+def test_bands_five_times_too_wide_are_found_within_a_week():
+    values = watched_closes(0.01, bands=0.05, seed=3, runs=300, days=7)
+    assert (EPISODE_SHARE * values.max(1) >= 1 / ALPHA).mean() >= 0.95
+
+
+def test_wide_bands_that_are_right_are_seldom_disbelieved_at_any_time():
+    values = watched_closes(0.05, bands=0.05, seed=4, runs=600, days=20)
+    assert (EPISODE_SHARE * values.max(1) >= 1 / ALPHA).mean() <= ALPHA
+
+
+def test_a_window_is_a_fair_bet_on_every_day_and_can_demote_by_itself():
+    edges = np.concatenate([[0], LEVELS, [1]])
+    chances, places = np.diff(edges), (edges[1:] + edges[:-1]) / 2
+    for days in range(WINDOW):
+        for total in (0, 100, 180, 250):
+            tomorrow = [window_value(days + 1, total + int(far)) for far in distances(places)]
+            assert float(np.array(tomorrow) @ chances) == pytest.approx(window_value(days, total))
+    assert window_value(0, 0) == 1
+    assert window_value(WINDOW, 100 * WINDOW) == 0
+    assert EPISODE_SHARE * FIRST_EPISODE * WINDOW_SHARE * window_value(WINDOW, 10 * WINDOW) >= 1 / ALPHA
+
+
+def test_a_distance_is_the_outer_edge_of_the_close_s_interval():
+    assert distances(np.array([0.005, 0.03, 0.46, 0.5, 0.97, 0.995])).tolist() == [100, 95, 10, 10, 95, 100]
 
 
 def test_each_episode_bets_most_of_the_money_that_is_left():
-    ratios = np.array([2.0, 1.0, 3.0])
-    value = episode_value(ratios, np.array([True, False, True]))
-    assert value == pytest.approx(
-        FIRST_EPISODE * 6 + FIRST_EPISODE * (1 - FIRST_EPISODE) * 3 + (1 - FIRST_EPISODE) ** 2
-    )
+    ratios, odd = np.array([2.0, 1.0, 3.0]), np.array([True, False, True])
+    far = np.array([100, 100, 100])
+    narrow = episode_value(ratios, far, odd, np.array([False] * 3))
+    kept = (1 - FIRST_EPISODE) ** 2
+    assert narrow == pytest.approx(FIRST_EPISODE * 6 + FIRST_EPISODE * (1 - FIRST_EPISODE) * 3 + kept)
+    # Distances of 300 have lost the first window; the second has seen one day.
+    wide = episode_value(ratios, far, odd, np.array([True] * 3))
+    second = FIRST_EPISODE * (1 - FIRST_EPISODE) * WINDOW_SHARE * window_value(1, 100)
+    assert wide == pytest.approx((narrow - kept) * (1 - WINDOW_SHARE) + second + kept)
+    assert episode_value(ratios, far, np.array([False] * 3), odd) == 1
 
 
 def test_a_band_is_odd_beside_naives_or_beside_its_own_day_before():

@@ -191,7 +191,7 @@ def test_bands_that_become_five_times_too_wide_are_demoted_within_a_week_nearly_
         verdict = watch(walk(closes, broken), walk(closes, volatility))
         late += not verdict.demote
         assert verdict.demote is (verdict.evidence["e_demote"] >= 1 / ALPHA)
-    assert late / 40 <= 0.2
+    assert late / 40 <= 0.05
 
 
 def test_a_champion_that_has_become_worse_is_demoted_although_it_was_good_for_years():
