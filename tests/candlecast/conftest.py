@@ -13,13 +13,13 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def empty(tmp_path: Path, prefect_home: Path) -> Installation:
-    """An installation in which nothing has been run yet."""
+    """An installation in which no command has run yet."""
     return Installation(tmp_path, prefect_home)
 
 
 @pytest.fixture(scope="session")
 def daily_done(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Installation:
-    """An installation in which `candlecast daily` has run on the sample; tests may read it, never change it."""
+    """An installation in which `candlecast daily` has run on the sample; tests may only read it."""
     installation = Installation(tmp_path_factory.mktemp("installation"), prefect_home)
     done = installation.run("daily")
     assert done.returncode == 0, done.stdout + done.stderr

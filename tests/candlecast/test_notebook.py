@@ -1,4 +1,4 @@
-"""The example notebook runs where `make run` has been."""
+"""The example notebook runs where `make run` has run."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[2]
 
 
-# The kernel's client leaves a socket to the garbage collector.
+# The kernel's client leaves a socket open until garbage collection.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::DeprecationWarning")
 def test_the_notebook_runs_from_top_to_bottom_and_shows_what_it_says(daily_done, tmp_path, monkeypatch):
     shutil.copy(daily_done.database, tmp_path / "candlecast.db")

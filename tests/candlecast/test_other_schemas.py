@@ -1,4 +1,4 @@
-"""A database of another schema: every command says so in one line, ends with 1 and changes nothing."""
+"""A database with another schema: every command says so in one line, ends with code 1 and changes nothing."""
 
 import shutil
 import sqlite3

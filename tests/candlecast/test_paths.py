@@ -1,4 +1,4 @@
-"""Series names as ways out of a folder: none is, by any command, setting, question, flow or link."""
+"""No series name leads out of a folder, in any command, setting, question, flow or link."""
 
 import os
 import shutil
@@ -65,7 +65,7 @@ COMMANDS = [
 @pytest.mark.parametrize("name", ["../../etc/passwd", "-rf_BTCUSD_d"])
 def test_no_command_takes_a_name_that_leaves_its_folder(daily_done, command, name, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in daily_done.folder.rglob("*")}
-    # After -- even what looks like an option is a name.
+    # After -- even a word that looks like an option is a name.
     words = (*command, name) if command[-1].startswith("--") else (*command, "--", name)
     done = daily_done.run(*words, CANDLECAST_REPORTS=str(tmp_path / "reports"))
     assert done.returncode == 2, done.stdout + done.stderr
@@ -73,7 +73,7 @@ def test_no_command_takes_a_name_that_leaves_its_folder(daily_done, command, nam
     assert "expected" in done.stderr
     assert done.stdout == ""
     after = {path: path.stat().st_mtime_ns for path in daily_done.folder.rglob("*")}
-    # Readers of a WAL database touch the files beside it.
+    # Readers of a WAL database change the files beside it.
     assert {
         path for path in after if before.get(path) != after[path] and not path.name.startswith("candlecast.db")
     } <= {daily_done.folder}
@@ -121,7 +121,7 @@ def test_no_question_takes_such_a_name(daily_done):
                 continue
             for name in NAMES:
                 answer = web.get(f"{path}?series={quote(name, safe='')}")
-                # No series of that name, or no name at all.
+                # There is no series of that name, or it is no name at all.
                 assert answer.status_code == 400, (path, name, answer.text)
                 requests += 1
         for name in ("../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/web.py", "index.html%00", "../web.py"):
@@ -140,7 +140,7 @@ def source(tmp_path):
 
 
 def test_a_link_in_the_source_folder_is_followed_as_its_owner_meant(source, tmp_path, sample_csv):
-    """The folder is the operator's: what it links to was chosen by whoever may write into it."""
+    """The folder is the operator's: only people who may write into it can choose the targets of its links."""
     shutil.copy(sample_csv, tmp_path / "elsewhere.csv")
     (source / f"{BITSTAMP}.csv").symlink_to(tmp_path / "elsewhere.csv")
     fetched = CddClient(str(source)).fetch(BITSTAMP)
@@ -167,7 +167,7 @@ def test_a_link_to_what_is_no_file_of_candles_ends_at_once(source, tmp_path, lin
 
 
 def test_a_file_that_has_no_size_beforehand_is_cut_off_too(source):
-    """/proc says 0 bytes of files that hold many."""
+    """/proc gives a size of 0 bytes for files that hold many."""
     (source / f"{BITSTAMP}.csv").symlink_to("/proc/self/maps")
     if not Path("/proc/self/maps").exists():
         pytest.skip("there is no /proc here")
@@ -184,7 +184,7 @@ def test_a_link_to_another_file_leaves_none_of_it_in_the_database(empty):
     done = empty.run("ingest", CANDLECAST_SOURCE=str(source))
     assert done.returncode == 1
     assert "expected a header" in done.stderr
-    # The message shows the first line, to whoever runs the command; nothing is stored.
+    # The message shows the first line to the user of the command; nothing is stored.
     assert "second line" not in done.stderr
     with sqlite3.connect(empty.database) as conn:
         dump = "\n".join(conn.iterdump())

@@ -1,4 +1,4 @@
-"""A proxy in the environment is used for the source and never for this machine's own servers."""
+"""A proxy in the environment is used for the source and never for servers on this machine."""
 
 import os
 import socket
@@ -42,7 +42,7 @@ def test_loopback_joins_what_is_not_to_be_proxied(
 ) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    # Registered, so that it is put back after the test.
+    # Set through monkeypatch, which restores it after the test.
     monkeypatch.setenv("no_proxy", given.get("no_proxy", ""))
     monkeypatch.setenv("NO_PROXY", given.get("NO_PROXY", ""))
     bypass_proxies_for_loopback()

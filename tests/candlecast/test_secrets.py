@@ -1,4 +1,4 @@
-"""Secrets: put into every place that takes one, then looked for in everything that was written anywhere."""
+"""Secrets: each place that takes a secret gets one, and the tests look for it in all files and output."""
 
 import base64
 import os
@@ -18,11 +18,11 @@ from prefect_parts import PrefectServer
 from web_server import Web
 
 SERIES = "Coinbase_BTCUSD_d"
-# Each in a place of its own, so that a leak names its way. The database's has what must be escaped in a URL.
+# Each place has another secret, so that a leak shows its source. The database's needs escaping in a URL.
 DATABASE = "Db@Pa/ss:w0rd%1"
 CDD_TOKEN, API_TOKEN, SOURCE, WEBHOOK = "CddT0ken111", "Ap1Token222", "S0urcePass333", "Webh00kPath444"
 SECRETS = (DATABASE, CDD_TOKEN, API_TOKEN, SOURCE, WEBHOOK)
-# As they are written into a URL, a header for basic authentication, JSON.
+# The forms of the secrets in a URL, in a header for basic authentication and in JSON.
 FORMS = {
     form: secret
     for secret in SECRETS
@@ -64,7 +64,7 @@ COMMANDS = [
     ("replay", "1"),
     ("backup", "copy.db"),
     ("restore", "copy.db"),
-    # Asks TensorFlow for its devices.
+    # This command asks TensorFlow for its devices.
     pytest.param(("doctor", "--json"), marks=pytest.mark.slow),
 ]
 
@@ -115,7 +115,7 @@ def test_a_database_url_that_is_wrong_in_any_way_is_not_repeated(empty, url, com
         assert "Traceback" not in done.stderr
     output = done.stdout + done.stderr
     assert leaks(output.encode()) == []
-    # Not even a piece of it.
+    # Not even a part of the secret is shown.
     assert not [piece for piece in ("Pa/ss", "w0rd", "Db@") if piece in output]
     assert written(empty.folder) == []
 
@@ -159,7 +159,7 @@ def test_the_web_server_tells_no_secret_when_its_database_is_away(empty):
 
 
 def with_everything(postgresql_url: str, source: CddServer) -> dict[str, str]:
-    """Settings that hold every secret and work: the test's PostgreSQL trusts loopback whatever the password."""
+    """Settings that hold every secret and work: the tests' PostgreSQL accepts any password from loopback."""
     return {
         "CANDLECAST_DATABASE_URL": postgresql_url.replace("candlecast@", f"candlecast:{quote(DATABASE, safe='')}@"),
         "CANDLECAST_SOURCE": f"http://me:{SOURCE}@127.0.0.1:{source.port}/cdd/",
@@ -175,7 +175,7 @@ def with_everything(postgresql_url: str, source: CddServer) -> dict[str, str]:
 def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
     tmp_path, postgresql, postgresql_url, sample_csv
 ):
-    """A whole day, then two that fail in different places, all at the most talkative level."""
+    """A whole day, then two that fail in different places, all at the most detailed log level."""
     installation = Installation(tmp_path / "installation", tmp_path / "prefect")
     installation.folder.mkdir()
     output = b""
@@ -192,7 +192,7 @@ def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
         failed = installation.run("daily", **settings)
         assert failed.returncode == 1
         output += (failed.stdout + failed.stderr).encode()
-    # Within the flow, where the command line's own check does not stand before it.
+    # Inside the flow, which the checks of the command line do not protect.
     code = "from flows.daily import daily; daily()"
     environment = installation.environment(**settings | {"CANDLECAST_DATABASE_URL": unreachable()})
     crashed = subprocess.run(
@@ -203,7 +203,7 @@ def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
     assert b"DatabaseUnusable" in output
     assert leaks(output) == []
     assert written(installation.folder, tmp_path / "prefect") == []
-    # Those were all the places: Prefect's database is among them, with logs, artifacts and what the runs were given.
+    # These are all the places; they include Prefect's database with its logs, artifacts and parameters of runs.
     with sqlite3.connect(tmp_path / "prefect" / "prefect.db") as conn:
         counts = {
             table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]

@@ -1,4 +1,4 @@
-"""Random settings are taken, or refused in a sentence with exit code 2 that shows no secret."""
+"""Random settings are accepted, or refused with exit code 2 and a message that shows no secret."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ EXAMPLES = 1500
 SECRET = "hunter2"
 fuzzed = hypothesis_settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
-# An environment variable holds no zero byte and only characters of the file system's encoding.
+# An environment variable has no zero byte and only characters of the file system's encoding.
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 NUMBERS = st.sampled_from(
     ["0", "-1", "1", "7", "8", "1e3", "1_000", " 5 ", "٣", "0x10", "nan", "inf", "-inf", "1e400", "9" * 30, "9" * 5000,
@@ -70,7 +70,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_usable(settings_read: Settings) -> None:
-    """Settings that were taken can be used: their text hides the secrets, and client and engine can be made of them."""
+    """Check that accepted settings work: their text hides the secrets, and a client and an engine can be made."""
     from flows.sources import cdd_client
 
     for secret in (settings_read.cdd_token, settings_read.api_token):

@@ -1,4 +1,4 @@
-"""The commands: what they print, how they end, and what they refuse."""
+"""The commands: their output, their exit codes and the input they refuse."""
 
 import csv
 import io
@@ -245,7 +245,7 @@ def test_a_pipe_that_is_closed_early_is_no_error(daily_done):
     )  # fmt: skip
     assert done.stderr == ""
     assert "open_time" in done.stdout
-    # As cat and ls do it: not a failure of its own, but the signal of a closed pipe.
+    # As with cat and ls, the process ends by the signal of a closed pipe, not by a failure.
     assert done.returncode == 128 + signal.SIGPIPE
 
 
@@ -269,7 +269,7 @@ def test_what_a_source_has_can_be_listed(daily_done):
 
 
 def heavy_modules(installation, *command, **more):
-    """Run a command in a process of its own and return which heavy packages it had imported at its end."""
+    """Run a command in a separate process and return the heavy packages that it had imported at its end."""
     program = (
         "import sys; sys.argv = ['candlecast', *sys.argv[1:]]\n"
         "from candlecast.cli import main\n"
@@ -387,7 +387,7 @@ def test_a_forecast_is_drawn_in_the_terminal_and_plain_in_a_pipe(daily_done):
     assert max(map(len, drawn.splitlines())) <= 90
     past = daily_done.run("forecasts", "--plot", "--model", "naive", "--origin", "2019-10-01", COLUMNS="90").stdout
     assert past.splitlines()[-1].endswith("◆ actual close")
-    # The fan's widest band reaches as far up as its highest 97.5 % quantile, which the axis' top label names.
+    # The fan's widest band reaches up to its highest 97.5 % quantile, which is the top label of the axis.
     rows = json.loads(daily_done.run("forecasts", "--json").stdout)
     candles = json.loads(daily_done.run("candles", SERIES, "--start", "2019-08-20", "--json").stdout)
     top = max(row["q975"] for row in rows)

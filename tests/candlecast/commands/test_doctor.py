@@ -1,4 +1,4 @@
-"""What doctor finds in a database, and of a Prefect server, and what it says to do about it."""
+"""The checks of doctor: what they report about a database and a Prefect server, and their remedies."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -147,7 +147,7 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(house: House) -> 
 
 @pytest.fixture(params=[200, 503])
 def prefect(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-    """A server that answers, to who asks for its health where Prefect's is asked, with this status."""
+    """A server that answers with the given status at the path of Prefect's health check."""
     status: int = request.param
     with CddServer() as server:
         server.answer = lambda request_: Reply(status if request_.path == "/api/health" else 404)

@@ -1,4 +1,4 @@
-"""The HTTP API as clients meet it: a process of its own, asked over a real socket."""
+"""The HTTP API as clients use it: a separate process, reached over a real socket."""
 
 import contextlib
 import csv
@@ -48,7 +48,7 @@ def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done
     rows = web.get(f"/api/v1/{question}").json()["rows"]
     printed = json.loads(daily_done.run(*words.split(), "--json").stdout)
     assert printed
-    # The API has more columns for some, such as the numbers that its pages are cut by.
+    # Some collections have more columns over HTTP, such as the numbers that order their pages.
     assert [{name: row[name] for name in printed[0]} for row in rows] == printed
 
 

@@ -1,4 +1,4 @@
-"""Cursors: nothing lost, nothing twice, whatever is stored between two pages."""
+"""Cursors: pages lose no row and repeat none, even if rows are stored between two pages."""
 
 import shutil
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Without a token the server answers only who names it by localhost or an address: no page can rebind a name."""
+"""Without a token the server answers only requests to localhost or an address, which stops DNS rebinding."""
 
 import pytest
 from web_server import Web

@@ -1,4 +1,4 @@
-"""Kept answers: never older than the last commit, never another's, never without bound."""
+"""Kept answers: never older than the last commit, never those of another question, and limited in size."""
 
 import asyncio
 import gzip
@@ -107,7 +107,7 @@ def test_what_the_clock_tells_is_not_kept(daily_done):
 
 
 class CountingApp:
-    """The stored series, or a problem for /api/v1/wrong, behind the middlewares; counts how often it had to work."""
+    """Answers the stored series, or a problem for /api/v1/wrong, behind the middlewares; counts its calls."""
 
     def __init__(self, database: Watched, most_bytes: int) -> None:
         self.count = 0
@@ -163,7 +163,7 @@ def test_an_answer_is_made_once_however_many_ask_for_it_at_once_or_later(databas
         answers += [await app.get() for _ in range(50)]
         assert len({body for _, _, body in answers}) == 1
         assert app.count == 1
-        # Another question, another encoding, another format of it.
+        # Another question and another encoding each make one more answer; both gzip requests share one.
         await app.get(query=b"limit=1")
         await app.get(accept_encoding="gzip")
         await app.get(accept_encoding="br, gzip")
@@ -221,7 +221,7 @@ def test_a_thousand_different_questions_take_no_more_memory_than_allowed(databas
             await asyncio.gather(*(app.get(query=b"x=%d" % number) for number in range(start, start + 100)))
             await app.get()
             assert app.kept.bytes <= allowed
-        # The one that was asked for again and again was made anew only where a hundred others came between.
+        # The answer that was requested again and again was made anew only when a hundred others came in between.
         assert 1001 < app.count <= 1011
         count = app.count
         await app.get()

@@ -1,4 +1,4 @@
-"""The API holds to its own description, whatever is asked: generated questions, by the thousand."""
+"""The API keeps to its OpenAPI description for thousands of generated questions."""
 
 import warnings
 from collections import Counter
@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from web_server import Web
 
-# Imports for its own command line deprecated names of its own libraries.
+# schemathesis imports deprecated names of its libraries for its command line.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import schemathesis
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-# What a schema cannot say, so that well-formed questions are refused too: a cursor is a page's own, a day exists in the
-# calendar, an end is not before its start.
+# Rules that a schema cannot express, so that the API also refuses well-formed questions: a cursor comes from a page, a
+# day exists in the calendar, an end is not before its start.
 UNSAYABLE = [positive_data_acceptance]
 EXAMPLES = 60
 
@@ -31,13 +31,13 @@ def test_no_question_breaks_the_server_or_its_description(web):
     statuses: Counter[int] = Counter()
 
     def ask(case):
-        # Every other question is about the series that there is, so that it gets as far as the database.
+        # Every second question is about the stored series, so that it reaches the database.
         if case.query.get("series") and requests[case.operation.path] % 2:
             case.query["series"] = "Coinbase_BTCUSD_d"
         answer = case.call()
         requests[case.operation.path] += 1
         statuses[answer.status_code] += 1
-        # No 5xx, a status, a media type and a shape that the description knows.
+        # The answer is no 5xx, and its status, media type and shape are in the description.
         case.validate_response(answer, excluded_checks=UNSAYABLE)
 
     fixed = settings(
@@ -46,7 +46,7 @@ def test_no_question_breaks_the_server_or_its_description(web):
     )  # fmt: skip
     for described in schema.get_all_operations():
         operation = described.ok()
-        # Without parameters there is nothing to get wrong.
+        # Questions without parameters cannot be wrong.
         modes = list(schemathesis.GenerationMode) if operation.query else [schemathesis.GenerationMode.POSITIVE]
         for mode in modes:
             fixed(given(operation.as_strategy(generation_mode=mode))(ask))()

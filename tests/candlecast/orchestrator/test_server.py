@@ -1,4 +1,4 @@
-"""A command starts a Prefect server of its own only where none is named, in any of the places that Prefect looks."""
+"""A command starts its own Prefect server only if no server is set in any of the places where Prefect looks."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ def url_that_prefect_finds() -> str | None:
 
 
 def may_be_configured(monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Ask as a command does that has just begun, before anything has imported Prefect."""
+    """Ask as a command does at its start, before Prefect is imported."""
     with monkeypatch.context() as begun:
         begun.delitem(sys.modules, "prefect", raising=False)
         return _may_be_configured()

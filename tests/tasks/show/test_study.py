@@ -1,4 +1,4 @@
-"""The study's page says what its numbers say, and `tutorial` is backfilled and replayed like any other model."""
+"""The text of the study's page agrees with its numbers, and `tutorial` is backfilled and replayed like other models."""
 
 import csv
 from datetime import UTC, datetime
@@ -121,7 +121,7 @@ def test_tutorial_is_backfilled_scored_and_replayed_like_any_other(
     closes = list(ingest_walk(engine, tmp_path / "source", n=950)["close_time"].dt.to_pydatetime())
     done = backfill_alone(engine, BackfillJob(SERIES, ("tutorial",), closes[900], closes[930], NOW))
     assert (done.origins, done.stored) == (31, 31)
-    # Skill stands beside naive's, on the same origins.
+    # Each row of skill has naive's scores on the same origins.
     backfill_alone(engine, BackfillJob(SERIES, ("naive",), closes[900], closes[930], NOW))
     score_matured(engine, series=SERIES, now=NOW)
     with engine.connect() as conn:

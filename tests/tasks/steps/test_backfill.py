@@ -1,4 +1,4 @@
-"""Backfilling: every origin once, by models no newer than it, from candles as they were known then."""
+"""Backfilling: one forecast per origin, by models no newer than the origin, from the candles known at that time."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -139,7 +139,7 @@ def test_changing_every_candle_after_an_origin_changes_no_forecast_from_it(tmp_p
 
 
 def test_an_origin_sees_candles_as_they_were_known_then(tmp_path: Path) -> None:
-    """A revision that came after an origin does not reach it; one that came before does."""
+    """A forecast does not see a revision that came after its origin, and sees one that came before."""
 
     def after(revised_on_row: int | None) -> list[tuple[object, ...]]:
         engine = open_database(f"sqlite:///{tmp_path / f'revised-{revised_on_row}.db'}")
@@ -190,7 +190,7 @@ def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> No
 def test_a_live_forecast_has_the_time_at_which_it_was_written_not_that_at_which_its_run_began(
     engine: Engine, tmp_path: Path
 ) -> None:
-    """The origin is 20 minutes old when the run begins, and 25 hours old when the forecast is written."""
+    """The origin is 20 minutes old when the run begins, and 25 hours old when the forecast is stored."""
     candles = random_walk(400, seed=1)
     origin = candles["close_time"].iloc[-1].to_pydatetime()
     began, written = origin + timedelta(minutes=20), origin + timedelta(hours=25)

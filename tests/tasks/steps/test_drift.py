@@ -1,4 +1,4 @@
-"""Drift, from stored live scores to the finding and the training it makes due."""
+"""Drift: from stored live scores to the finding and to the training that is then due."""
 
 from datetime import timedelta
 from pathlib import Path

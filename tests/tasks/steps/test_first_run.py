@@ -1,4 +1,4 @@
-"""The very first run, with a source that does not answer: each step says the same sentence as later, and no SQL."""
+"""The first run, with a source that does not answer: each step has the same message as later, and shows no SQL."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The watch over the champion, from stored scores to the decision, and bands that are odd."""
+"""Watching the champion, from stored scores to the decision, and findings about odd bands."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ RETURNS = 0.02 * np.random.default_rng(0).standard_normal(2000)
 
 @pytest.fixture
 def market(engine: Engine, tmp_path: Path) -> Engine:
-    """A database in which naive serves, with a few candles of which nothing here speaks."""
+    """A database with naive as champion and a few candles, which these tests do not use."""
     ingest_walk(engine, tmp_path, n=70, now=NOW)
     ensure_champion(engine, series=SERIES, baseline="naive", now=FIRST)
     return engine
@@ -84,7 +84,7 @@ def serving(engine: Engine) -> str:
 
 
 def codes(engine: Engine) -> set[str]:
-    """The open findings about models; others are about the candles."""
+    """The codes of the open findings about models; the others are about candles."""
     with reading(engine) as conn:
         return {finding.code for finding in read_findings(conn, series=SERIES)} & {"demoted", "odd-band"}
 
@@ -113,7 +113,7 @@ def test_a_champion_whose_bands_become_five_times_too_wide_is_demoted_within_a_w
     assert row is not None
     assert (row.outcome, row.previous, row.decided_at) == ("demoted", version, now)
     assert "lstm version" in row.reason
-    # The baseline serves now, so there is nothing to watch; a person may go back, and the evidence begins anew.
+    # The baseline serves now, so nothing is watched; a person may promote the model again, and its evidence restarts.
     assert watch_champion(market, series=SERIES, now=now) is None
     assert codes(market) == {"demoted"}
     with writing(market) as conn:

@@ -1,4 +1,4 @@
-"""Ingesting through a real source into real databases: nothing lost, nothing twice, nothing half-written."""
+"""Ingesting from a real source into real databases: nothing is lost, stored twice or half-written."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -85,7 +85,7 @@ def test_a_time_that_stands_twice_in_a_file_too_long_to_read_at_once_counts_once
     hours = [
         f"{int((START + n * DAY / 24).timestamp())},,BTC/USD,100,107,90,{100 + n % 7},10,1000" for n in range(30, 0, -1)
     ]
-    # Hour 29 again, some blocks later: as it was, and at the end with another close.
+    # Hour 29 again some blocks later, first unchanged and at the end with another close.
     changed = hours[1].replace(",101,", ",102,")
     lines = [*hours[:20], hours[1], *hours[20:], changed]
     server.put("Coinbase_BTCUSD_1h", (HEAD + "\n".join(lines) + "\n").encode())
@@ -134,7 +134,7 @@ def test_yesterdays_file_served_again_takes_nothing_back(engine: Engine, client:
     ingest(engine, client, day=1)
     with engine.connect() as conn:
         before = read_candle_rows(conn, series=SERIES)
-    # Its newest candle was not over when it was written, and is by now known as it ended.
+    # The newest candle of this file was not over when it was written; its final values are stored by now.
     server.put(SERIES, yesterday)
     report = ingest(engine, client, day=2)
     assert (report.outcome, report.rows_new, report.rows_revised) == ("stored", 0, 0)
@@ -164,7 +164,7 @@ def test_a_changed_candle_is_a_revision_and_the_past_can_still_be_asked(
         history = read_history(conn, series=SERIES)
         frames = [history.known_at(at) for at in (START, NOW + 10 * DAY - timedelta(seconds=1), NOW + 10 * DAY, None)]
         assert [frame["close"].iloc[3] for frame in frames] == [103, 103, 104, 104]
-        # What was fetched only later is seen as it came first.
+        # A candle that was fetched later is seen in its first revision.
         assert [len(frame) for frame in frames] == [20] * 4
         assert frames[0] is frames[1]
         assert [f.count for f in read_findings(conn, series=SERIES) if f.code == "revision"] == [1]
@@ -294,7 +294,7 @@ def test_the_sample_ingests_with_its_gap_as_a_finding(engine: Engine, sample_csv
 def test_vintages_in_time_order_make_a_history_that_answers_as_of(
     engine: Engine, shared_data: Path, tmp_path: Path
 ) -> None:
-    """Real files of 2020, 2022 and 2025: later ones revise and fill, and each day's view can be had again."""
+    """Real files of 2020, 2022 and 2025: later ones revise candles and fill gaps, and earlier views can be read."""
     series = "Bitstamp_BTCUSD_d"
     reports = []
     for vintage in ("2020-11-19", "2022-08-20", "2025-07-05", "2025-09-24"):
@@ -306,7 +306,7 @@ def test_vintages_in_time_order_make_a_history_that_answers_as_of(
         except Held:
             reports.append(ingest_series(engine, series=series, client=client, now=at, accept=True))
     assert [report.rows_new for report in reports] == [2172, 2823 - 2171, 3873 - 2822, 3954 - 3872]
-    # Prices of 856 days moved at the change of upstream source, and volumes of others.
+    # The upstream source changed: the prices of 856 days moved, and the volumes of others.
     assert reports[1].rows_revised >= 856
     assert [report.rows_revised for report in reports[2:]] == [0, 0]
     with engine.connect() as conn:
@@ -315,7 +315,7 @@ def test_vintages_in_time_order_make_a_history_that_answers_as_of(
     assert len(before) == 2171
     assert len(after) == 3953
     moved = {row.open_time: row for row in after}
-    # 855 with the day that was not over when the first file was made.
+    # 855 rows with the day that was not over when the first file was made.
     assert sum(moved[row.open_time].open != row.open for row in before) == 854
 
 
@@ -398,7 +398,7 @@ def test_rows_in_are_rows_stored_whatever_the_bytes(engine: Engine, tmp_path: Pa
         assert report.rows_in == report.rows_new + report.rows_equal + report.rows_revised + report.rows_quarantined
         assert count(engine, "candles") - before[0] == report.rows_new + report.rows_revised
         newest = "download = (SELECT max(id) FROM downloads)"
-        # A row that stands twice, or stood in an earlier file, is kept once.
+        # A row that is in a file twice, or was in an earlier file, is stored once.
         assert bool(report.rows_quarantined) <= count(engine, "quarantine", newest) <= report.rows_quarantined
         assert count(engine, "quarantine") <= before[1] + report.rows_quarantined
     assert stored > 10

@@ -1,4 +1,4 @@
-"""Files that are odd as a whole: held, in parts, under other names, with rows that come again."""
+"""Files that are unusual as a whole: held, split by year, with other names, with rows that come with every file."""
 
 import csv
 from collections.abc import Iterator
@@ -140,7 +140,7 @@ def test_yearly_files_make_one_series_and_lack_nothing_of_other_years(engine: En
         path = put(tmp_path, lines(start, days), f"Coinbase_BTCUSD_{year}_d.csv")
         assert str(SeriesName.of_file(path)) == SERIES
         assert ingest(engine, path, day=year).rows_new == days
-    # Its own span it may not lack.
+    # A file of one year must hold all stored candles of that year.
     path = put(tmp_path, lines(datetime(2020, 1, 1, tzinfo=UTC), 366)[::2], "Coinbase_BTCUSD_2020_d.csv")
     with pytest.raises(Exception, match="2 days apart"):
         ingest(engine, path, day=3000)

@@ -1,4 +1,4 @@
-"""What an answer says of itself, where it ends and when its file was made: no cut row and no open day is taken."""
+"""The end of an answer and the time of its file: no cut row is taken, and no open day is taken for a closed one."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ def server() -> Iterator[CddServer]:
 
 
 def ingest(engine: Engine, server: CddServer, *replies: bytes, now: datetime = CLOSES + HOUR) -> IngestReport:
-    """Ingest the series from a server that answers with these bytes, one after the other."""
+    """Ingest the series from a server that sends these replies, one after the other."""
     server.faults = [Reply(raw=reply) for reply in replies]
     client = CddClient(server.url, sleep=lambda _: None)
     return ingest_series(engine, series=SERIES, client=client, now=now)
@@ -64,7 +64,7 @@ def answer(
     etag: str | None = None,
     status: str = "200 OK",
 ) -> bytes:
-    """An answer as bytes; `length` -1 is the body's, None sends none."""
+    """An answer as bytes; `length` -1 sends the body's length, None sends no length."""
     lines = [f"HTTP/{version} {status}", "Content-Type: text/csv", "Connection: close"]
     if length is not None:
         lines.append(f"Content-Length: {len(body) if length == -1 else length}")
@@ -78,7 +78,7 @@ def answer(
 
 
 def chunked(body: bytes, *, whole: bool) -> bytes:
-    """An answer in two chunks; without its end, half of the second one is missing."""
+    """An answer in two chunks; unless `whole`, half of the second one is missing."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     first, second = body[:300], body[300:]
     end = second + b"\r\n0\r\n\r\n" if whole else second[: len(second) // 2]
@@ -148,7 +148,7 @@ def test_a_file_made_after_its_newest_day_closes_it(engine: Engine, server: CddS
         (CLOSES + 3 * HOUR, CLOSES - 3 * HOUR),
         (CLOSES + DAY, CLOSES - 3 * HOUR),
         (CLOSES + DAY, None),
-        # The server's clock runs ahead like its file.
+        # The server's clock is ahead, as the time of its file is.
         (CLOSES + 3 * HOUR, CLOSES + 4 * HOUR),
     ],
 )

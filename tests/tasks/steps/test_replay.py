@@ -1,4 +1,4 @@
-"""A stored forecast can be made again, bit for bit, whatever has come since; and what was tampered with shows."""
+"""Replay: a stored forecast is computed again bit for bit, later data do not matter, and tampering is noticed."""
 
 import math
 from datetime import datetime, timedelta
@@ -75,7 +75,7 @@ def test_a_gap_that_was_filled_later_is_a_gap_again(engine: Engine, tmp_path: Pa
 def test_candles_that_were_stored_while_a_forecast_was_computed_are_not_its_candles(
     engine: Engine, tmp_path: Path
 ) -> None:
-    """They carry an earlier time than the forecast, which was written last, but it was computed without them."""
+    """The candles have an earlier time than the forecast, which was stored last but was computed without them."""
     candles = random_walk(400, seed=1)
     ingest(engine, tmp_path, SERIES, candles)
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
@@ -93,7 +93,7 @@ def test_changed_candles_and_changed_numbers_do_not_replay(engine: Engine, tmp_p
     make_forecasts(engine, tmp_path / "source")
     first = numbers(engine)[0]
     nth = text("SELECT open_time FROM candles ORDER BY open_time LIMIT 1 OFFSET 660")
-    # Nobody can do this through candlecast.
+    # candlecast itself has no way to do this.
     change = text("UPDATE candles SET close = close * 1.0000001 WHERE open_time = :day")
     with engine.begin() as conn:
         conn.execute(change, {"day": conn.execute(nth).scalar()})
@@ -123,7 +123,7 @@ def test_a_forecast_that_lacks_a_quantile_does_not_replay(engine: Engine, tmp_pa
     version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
     forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW))
     with engine.begin() as conn:
-        # Nobody can do this through candlecast, nor with its triggers in place.
+        # candlecast itself has no way to do this, and its triggers would refuse it.
         conn.execute(text("DROP TRIGGER forecast_values_no_delete"))
         conn.execute(text("DELETE FROM forecast_values WHERE step = 7 AND quantile > 0.98"))
     result = replay(engine, forecast=1)

@@ -1,4 +1,4 @@
-"""Scores and the gate: by hand, once a truth, and no model judged on what it has seen."""
+"""Scores and the gate: scores checked by hand, one per revision of the actual close, none on data a model has seen."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -118,9 +118,9 @@ def test_without_a_champion_the_baseline_serves(engine: Engine, tmp_path: Path) 
 def add_scored_version(
     engine: Engine, model: str, crps: Mapping[int, float], *, steps: int = 1, kind: Kind = Kind.BACKFILL, **hits: bool
 ) -> int:
-    """Store a version of `model` with scores from so many days after CLOSED on, the same at every step; its number.
+    """Store a version of `model` with scores by days after CLOSED, equal at every step; returns its number.
 
-    Bands cover four of five and nineteen of twenty truths unless told.
+    By default the bands cover four of five and nineteen of twenty actual closes.
     """
     days = sorted(crps)
     values = np.array([[100.0 + level for level in QUANTILE_LEVELS]] * steps)
@@ -151,7 +151,7 @@ def add_scored_version(
 
 
 def losses(first: int, last: int, factor: float = 1.0) -> dict[int, float]:
-    """Losses that rise and fall with the day alike for all models, but for a factor and a little noise of their own."""
+    """Losses that rise and fall with the day alike for all models, except for a factor and a little noise per model."""
     noise = np.random.default_rng(int(factor * 1000)).standard_normal(last)
     return {day: factor * (1 + 0.5 * np.sin(day)) + 0.001 * float(noise[day]) for day in range(first, last)}
 
@@ -167,7 +167,7 @@ def serve(engine: Engine, version: int) -> None:
 
 @pytest.fixture
 def market(engine: Engine) -> Engine:
-    """A database that knows the series and nothing of it."""
+    """A database that has the series and no candles of it."""
     with engine.begin() as conn:
         ensure_series(conn, name=SeriesName.parse(SERIES), now=NOW)
     return engine
@@ -186,7 +186,7 @@ def test_the_gate_compares_on_the_origins_and_steps_that_all_have(market: Engine
     assert decision.evidence["skill_vs_incumbent_step2"] == pytest.approx(0.1, abs=0.001)
     assert decision.evidence["coverage80_step1"] == 0.8
     assert decision.evidence["coverage95_step2"] == round(67 / 70, 4)
-    # The first decision has fixed the start: evidence is valid at every look because its start does not move.
+    # The first decision fixed the start: evidence is valid at every look because its start does not move.
     assert gate_decision(market, challenger, "range-ewma", start=CLOSED + 13 * DAY).evidence["origins"] == 70
 
 
@@ -206,7 +206,7 @@ def test_the_gate_writes_down_what_it_decided(market: Engine) -> None:
         NOW,
         naive,
     )
-    # The baseline serves: there is no incumbent beside it.
+    # The baseline serves, so there is no other incumbent.
     assert not any("incumbent" in name for name in decision.evidence)
 
 
@@ -255,7 +255,7 @@ def test_a_challenger_without_a_walk_forward_is_kept_back(engine: Engine, tmp_pa
 def test_a_good_challenger_takes_over_with_its_evidence(engine: Engine, tmp_path: Path) -> None:
     from synthetic import random_walk
 
-    # A market whose volatility swings slowly: the past year's average is a poor forecast of it.
+    # The market's volatility changes slowly, so the past year's average is a poor forecast of it.
     candles = random_walk(700, seed=1)
     swing = 1 + 0.9 * np.sin(2 * np.pi * np.arange(700) / 120)
     start = np.log(1000.0)
@@ -344,7 +344,7 @@ def test_a_training_that_is_registered_is_not_done_again(engine: Engine, tmp_pat
 
 
 def test_a_version_that_nobody_has_judged_is_due_again(engine: Engine, tmp_path: Path) -> None:
-    """A training that is killed between registering and the gate leaves one; the next day finishes it."""
+    """A training killed between registering and the gate leaves such a version; the next day decides about it."""
     candles = ingest_walk(engine, tmp_path, n=500)
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
     versions = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)

@@ -1,4 +1,4 @@
-"""An order to stop is obeyed even where a library has made an ordinary error of it."""
+"""SIGTERM stops a process even if a library turned it into an ordinary error."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tasks.steps.termination import reraise_termination, resend_lost_sigterm
 
 @pytest.fixture
 def sigterm_raises() -> Iterator[None]:
-    """SIGTERM raises TerminationSignal wherever this process is."""
+    """In these tests SIGTERM raises TerminationSignal at any point of this process, as under Prefect."""
 
     def stop(number: int, _frame: object) -> None:
         raise TerminationSignal(signal=number)
@@ -62,7 +62,7 @@ def test_other_errors_are_let_pass() -> None:
 
 
 class StoppedInItsDestructor:
-    """Something that is being let go of when the order comes; Python drops whatever is raised there."""
+    """An object that is being deleted when SIGTERM comes; Python drops an exception raised there."""
 
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

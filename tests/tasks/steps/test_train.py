@@ -1,4 +1,4 @@
-"""Trained models: registered once, and used without being read back."""
+"""Trained models: registered once, and used without reading them from the database again."""
 
 import re
 from datetime import UTC, datetime
@@ -38,14 +38,14 @@ def test_a_backfill_makes_features_once_a_frame_and_reads_no_trained_model_back(
         if re.search(r"SELECT.*model_versions\.weights\b", statement, re.DOTALL):
             read.append(statement)
 
-    # Training has imported the function already, so what is counted is forecasting.
+    # Training has imported the function already, so only forecasting is counted.
     forecaster("lstm")
     monkeypatch.setattr(models.features, "make_features", counted)
     done = backfill_alone(engine, BackfillJob(SERIES, ("lstm",), closes[520], closes[630], NOW))
     quarters = {(close.year, (close.month - 1) // 3) for close in closes[520:631]}
     assert (done.stored, len(quarters)) == (111, 2)
     assert (features_made, read) == ([640], [])
-    # What is registered already is read.
+    # A model that was registered before is read.
     backfill_alone(engine, BackfillJob(SERIES, ("lstm",), closes[515], closes[631], NOW))
     assert len(read) == 2
 

@@ -1,4 +1,4 @@
-"""On SQLite only steps that write take the write lock: whoever else works on the database waits for nothing more."""
+"""On SQLite only steps that write take the write lock, so other processes wait only for writes."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
 def day(engine: Engine, folder: Path, n: int) -> None:
-    """What the daily flow does for one series when `n` candles have closed and nothing is to be trained."""
+    """Run the steps of the daily flow for one series when `n` candles have closed and no training is due."""
     now = MARKET["close_time"].iloc[n - 1].to_pydatetime() + timedelta(minutes=20)
     ingest(engine, folder, SERIES, MARKET.iloc[:n], now=now, accept=False)
     champion = ensure_champion(engine, series=SERIES, baseline=BASELINE, now=now)
@@ -51,7 +51,7 @@ def test_a_day_takes_the_write_lock_once_for_each_thing_that_it_stores(engine: E
         if transactions:
             transactions[-1].append(statement)
     locked = [transaction for transaction in transactions if transaction[0] == "BEGIN IMMEDIATE"]
-    # The candles, the forecasts of two models, the scores.
+    # One each for the candles, the forecasts of two models and the scores.
     assert len(locked) == 4
     for transaction in transactions:
         assert any(statement.startswith(WRITES) for statement in transaction) == (transaction in locked), transaction
