@@ -355,7 +355,7 @@ def read_values(
     # Numbers of forecasts are exact in a float up to 2 ** 53.
     ids, values = flat[:, 0].astype(np.int64), flat[:, 1]
     first = np.flatnonzero(np.diff(ids, prepend=-1))
-    ends = np.append(first[1:], len(ids))
+    ends = np.append(first, len(ids))[1:]
     # A forecast stored since the first query has no origin here, and is left out.
     return {
         origins[forecast]: values[begin:end].reshape(-1, len(QUANTILE_LEVELS))
