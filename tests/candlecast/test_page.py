@@ -14,7 +14,7 @@ from web_server import Web
 
 from models.candles import Interval
 from models.forecasts import Forecast, Kind
-from models.times import clock_from
+from models.times import RunClock
 from models.wording import when_stored
 from storage.database.engine import open_database, writing
 from storage.forecasts import insert_forecasts
@@ -182,7 +182,7 @@ def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
     candles = random_walk(400, seed=3, start=midnight - timedelta(days=400))
     ingest(engine, made.folder / "files", FRESH, candles, now=datetime.now(UTC))
     naive = ensure_champion(engine, series=FRESH, baseline="naive", now=midnight)
-    forecast_live(engine, series=FRESH, versions=[naive], horizon=7, clock=clock_from())
+    forecast_live(engine, series=FRESH, versions=[naive], horizon=7, clock=RunClock())
     values = np.full((7, 23), 1000.0) + np.arange(23)
     with writing(engine) as conn:
         lstm = register(
