@@ -245,7 +245,7 @@ def test_the_compose_files_services_make_a_day_and_show_it_to_whoever_has_the_to
         assert done.returncode == 0, (command, done.stdout, done.stderr, host.logs())
         outputs.append(done.stdout)
     day, forecasts, dump = outputs
-    assert "Completed" in day
+    assert "Coinbase_BTCUSD_d: close forecast by naive" in day
     assert "2019-10-17" in forecasts
     assert "COPY public.forecasts" in dump
     assert list(host.image.glob("reports/Coinbase_BTCUSD_d/*.png"))

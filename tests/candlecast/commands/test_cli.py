@@ -20,8 +20,10 @@ SERIES = "Coinbase_BTCUSD_d"
 
 def test_daily_prints_forecast_skill_plot_and_what_to_type_next(daily_done):
     text = (daily_done.folder / "stdout.txt").read_text()
-    assert f"{SERIES}: close forecast by range-ewma after the close of 2019-10-16" in text
-    assert len([line for line in text.splitlines() if line[:2].strip().isdigit() and "2019-10-" in line]) == 7
+    # Naive serves, and the model of the settings stands beside it.
+    for model in ("naive", "range-ewma"):
+        assert f"{model} after the close of 2019-10-16" in text
+    assert len([line for line in text.splitlines() if line[:2].strip().isdigit() and "2019-10-" in line]) == 14
     assert "Skill of range-ewma against naive" in text
     plot = next(line for line in text.splitlines() if line.startswith("Plot: ")).removeprefix("Plot: ")
     assert (daily_done.folder / plot).read_bytes().startswith(b"\x89PNG")
@@ -206,7 +208,7 @@ def test_a_wrong_setting_is_named_with_its_variable(empty):
 def test_ingest_says_what_it_found_and_is_quiet_about_it_the_second_time(empty):
     first = json.loads(empty.run("ingest", "--json").stdout)
     assert first[0]["rows_new"] == 1770
-    assert first[0]["findings"] == 3
+    assert first[0]["findings"] == 4
     again = json.loads(empty.run("ingest", "--json").stdout)
     assert again[0]["outcome"] == "unchanged"
 
@@ -252,7 +254,7 @@ def test_a_pipe_that_is_closed_early_is_no_error(daily_done):
 def test_findings_have_severity_and_remedy(daily_done):
     rows = json.loads(daily_done.run("findings", "--json").stdout)
     findings = {row["code"]: row for row in rows}
-    assert set(findings) == {"gap", "zero-volume", "stale"}
+    assert set(findings) == {"gap", "zero-volume", "wick", "stale"}
     assert findings["gap"]["count"] == 12
     assert all(row["severity"] in ("info", "warning", "error") and row["remedy"] for row in rows)
 
@@ -359,13 +361,13 @@ def test_the_tutorials_cost_is_said_before_it_is_paid(daily_done, tmp_path):
 def test_a_dry_run_shows_what_is_missing_and_stores_nothing(daily_done, tmp_path):
     shutil.copy(daily_done.database, tmp_path / "candlecast.db")
     url = f"sqlite:///{tmp_path / 'candlecast.db'}"
-    span = ("Coinbase_BTCUSD_d", "--start", "2017-01-01", "--end", "2017-06-30", "--model", "naive")
+    span = ("Coinbase_BTCUSD_d", "--start", "2016-01-01", "--end", "2016-06-30", "--model", "naive")
     for _ in range(2):
         done = daily_done.run("backfill", *span, "--dry-run", "--json", CANDLECAST_DATABASE_URL=url)
         assert done.returncode == 0, done.stderr[-3000:]
         rows = json.loads(done.stdout)
-        assert [(row["quarter"], row["missing"]) for row in rows] == [("2017-Q1", 90), ("2017-Q2", 91)]
-        assert done.stderr.startswith("181 forecasts in 2 partitions, about 0:00:")
+        assert [(row["quarter"], row["missing"]) for row in rows] == [("2016-Q1", 91), ("2016-Q2", 91)]
+        assert done.stderr.startswith("182 forecasts in 2 partitions, about 0:00:")
 
 
 def test_setup_without_a_server_and_a_webhook_that_is_none_are_wrong_use(empty):
