@@ -99,7 +99,7 @@ def web(poisoned):
 
 QUESTIONS = [
     "series", "models", "decisions", "findings", "skill", "calibration", "forecasts", "forecasts/latest", "origins",
-    f"candles?series={SERIES}",
+    f"candles?series={SERIES}", "arrivals",
 ]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_no_question_is_answered_with_a_formula(web, question):
     assert answer.status_code == 200
     assert len(answer.text.splitlines()) > 1
     assert formula_cells(answer.text) == []
-    without = {"forecasts/latest", f"candles?series={SERIES}"}
+    without = {"forecasts/latest", f"candles?series={SERIES}", "arrivals"}
     assert ("'=HYPERLINK" in answer.text) == (question not in without)
 
 
