@@ -49,7 +49,8 @@ def pages(web, question, between=lambda: None):
 
 @pytest.mark.parametrize(
     "question",
-    ["forecasts?start=2018-10-01&limit=1000", "forecasts?kind=live&limit=3", "origins?limit=100", f"candles?series={SERIES}&limit=333",
+    ["forecasts?start=2018-10-01&limit=1000", "forecasts?kind=live&limit=3", "origins?limit=100",
+     f"candles?series={SERIES}&limit=333",
      f"arrivals?series={SERIES}&limit=500", "arrivals?limit=700",
      "models?limit=1", "decisions?limit=1", "findings?limit=1", "series?limit=1"],
 )  # fmt: skip
