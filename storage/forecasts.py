@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     Boolean,
     ColumnElement,
@@ -29,6 +27,10 @@ from storage.database.times import UtcDateTime
 from storage.errors import NotFound
 from storage.query import EVERY_FORECAST, ForecastFilter
 from storage.tables import forecast_values, forecasts, model_versions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # The functions here have arguments called `forecasts`.
 _forecasts = forecasts
@@ -333,11 +335,13 @@ def read_quantiles(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) ->
 
 def read_values(
     conn: Connection, *, series: str, model: str, kind: Kind, start: datetime | None = None
-) -> dict[datetime, NDArray[np.float64]]:
+) -> "dict[datetime, NDArray[np.float64]]":
     """Return the values of all of a model's forecasts from `start` on, by origin: (horizon, 23) each.
 
     For statistical tests over thousands of forecasts: `read_quantiles` repeats the forecast's names for each value.
     """
+    import numpy as np
+
     f, v = _forecasts, forecast_values
     wanted = _conditions(f, ForecastFilter(series, model=model, kind=kind, start=start))
     origins = {row.id: row.origin for row in conn.execute(select(f.c.id, f.c.origin).where(*wanted))}
