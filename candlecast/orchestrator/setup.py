@@ -14,7 +14,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
 from candlecast.orchestrator.defaults import HEARTBEAT_S
-from tasks.show.events import DRIFT, LATE, STALE
+from tasks.show.events import DEMOTED, DRIFT, LATE, ODD_BAND, STALE
 
 POOLS = ("default", "gpu")
 FLOWS = ("daily", "retrain", "backfill", "study", "verify")
@@ -142,7 +142,7 @@ def _tell_of_data(block: object) -> AutomationCore:
     return AutomationCore(
         name="candlecast: tell of drift and stale data",
         trigger=EventTrigger(
-            expect={DRIFT, LATE, STALE},
+            expect={DEMOTED, DRIFT, LATE, ODD_BAND, STALE},
             match=ResourceSpecification({"prefect.resource.id": ["candlecast.series.*"]}),
             posture=Posture.Reactive,
             threshold=1,
@@ -153,7 +153,7 @@ def _tell_of_data(block: object) -> AutomationCore:
 
 
 def _tell_of_runs(block: object) -> AutomationCore:
-    said = 'flow.name ~ " run " ~ flow_run.name ~ " " ~ flow_run.state.name ~ ": " ~ flow_run.state.message'
+    text = 'flow.name ~ " run " ~ flow_run.name ~ " " ~ flow_run.state.name ~ ": " ~ flow_run.state.message'
     return AutomationCore(
         name="candlecast: tell of failed runs",
         trigger=EventTrigger(
@@ -163,5 +163,5 @@ def _tell_of_runs(block: object) -> AutomationCore:
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[CallWebhook(block_document_id=block, payload=f'{{"text": {{{{ ({said}) | tojson }}}}}}')],
+        actions=[CallWebhook(block_document_id=block, payload=f'{{"text": {{{{ ({text}) | tojson }}}}}}')],
     )
