@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from storage.redaction import safe_url
 
 # Soon after the daily candles have closed; the day waits until the source has written its files.
 CRON = "5 0 * * *"
+# From the start of `serve` to the first day.
+FIRST_DAY_AFTER = timedelta(minutes=1)
 
 
 def serve_schedule(port: int, *, notify: str | None = None) -> None:
@@ -25,6 +28,7 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
         from prefect.client.orchestration import get_client
         from prefect.deployments.runner import RunnerDeployment
         from prefect.schedules import Cron
+        from prefect.states import Scheduled
         from prefect.types.entrypoint import EntrypointType
 
         from candlecast.orchestrator.served import scheduled
@@ -44,9 +48,13 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
         )
         # Prefect would name the function, flows.daily.daily, which has none of the options of `scheduled`.
         deployment.entrypoint = "candlecast.orchestrator.served.scheduled"
-        # One day at once: a machine that was restarted while a day waited goes on waiting.
+        # One day soon: a machine that was restarted while a day waited continues to wait. Not at once, so that a
+        # command that is stopped right away does not stop a run that has just begun.
+        soon = datetime.now(UTC) + FIRST_DAY_AFTER
         with get_client(sync_client=True) as client:
-            client.create_flow_run_from_deployment(cast("UUID", deployment.apply()))
+            client.create_flow_run_from_deployment(
+                cast("UUID", deployment.apply()), state=Scheduled(scheduled_time=soon)
+            )
         serve(deployment, limit=1, print_starting_message=False)
 
 

@@ -23,6 +23,8 @@ class Installation:
             "CANDLECAST_SOURCE": str(ROOT / "sample"),
             "CANDLECAST_SERIES": "Coinbase_BTCUSD_d",
             "CANDLECAST_MODEL": "range-ewma",
+            # A year is enough here: each test waits for the walk-forward forecasts of its installation.
+            "CANDLECAST_SKILL_DAYS": "365",
             **more,
         }
 

@@ -40,7 +40,7 @@ def test_a_dead_source_leaves_nothing_to_forecast_from_and_breaks_no_constraint(
     with pytest.raises(NotEnoughCandles, match=f"{SERIES} has no closed candle yet to forecast from"):
         baseline_version(engine, series=SERIES, model=BASELINE, now=NOW)
     assert score_matured(engine, series=SERIES, now=NOW) == 0
-    assert watch(engine, series=SERIES, now=NOW) == (None, None)
+    assert watch(engine, series=SERIES, now=NOW) == (None, None, [], None)
     with engine.connect() as conn:
         for table in ("series", "model_versions", "promotions", "findings"):
             assert conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
