@@ -30,4 +30,5 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CANDLECAST_SOURCE", str(tmp_path / "source"))
     monkeypatch.setenv("CANDLECAST_SERIES", "Bitstamp_BTCUSD_d")
     monkeypatch.setenv("CANDLECAST_MODEL", "range-ewma")
+    monkeypatch.setenv("CANDLECAST_SKILL_DAYS", "365")
     return tmp_path
