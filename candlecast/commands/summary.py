@@ -71,6 +71,9 @@ def _print_forecast(bands: Sequence[BandRow], skill: Sequence[SkillRow]) -> None
     print(f"\n{first.series}: close forecast by {first.model} {after_close(first.origin, interval)}\n")
     print(tabulate(forecast_table(bands), "keys", "simple", disable_numparse=True))
     print(f"\n{when_stored(first.created_at, first.origin, interval, len(bands))}")
+    if first.model == BASELINE:
+        # Its skill is measured against itself.
+        return
     rows = [row for row in skill if row.model == first.model and row.kind == ScoreKind.BACKFILL and row.naive_crps]
     n_origins = rows[0].n if rows else 0
     print(f"\nSkill of {first.model} against {BASELINE}, walk-forward over {n_origins} past origins")
