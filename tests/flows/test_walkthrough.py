@@ -128,6 +128,8 @@ def test_every_line_of_the_walk_through_does_what_the_page_says(tmp_path: Path, 
         "CANDLECAST_SOURCE": str(source),
         "CANDLECAST_SERIES": "Bitstamp_BTCUSD_d",
         "CANDLECAST_MODEL": "lstm",
+        # Shorter than the default, so that the page's backfill finds something missing.
+        "CANDLECAST_SKILL_DAYS": "365",
         "CANDLECAST_REPORTS": str(tmp_path / "reports"),
     }
     server, exports, setting_up, workers, first_day, backfills = sections()
