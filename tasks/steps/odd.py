@@ -9,7 +9,7 @@ from models.candles import Finding, Severity
 from models.forecasts import BASELINE, Kind
 from models.gate import ODD
 from storage.database.engine import reading, writing
-from storage.findings import record_findings
+from storage.findings import read_findings, record_findings
 from storage.forecasts import BandRow, read_bands, read_origins
 from storage.query import ForecastFilter
 
@@ -28,6 +28,7 @@ def check_bands(engine: Engine, *, series: str, now: datetime) -> list[Finding]:
             return []
         wanted = ForecastFilter(series, kind=Kind.LIVE, start=origins[0])
         bands = {(row.model, row.origin, row.step): row for row in read_bands(conn, wanted)}
+        noted = any(finding.code == CODE for finding in read_findings(conn, series=series))
     newest, before = origins[-1], origins[0]
     seen = []
     for model in sorted({model for model, origin, _ in bands if origin == newest}):
@@ -52,8 +53,9 @@ def check_bands(engine: Engine, *, series: str, now: datetime) -> list[Finding]:
                     last_time=newest,
                 )
             )
-    with writing(engine) as conn:
-        record_findings(conn, series=series, codes={CODE}, seen=seen, now=now)
+    if seen or noted:
+        with writing(engine) as conn:
+            record_findings(conn, series=series, codes={CODE}, seen=seen, now=now)
     return seen
 
 
