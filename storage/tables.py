@@ -81,9 +81,9 @@ downloads = Table(
     Column(
         "outcome",
         Text,
-        # The first schema allowed 'unchanged', but nothing writes it: an unchanged file leaves no row.
+        # An unchanged file leaves no row.
         CheckConstraint(
-            "outcome IN ('stored', 'unchanged', 'held', 'refused', 'not_found', 'unavailable', 'format_changed')",
+            "outcome IN ('stored', 'held', 'refused', 'not_found', 'unavailable', 'format_changed')",
             name="outcome",
         ),
         nullable=False,

@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, inspect
 
@@ -23,7 +25,7 @@ def migrate(engine: Engine) -> None:
     with engine.connect().execution_options(reads_only=True) as conn:
         if _is_current(conn):
             return
-    with engine.begin() as conn:
+    with _changing_tables(engine) as conn:
         # A process that had to wait here for another one finds the work done. On SQLite the transaction itself waits.
         if engine.dialect.name == "postgresql":
             conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
@@ -43,6 +45,29 @@ def migrate(engine: Engine) -> None:
             conn.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
             if conn.dialect.name == "postgresql":
                 conn.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_comment(query)}'")
+
+
+@contextmanager
+def _changing_tables(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection in a transaction in which tables can be made anew.
+
+    SQLite can change a table's checks only by making the table anew. With foreign keys on, dropping a table deletes its
+    rows first, which fails where other tables refer to them. They can be switched off only before the transaction.
+    """
+    with engine.connect() as conn:
+        if engine.dialect.name == "sqlite":
+            _set_foreign_keys(conn, "OFF")
+        try:
+            with conn.begin():
+                yield conn
+        finally:
+            if engine.dialect.name == "sqlite":
+                _set_foreign_keys(conn, "ON")
+
+
+def _set_foreign_keys(conn: Connection, setting: str) -> None:
+    # Through the driver: SQLAlchemy would begin a transaction first, in which SQLite ignores this statement.
+    conn.connection.cursor().execute(f"PRAGMA foreign_keys = {setting}")
 
 
 def _upgrade(conn: Connection) -> None:

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, inspect, select, text
 from storage.database.engine import make_engine, open_database, open_for_reading
 from storage.database.migrations.versions import __name__ as versions_package
 from storage.database.version import known_versions, schema_version
-from storage.errors import DatabaseUnusable
-from storage.tables import VIEWS, metadata, quarantine, views
+from storage.errors import DatabaseUnusable, StatementRefused
+from storage.tables import VIEWS, downloads, metadata, quarantine, views
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("candlecast", "flows", "tasks", "models", "storage")
@@ -154,22 +154,27 @@ def objects(engine: Engine) -> list[tuple[str, ...]]:
 # --- older ---------------------------------------------------------------------------------------------------------
 
 
+def upgrade_to(version: str, engine: Engine) -> None:
+    """Bring the schema of the engine's database to a released version."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "storage.database:migrations")
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, version)
+
+
 @pytest.mark.parametrize("released", RELEASED)
 def test_a_database_of_every_released_schema_is_migrated_with_its_data(
     database_url: str, newer: Path, store_in: Any, released: str
 ) -> None:
     """This code with one more migration stands for the next release."""
-    from alembic import command
-    from alembic.config import Config
-
     engine = open_database(database_url) if released == RELEASED[-1] else make_engine(database_url)
     if released != RELEASED[-1]:
-        config = Config()
-        config.set_main_option("script_location", "storage.database:migrations")
-        config.set_main_option("path_separator", "os")
-        with engine.begin() as conn:
-            config.attributes["connection"] = conn
-            command.upgrade(config, released)
+        upgrade_to(released, engine)
     fill(store_in(engine))
     columns = declared_columns(engine)
     before = contents(engine, columns)
@@ -196,16 +201,8 @@ def test_a_database_of_every_released_schema_is_migrated_with_its_data(
 def test_a_row_that_was_set_aside_with_every_file_is_kept_once_after_the_upgrade(
     database_url: str, store_in: Any
 ) -> None:
-    from alembic import command
-    from alembic.config import Config
-
     engine = make_engine(database_url)
-    config = Config()
-    config.set_main_option("script_location", "storage.database:migrations")
-    config.set_main_option("path_separator", "os")
-    with engine.begin() as conn:
-        config.attributes["connection"] = conn
-        command.upgrade(config, "0001")
+    upgrade_to("0001", engine)
     store_in(engine).add_candle(store_in(engine).origin, 1.0)
     with engine.begin() as conn:
         insert = (
@@ -226,6 +223,36 @@ def test_a_row_that_was_set_aside_with_every_file_is_kept_once_after_the_upgrade
         (5, "b", 3, 3),
         (6, "a", 1, 4),
     ]
+
+
+def test_a_download_of_the_outcome_unchanged_is_stored_after_the_upgrade(database_url: str, store_in: Any) -> None:
+    engine = make_engine(database_url)
+    upgrade_to("0001", engine)
+    store = store_in(engine)
+    for day in range(3):
+        store.add_candle(store.origin + day * DAY, 1.0)
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE downloads SET outcome = 'unchanged' WHERE id = 2"))
+        conn.execute(text("UPDATE downloads SET outcome = 'held', reason = 'x' WHERE id = 3"))
+    before = contents(engine, declared_columns(engine))
+    engine.dispose()
+    engine = open_database(database_url)
+    after = contents(engine, declared_columns(engine))
+    outcomes = select(downloads.c.id, downloads.c.outcome, downloads.c.reason).order_by(downloads.c.id)
+    with engine.connect() as conn:
+        assert [tuple(row) for row in conn.execute(outcomes)] == [
+            (1, "stored", None),
+            (2, "stored", None),
+            (3, "held", "x"),
+        ]
+        if engine.dialect.name == "sqlite":
+            assert conn.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+            assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    assert after["candles"] == before["candles"]
+    assert len(before["candles"]) == 3
+    with pytest.raises(StatementRefused, match="ck_downloads_outcome"), engine.begin() as conn:
+        conn.execute(text("UPDATE downloads SET outcome = 'unchanged'"))
+    engine.dispose()
 
 
 POINTS = ["ALTER TABLE candles", "UPDATE candles", "CREATE TABLE extra", "CREATE INDEX ix_findings_code",

@@ -1,4 +1,4 @@
-"""The second schema: steps stored before their candles closed, arrivals, set-aside rows once, and demotions.
+"""The second schema: live steps, arrivals, set-aside rows once, demotions, and no downloads that are `unchanged`.
 
 Views are made anew after every migration, so the new view `arrivals`, the column `before_close` and the kind `late` of
 the scores need no statement here.
@@ -31,6 +31,7 @@ def upgrade() -> None:
         )
     _keep_each_row_of_quarantine_once()
     _allow_demotions()
+    _forbid_unchanged_downloads()
 
 
 def _keep_each_row_of_quarantine_once() -> None:
@@ -84,12 +85,10 @@ def _keep_each_row_of_quarantine_once() -> None:
 
 
 def _allow_demotions() -> None:
-    """Let a decision's outcome be `demoted`; SQLite cannot change a check, so the table is made anew with its rows."""
+    """Let a decision's outcome be `demoted`."""
     outcomes = "outcome IN ('promoted', 'kept', 'rolled_back'{})"
-    conn = op.get_bind()
-    if conn.dialect.name == "postgresql":
-        op.drop_constraint(op.f("ck_promotions_outcome"), "promotions", type_="check")
-        op.create_check_constraint(op.f("ck_promotions_outcome"), "promotions", outcomes.format(", 'demoted'"))
+    _change_check("promotions", "outcome", before=outcomes.format(""), after=outcomes.format(", 'demoted'"))
+    if op.get_bind().dialect.name == "postgresql":
         op.alter_column(
             "promotions",
             "outcome",
@@ -102,22 +101,36 @@ def _allow_demotions() -> None:
             "every decision about who serves; append-only",
             existing_comment="every decision about a challenger; append-only",
         )
+
+
+def _forbid_unchanged_downloads() -> None:
+    """Forbid the outcome `unchanged`, which candlecast never wrote: an unchanged file leaves no row.
+
+    A row that somebody else wrote becomes `stored` and keeps its counts of 0: its file is the one that is stored.
+    """
+    outcomes = "outcome IN ('stored',{} 'held', 'refused', 'not_found', 'unavailable', 'format_changed')"
+    op.execute("UPDATE downloads SET outcome = 'stored' WHERE outcome = 'unchanged'")
+    _change_check("downloads", "outcome", before=outcomes.format(" 'unchanged',"), after=outcomes.format(""))
+
+
+def _change_check(table: str, name: str, *, before: str, after: str) -> None:
+    """Replace the condition of a check; SQLite cannot, so there the table is made anew with its rows."""
+    conn = op.get_bind()
+    if conn.dialect.name == "postgresql":
+        op.drop_constraint(op.f(f"ck_{table}_{name}"), table, type_="check")
+        op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, after)
         return
-    made = conn.exec_driver_sql(
-        "SELECT type, sql FROM sqlite_master WHERE tbl_name = 'promotions' AND sql IS NOT NULL ORDER BY rowid"
+    definitions = conn.exec_driver_sql(
+        f"SELECT type, sql FROM sqlite_master WHERE tbl_name = '{table}' AND sql IS NOT NULL ORDER BY rowid"
     ).all()
-    (table,) = [sql for kind, sql in made if kind == "table"]
-    wanted = table.replace(outcomes.format(""), outcomes.format(", 'demoted'"))
-    for kind, name in conn.exec_driver_sql(
-        "SELECT type, name FROM sqlite_master WHERE tbl_name = 'promotions' AND type IN ('index', 'trigger') "
-        "AND sql IS NOT NULL"
-    ).all():
-        op.execute(f"DROP {kind} {name}")
-    op.execute("CREATE TEMPORARY TABLE promotions_kept AS SELECT * FROM promotions")
-    op.execute("DROP TABLE promotions")
-    op.execute(wanted)
-    op.execute("INSERT INTO promotions SELECT * FROM promotions_kept")
-    op.execute("DROP TABLE promotions_kept")
-    for kind, sql in made:
-        if kind != "table":
-            op.execute(sql)
+    conn.exec_driver_sql(f"CREATE TEMPORARY TABLE kept_rows AS SELECT * FROM {table}")
+    # Its indexes and triggers go with it.
+    conn.exec_driver_sql(f"DROP TABLE {table}")
+    for kind, sql in definitions:
+        if kind == "table":
+            assert before in sql
+            conn.exec_driver_sql(sql.replace(before, after))
+            conn.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM kept_rows")
+        else:
+            conn.exec_driver_sql(sql)
+    conn.exec_driver_sql("DROP TABLE kept_rows")
