@@ -34,7 +34,7 @@ from storage.forecasts import BandRow, OriginRow, read_bands, read_origins
 from storage.query import ForecastFilter
 from storage.registry import DecisionRow, VersionRow, list_decisions, list_versions
 from storage.scores import PitRow, read_pit
-from storage.series import require_series, series_summary
+from storage.series import require_series
 from tasks.steps.skill import Judged, judged_skill
 
 PAGE_ROWS = 1000
@@ -249,18 +249,17 @@ def _page(row: type, found: Sequence[Any], limit: int, form: str, key: Callable[
 
 def _add_monitoring(app: FastAPI, reading: Callable[[], Connection]) -> None:
     refusals: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (401, 421, 503)}
-    healthy = {"application/json": {"schema": {"type": "object", "required": ["status", "data_age_s"]}}}
+    healthy = {"application/json": {"schema": {"type": "object", "required": ["status", "data_age_s", "stale"]}}}
 
     @app.get("/healthz", responses={200: {"content": healthy}, **refusals})
     def healthz() -> Response:
-        """200 while the database answers, with each series' age of data in seconds; 503 otherwise."""
+        """200 while the database answers, with the age of each series' data and the series that are stale; else 503."""
         now = datetime.now(UTC)
         with reading() as conn:
-            ages = {
-                row.name: None if row.last_close is None else (now - row.last_close).total_seconds()
-                for row in series_summary(conn)
-            }
-        return Response(json.dumps({"status": "ok", "data_age_s": ages}), media_type="application/json")
+            rows = series_status(conn, now=now)
+        ages = {row.name: None if row.last_close is None else (now - row.last_close).total_seconds() for row in rows}
+        stale = [row.name for row in rows if row.stale]
+        return Response(json.dumps({"status": "ok", "data_age_s": ages, "stale": stale}), media_type="application/json")
 
     lines = {"text/plain": {"schema": {"type": "string"}}}
 
