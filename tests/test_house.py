@@ -32,3 +32,18 @@ def test_every_function_people_may_call_says_what_it_returns() -> None:
         if isinstance(node, ast.FunctionDef) and node.returns is None and node.name != "__init__"
     ]
     assert silent == []
+
+
+def test_no_private_name_of_prefect_is_imported() -> None:
+    """Prefect changes them without notice."""
+    imports = [
+        ".".join([node.module, alias.name]) if isinstance(node, ast.ImportFrom) and node.module else alias.name
+        for folder in (*PACKAGES, "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    ]
+    prefects = [name for name in imports if name.split(".")[0] == "prefect"]
+    assert len(prefects) > 30
+    assert [name for name in prefects if "._" in name] == []

@@ -1,9 +1,12 @@
-"""A command starts its own Prefect server only if no server is set in any of the places where Prefect looks."""
+"""A command's server: started only if none is set where Prefect looks, and stopped after the last log and event."""
 
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from installation import Installation
 
 from candlecast.orchestrator.server import _may_be_configured
 
@@ -62,3 +65,13 @@ def test_where_prefect_is_imported_already_it_is_asked() -> None:
     import prefect  # noqa: F401 - what is tested is that it is there
 
     assert _may_be_configured()
+
+
+def test_the_last_logs_and_events_of_a_command_reach_its_server(daily_done: Installation, prefect_home: Path) -> None:
+    with closing(sqlite3.connect(daily_done.database)) as database:
+        (run,) = database.execute("SELECT DISTINCT flow_run FROM forecasts WHERE kind = 'live'").fetchone()
+    with closing(sqlite3.connect(prefect_home / "prefect.db")) as server:
+        logs = server.execute("SELECT message FROM log WHERE flow_run_id = ? ORDER BY timestamp", (run,)).fetchall()
+        events = server.execute("SELECT event FROM events WHERE related LIKE ?", (f"%{run}%",)).fetchall()
+    assert logs[-1] == ("Finished in state Completed()",)
+    assert {("candlecast.forecast",), ("candlecast.stale",)} <= set(events)
