@@ -1,4 +1,4 @@
-"""The same numerics on other backends: the networks' own tests, in an interpreter where Keras runs on another one."""
+"""Runs the networks' tests with Keras on JAX and on PyTorch, each in a separate interpreter."""
 
 import importlib.util
 import os
@@ -14,11 +14,11 @@ SUITES = ("test_network.py", "test_fleet.py", "test_forecaster.py", "../test_ble
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_networks_pass_their_tests_on(backend: str, tmp_path: Path) -> None:
+def test_the_networks_tests_pass_on_another_backend(backend: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:
         if backend == "jax":
             skip_or_fail("jax is not installed")
-        pytest.skip(f"{backend} is not installed; it is no dependency")
+        pytest.skip(f"{backend} is not installed; candlecast does not depend on it")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(HERE / name) for name in SUITES)],
         cwd=HERE.parents[2], env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True, check=False,

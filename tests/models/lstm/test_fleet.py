@@ -1,18 +1,24 @@
-"""Fleets: that they learn, that a member does not notice the others, and that nobody sees the future."""
+"""A fleet trains many networks at once: each one learns, ignores the others and sees no target after its stop."""
+
+import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from models.errors import TrainingFailed
 from models.lstm.fleet import Member, TrainingConfig, _chunk_starts, one_cycle, predict, train_fleet
-from models.lstm.network import NetworkConfig, stacked
+from models.lstm.network import LEAST_FREEDOM, NetworkConfig, stacked
 
 NETWORK = NetworkConfig(n_features=3, hidden=8, horizon=2)
 ROWS = 700
 
 
 def _market(seed=0, rows=ROWS):
-    """Returns whose scale swings slowly; the first feature shows it, the others are noise."""
+    """Features and returns with a slowly changing scale, and that scale; the first feature is the scale's logarithm.
+
+    The other features are noise.
+    """
     rng = np.random.default_rng(seed)
     log_scale = np.sin(np.arange(rows) / 15)
     features = rng.standard_normal((rows, 3), np.float32)
@@ -42,7 +48,7 @@ def test_loss_falls_on_a_planted_signal_and_the_forecast_scale_follows_it():
     assert freedom.min() > 2.1
 
 
-def test_a_member_trained_alone_is_the_member_trained_in_a_fleet():
+def test_a_member_gets_the_same_weights_alone_and_in_a_fleet():
     features, targets, _ = _market()
     members = [
         Member(((0, stop),), (seed,), epochs)
@@ -67,9 +73,9 @@ def test_a_member_learns_nothing_from_rows_at_or_after_its_stop():
     features, targets, _ = _market()
     members = [Member(((0, 400),), (0,), 4), Member(((0, ROWS),), (0,), 4)]
     before = train_fleet(features, targets, members, network=NETWORK)
-    other, others, _ = _market(seed=9)
-    features[400:] = other[400:]
-    targets[400:] = others[400:]
+    other_features, other_targets, _ = _market(seed=9)
+    features[400:] = other_features[400:]
+    targets[400:] = other_targets[400:]
     # Targets of earlier rows that are realised at or after the stop change as well.
     targets[399, 0], targets[398:400, 1] = 50.0, -50.0
     after = train_fleet(features, targets, members, network=NETWORK)
@@ -77,7 +83,7 @@ def test_a_member_learns_nothing_from_rows_at_or_after_its_stop():
     assert not _same(before[1], after[1])
 
 
-def test_the_last_realised_targets_are_learnt_from():
+def test_a_member_learns_from_the_last_target_before_its_stop():
     features, targets, _ = _market()
     members = [Member(((0, 400),), (0,), 4)]
     before = train_fleet(features, targets, members, network=NETWORK)
@@ -86,19 +92,22 @@ def test_the_last_realised_targets_are_learnt_from():
 
 
 def test_missing_targets_weigh_nothing():
-    features, targets, _ = _market()
-    targets[200:300] = np.nan
-    members = [Member(((0, ROWS),), (0,), 2)]
-    (fitted,) = train_fleet(features, targets, members, network=NETWORK)
+    """An untrained network forecasts one Student t for every row, so the first loss is known for equal targets."""
+    features, _, _ = _market()
+    targets = np.full((ROWS, 2), np.nan, np.float32)
+    targets[::3] = 1.5
+    (fitted,) = train_fleet(features, targets, [Member(((0, ROWS),), (0,), 2)], network=NETWORK)
+    assert fitted.losses[0] == pytest.approx(-stats.t.logpdf(1.5, LEAST_FREEDOM + math.log(2)), rel=1e-5)
     assert np.isfinite(fitted.losses).all()
 
 
-def test_a_member_may_learn_from_several_series():
+def test_a_member_learns_from_all_of_its_series_and_from_nothing_between_them():
     features, targets, _ = _market()
-    pooled, single = train_fleet(
-        features, targets, [Member(((0, 300), (350, ROWS)), (0,), 2), Member(((0, 300),), (0,), 2)], network=NETWORK
-    )
+    members = [Member(((0, 300), (350, ROWS)), (0,), 2), Member(((0, 300),), (0,), 2)]
+    pooled, single = train_fleet(features, targets, members, network=NETWORK)
     assert not _same(pooled, single)
+    features[300:350], targets[300:350] = 5.0, 5.0
+    assert _same(pooled, train_fleet(features, targets, members[:1], network=NETWORK)[0])
 
 
 def test_fine_tuning_starts_from_the_given_weights():
@@ -111,7 +120,7 @@ def test_fine_tuning_starts_from_the_given_weights():
     assert 0 < moved < 1e-3
 
 
-def test_a_target_that_is_no_number_fails_the_training_instead_of_leaving_its_weights():
+def test_weights_that_are_not_finite_fail_the_training():
     features, targets, _ = _market()
     start = train_fleet(features, targets, [Member(((0, ROWS),), (0,), 1)], network=NETWORK)[0].weights
     start["bias"][0] = np.nan
@@ -122,7 +131,7 @@ def test_a_target_that_is_no_number_fails_the_training_instead_of_leaving_its_we
         )  # fmt: skip
 
 
-def test_too_short_a_span_is_named():
+def test_a_span_too_short_to_train_on_is_named_in_the_error():
     features, targets, _ = _market()
     with pytest.raises(TrainingFailed, match=r"no training rows.*\(0, 31\)"):
         train_fleet(features, targets, [Member(((0, 31),), (0,), 1)], network=NETWORK)
@@ -130,13 +139,14 @@ def test_too_short_a_span_is_named():
 
 def test_progress_counts_up_to_all_steps():
     features, targets, _ = _market()
-    seen = []
+    reports = []
     train_fleet(
         features, targets, [Member(((0, ROWS),), (seed,), 3) for seed in range(9)], network=NETWORK,
-        progress=lambda done, total, what: seen.append((done, total, what)),
+        progress=lambda done, total, what: reports.append((done, total, what)),
     )  # fmt: skip
-    assert seen[-1] == (6, 6, "training 9 nets")
-    assert [done for done, *_ in seen] == sorted(done for done, *_ in seen)
+    assert reports[-1] == (6, 6, "training 9 nets")
+    steps_done = [done for done, *_ in reports]
+    assert steps_done == sorted(steps_done)
 
 
 def test_a_forecast_is_the_same_alone_and_among_others_and_sees_its_window_only():
@@ -144,19 +154,19 @@ def test_a_forecast_is_the_same_alone_and_among_others_and_sees_its_window_only(
     fitted = train_fleet(features, targets, [Member(((0, 400),), (seed,), 2) for seed in range(2)], network=NETWORK)
     weights = stacked([member.weights for member in fitted])
     rows = np.arange(200, 330)
-    many = predict(features, rows, weights, lookback=90)
+    together = predict(features, rows, weights, lookback=90)
     for row in (200, 201, 263, 264, 300, 329):
         changed = features.copy()
         changed[row + 1 :] = 1e3
         changed[: row - 89] = -1e3
         alone = predict(changed, np.array([row]), weights, lookback=90)
-        for one, all_ in zip(alone, many, strict=True):
-            assert np.array_equal(one[:, 0], all_[:, row - 200]), row
+        for of_one, of_all in zip(alone, together, strict=True):
+            assert np.array_equal(of_one[:, 0], of_all[:, row - 200]), row
     with pytest.raises(ValueError, match="89"):
         predict(features, np.array([88]), weights, lookback=90)
 
 
-def test_one_cycle_rises_for_three_tenths_and_falls_to_nearly_nothing():
+def test_the_learning_rate_rises_for_three_tenths_of_the_steps_and_falls_to_nearly_zero():
     rates = one_cycle(3e-3, 40)
     assert rates[0] == pytest.approx(3e-3 / 25)
     assert rates.argmax() == 11

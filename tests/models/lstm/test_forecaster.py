@@ -1,4 +1,4 @@
-"""The lstm forecaster on candles: what it sees, what it refuses, and that its numbers can be repeated."""
+"""The lstm forecaster: it uses no candle after the cutoff or origin, refuses wrong input and repeats its numbers."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_the_catalog_knows_it():
     assert isinstance(forecaster("lstm"), Lstm)
 
 
-def test_a_training_leaves_plain_json_arrays_and_its_lineage(candles, trained):
+def test_a_training_returns_a_json_config_arrays_and_its_lineage(candles, trained):
     cutoff = _closes(candles)[560]
     assert json.loads(json.dumps(trained.config)) == trained.config
     assert trained.model == "lstm"
@@ -116,7 +116,7 @@ def test_another_seed_is_another_model(candles, trained):
     assert not _same_weights(other, trained)
 
 
-def test_fine_tuning_moves_the_weights_a_little_and_says_so(candles, trained):
+def test_fine_tuning_moves_the_weights_a_little_and_is_recorded_in_the_config(candles, trained):
     cutoff = _closes(candles)[-1]
     tuned = Lstm(QUICK).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
     moved = max(np.abs(tuned.weights[name] - trained.weights[name]).max() for name in tuned.weights)
@@ -125,7 +125,7 @@ def test_fine_tuning_moves_the_weights_a_little_and_says_so(candles, trained):
     assert tuned.config["epochs"] == [1, 1]
 
 
-def test_a_pool_is_learnt_from_up_to_the_same_cutoff(candles, trained):
+def test_training_uses_the_pool_up_to_the_same_cutoff(candles, trained):
     other = random_walk(620, seed=8, sigma=0.05)
     first, second = (
         Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, seed=3, pool={"other": pool})])[0]
@@ -171,30 +171,30 @@ CALIBRATED = LstmConfig(members=2, epochs=2, calibration_quarters=4)
 
 @pytest.fixture(scope="module")
 def calm():
-    """A market long enough to have quarters to calibrate on."""
+    """A market with enough quarters for a calibration."""
     return random_walk(1100, seed=6)
 
 
 def test_calibration_comes_from_quarters_the_networks_had_not_seen(calm):
     cutoff = _closes(calm)[1000]
-    made = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
-    table = made.weights["calibration"]
+    trained = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
+    table = trained.weights["calibration"]
     assert table.shape == (7, 23)
     assert (np.diff(table, axis=1) > 0).all()
     assert (table[:, 11] == 0).all()
-    # On a random walk what comes over a good scale is about normal.
+    # On a random walk returns divided by a good scale are almost normal.
     assert table[0, 19] == pytest.approx(1.28, abs=0.25)
-    assert made.config["calibration_quarters"] == 4
+    assert trained.config["calibration_quarters"] == 4
     for changed in (_after(calm, cutoff), closed_by(calm, cutoff)):
         again = Lstm(CALIBRATED).train([TrainRequest(changed, cutoff, seed=1)])[0]
-        assert _same_weights(again, made)
-    values = np.array([f.values for f in Lstm().forecast(made, calm, _closes(calm)[1000:1060])])
+        assert _same_weights(again, trained)
+    values = np.array([f.values for f in Lstm().forecast(trained, calm, _closes(calm)[1000:1060])])
     assert (np.diff(values, axis=-1) >= 0).all()
-    plain = replace(made, weights={name: w for name, w in made.weights.items() if name != "calibration"})
-    assert Lstm().forecast(plain, calm, [cutoff]) != Lstm().forecast(made, calm, [cutoff])
+    uncalibrated = replace(trained, weights={name: w for name, w in trained.weights.items() if name != "calibration"})
+    assert Lstm().forecast(uncalibrated, calm, [cutoff]) != Lstm().forecast(trained, calm, [cutoff])
 
 
-def test_folds_share_the_networks_that_calibrate_them_and_come_out_as_alone(calm):
+def test_folds_that_share_calibration_networks_equal_folds_trained_alone(calm):
     from models.schedule import quarter_start
 
     cutoffs = [quarter_start(_closes(calm)[row]) for row in (900, 1000)]
@@ -205,17 +205,17 @@ def test_folds_share_the_networks_that_calibrate_them_and_come_out_as_alone(calm
 
 
 def test_a_short_history_is_not_calibrated(candles):
-    made = Lstm(CALIBRATED).train([TrainRequest(candles, _closes(candles)[560], seed=3)])[0]
-    assert "calibration" not in made.weights
+    trained = Lstm(CALIBRATED).train([TrainRequest(candles, _closes(candles)[560], seed=3)])[0]
+    assert "calibration" not in trained.weights
 
 
-def test_fine_tuning_keeps_the_calibration_it_comes_with(calm):
+def test_fine_tuning_keeps_the_calibration(calm):
     first = Lstm(CALIBRATED).train([TrainRequest(calm, _closes(calm)[1000], seed=1)])[0]
     tuned = Lstm(CALIBRATED).train([TrainRequest(calm, _closes(calm)[1020], seed=1, init_from=first)])[0]
     assert np.array_equal(tuned.weights["calibration"], first.weights["calibration"])
 
 
-def test_student_t_quantiles_are_those_of_scipy_and_symmetric():
+def test_student_t_quantiles_equal_scipys_and_are_symmetric():
     log_scale, freedom = np.array([0.0, -1.0, 0.5], np.float32), np.array([2.2, 5.0, 400.0], np.float32)
     ours = student_t_quantiles(log_scale, freedom)
     for i in range(3):

@@ -1,4 +1,4 @@
-"""The network's arithmetic, against slow and obvious versions of it and against automatic differentiation."""
+"""The network's arithmetic, compared with slow loops, with slopes of the loss, with Keras and with SciPy."""
 
 import math
 
@@ -26,13 +26,13 @@ CONFIG = NetworkConfig(n_features=3, hidden=4, horizon=2)
 
 
 def _some_weights(members, seed=0):
-    """Weights with a head that is not zero, so that every gradient has somewhere to go."""
+    """Weights whose head is not zero, as it is before training, so that no gradient is zero."""
     rng = np.random.default_rng(seed)
-    made = [fresh_weights(CONFIG, rng) for _ in range(members)]
-    for one in made:
+    weights = [fresh_weights(CONFIG, rng) for _ in range(members)]
+    for member in weights:
         for name in ("head", "head_bias", "bias"):
-            one[name] = one[name] + rng.normal(scale=0.3, size=one[name].shape).astype(np.float32)
-    return stacked(made)
+            member[name] = member[name] + rng.normal(scale=0.3, size=member[name].shape).astype(np.float32)
+    return stacked(weights)
 
 
 def _some_batch(members, moments=6, scored=4, batch=5, seed=1):
@@ -75,25 +75,25 @@ def _loss_and_gradients(weights, x, y, share, keep):
     return array(loss), {name: array(values) for name, values in gradients.items()}
 
 
-def test_the_loss_is_the_student_t_density_of_a_slow_loop():
+def test_the_loss_equals_the_student_t_density_of_a_slow_loop():
     weights, batch = _some_weights(2), _some_batch(2)
     loss, _ = _loss_and_gradients(weights, *batch)
     assert loss == pytest.approx([_slow_loss(weights, *batch, member) for member in range(2)], rel=1e-5)
 
 
-def test_each_written_out_gradient_is_the_slope_of_the_slow_loss():
+def test_each_gradient_is_the_slope_of_the_slow_loss():
     weights, batch = _some_weights(2), _some_batch(2)
     _, gradients = _loss_and_gradients(weights, *batch)
     rng = np.random.default_rng(5)
     for name, values in weights.items():
         for _ in range(6):
             at = tuple(int(rng.integers(size)) for size in values.shape)
-            moved = []
+            losses = []
             for sign in (1, -1):
                 other = {key: array_.astype(np.float64) for key, array_ in weights.items()}
                 other[name][at] += sign * 1e-5
-                moved.append(_slow_loss(other, *batch, at[0]))
-            slope = (moved[0] - moved[1]) / 2e-5
+                losses.append(_slow_loss(other, *batch, at[0]))
+            slope = (losses[0] - losses[1]) / 2e-5
             assert gradients[name][at] == pytest.approx(slope, rel=2e-4, abs=2e-6), (name, at)
 
 
@@ -109,10 +109,10 @@ def test_a_member_gets_the_same_gradient_alone_and_among_others():
         np.testing.assert_allclose(values, gradients[name][one], rtol=1e-5, atol=1e-7)
 
 
-def test_the_states_are_those_of_a_keras_lstm_layer():
+def test_the_states_equal_those_of_a_keras_lstm_layer():
     weights, (x, *_) = _some_weights(1), _some_batch(1)
     n = CONFIG.hidden
-    # Keras has the order input, forget, candidate, output.
+    # Keras orders the gates: input, forget, candidate, output.
     order = np.concatenate([np.arange(2 * n), np.arange(3 * n, 4 * n), np.arange(2 * n, 3 * n)])
     layer = keras.layers.LSTM(n, return_sequences=True)
     layer.build((None, None, CONFIG.n_features))
