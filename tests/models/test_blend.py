@@ -1,4 +1,4 @@
-"""The blend: exactly its parts in their shares, and nothing it should not have seen."""
+"""The blend is the weighted mean of its parts, and uses no candle after the cutoff or origin."""
 
 import json
 
@@ -34,19 +34,19 @@ def _log_quantiles(candles, forecasts, rows):
     return np.log([forecast.values for forecast in forecasts]) - np.log(candles["close"].to_numpy())[rows, None, None]
 
 
-def test_the_catalog_knows_it_and_its_config_is_json(trained):
+def test_the_catalog_has_blend_and_its_config_is_json(trained):
     assert isinstance(forecaster("blend"), Blend)
     assert json.loads(json.dumps(trained.config)) == trained.config
     assert trained.model == "blend"
 
 
-def test_it_is_its_parts_in_their_shares(candles, trained):
+def test_blend_is_the_weighted_mean_of_its_parts(candles, trained):
     from dataclasses import replace
 
     rows = np.arange(860, 880)
     origins = [candles["close_time"].iloc[row].to_pydatetime() for row in rows]
-    own = {name: values for name, values in trained.weights.items() if name not in NAMES}
-    networks = replace(trained, model="lstm", config=trained.config["lstm"], weights=own)
+    network_weights = {name: values for name, values in trained.weights.items() if name not in NAMES}
+    networks = replace(trained, model="lstm", config=trained.config["lstm"], weights=network_weights)
     trees = boosted_quantiles(trained.weights, make_features(candles, horizon=7), rows, 7)
     parts = [Lstm().forecast(networks, candles, origins)]
     for model in (RangeEwma(), Naive()):
@@ -54,16 +54,16 @@ def test_it_is_its_parts_in_their_shares(candles, trained):
     lstm, base, naive = (_log_quantiles(candles, part, rows) for part in parts)
     anchor = np.linspace(0, 0.45, 7)[None, :, None]
     expected = (1 - anchor) * (lstm + trees + base) / 3 + anchor * naive
-    found = _log_quantiles(candles, Blend().forecast(trained, candles, origins), rows)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    blended = _log_quantiles(candles, Blend().forecast(trained, candles, origins), rows)
+    np.testing.assert_allclose(blended, expected, atol=1e-12)
 
 
-def test_the_anchor_rises_from_nothing_to_its_most(candles):
+def test_the_share_of_naive_rises_from_zero_to_its_maximum(candles):
     np.testing.assert_allclose(anchor_shares(7), [0, 0.075, 0.15, 0.225, 0.3, 0.375, 0.45])
     assert anchor_shares(9)[-1] == 0.45
 
 
-def test_nothing_after_the_origin_or_the_cutoff_reaches_it(candles, trained):
+def test_nothing_after_the_origin_or_the_cutoff_reaches_a_forecast(candles, trained):
     origin = candles["close_time"].iloc[870].to_pydatetime()
     (expected,) = Blend().forecast(trained, candles, [origin])
     assert Blend().forecast(trained, closed_by(candles, origin), [origin]) == [expected]
@@ -71,7 +71,7 @@ def test_nothing_after_the_origin_or_the_cutoff_reaches_it(candles, trained):
     assert all(np.array_equal(again.weights[name], trained.weights[name]) for name in trained.weights)
 
 
-def test_it_can_be_fine_tuned(candles, trained):
+def test_blend_can_be_fine_tuned(candles, trained):
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
     tuned = Blend(QUICK, FEW).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
     assert tuned.config["lstm"]["mode"] == "fine-tune"

@@ -1,4 +1,4 @@
-"""Boosted quantiles: the stored numbers are scikit-learn's trees, and they learn from the past alone."""
+"""Boosted quantiles: the stored numbers predict as scikit-learn does, and training uses no row after the cutoff."""
 
 import numpy as np
 import pytest
@@ -14,35 +14,35 @@ FEW = BoostingConfig(rounds=12)
 
 
 @pytest.fixture(scope="module")
-def made():
+def features():
     return make_features(random_walk(900, seed=3), horizon=2)
 
 
 @pytest.fixture(scope="module")
-def weights(made):
-    return fit_boosting([(made, 800)], seed=1, config=FEW)
+def weights(features):
+    return fit_boosting([(features, 800)], seed=1, config=FEW)
 
 
-def test_the_stored_numbers_say_what_scikit_learn_predicts(made, weights):
+def test_the_stored_numbers_predict_as_scikit_learn_does(features, weights):
     from models.boosting import _sum_of_trees
 
-    rows, targets = _realised([(made, 800)], 2)
+    rows, targets = _realised([(features, 800)], 2)
     for place in (0, 4):
         theirs = HistGradientBoostingRegressor(
             loss="quantile", quantile=FITTED[place], max_iter=12, max_leaf_nodes=6, learning_rate=0.05,
             min_samples_leaf=60, l2_regularization=1.0, max_features=0.5, max_bins=63, early_stopping=False,
             random_state=1,
         ).fit(rows, targets)  # fmt: skip
-        ours = _sum_of_trees(made.features[700:], *(weights[name][1, place] for name in NAMES[1:]))
-        np.testing.assert_allclose(ours, theirs.predict(made.features[700:]), rtol=1e-12)
+        ours = _sum_of_trees(features.features[700:], *(weights[name][1, place] for name in NAMES[1:]))
+        np.testing.assert_allclose(ours, theirs.predict(features.features[700:]), rtol=1e-12)
 
 
-def test_quantiles_are_ordered_centred_and_finite(made, weights):
-    found = boosted_quantiles(weights, made, np.arange(800, 900), 2)
-    assert found.shape == (100, 2, 23)
-    assert np.isfinite(found).all()
-    assert (np.diff(found, axis=-1) >= 0).all()
-    assert (found[..., MEDIAN] == 0).all()
+def test_quantiles_are_ordered_centred_and_finite(features, weights):
+    quantiles = boosted_quantiles(weights, features, np.arange(800, 900), 2)
+    assert quantiles.shape == (100, 2, 23)
+    assert np.isfinite(quantiles).all()
+    assert (np.diff(quantiles, axis=-1) >= 0).all()
+    assert (quantiles[..., MEDIAN] == 0).all()
 
 
 def test_the_weights_survive_storage_without_pickle(weights):
@@ -53,36 +53,36 @@ def test_the_weights_survive_storage_without_pickle(weights):
     assert all(np.array_equal(again[name], weights[name]) for name in NAMES)
 
 
-def test_nothing_after_the_cutoff_is_learnt_from(made, weights):
-    later = made.targets.copy()
-    # Row 799 is the last that had closed: a target of step h speaks of it from row 799 - h.
+def test_training_uses_no_target_after_the_cutoff(features, weights):
+    later = features.targets.copy()
+    # Row 799 is the last closed one; the target of step h in row 799 - h is the return to it.
     for step in (1, 2):
         later[800 - step :, step - 1] *= -3
-    features = made.features.copy()
-    features[799:] = 1
-    changed = fit_boosting([(Features(features, later, made.sigma), 800)], seed=1, config=FEW)
+    rows = features.features.copy()
+    rows[799:] = 1
+    changed = fit_boosting([(Features(rows, later, features.sigma), 800)], seed=1, config=FEW)
     assert all(np.array_equal(changed[name], weights[name]) for name in NAMES)
     later[797, 1] *= -3
-    other = fit_boosting([(Features(features, later, made.sigma), 800)], seed=1, config=FEW)
+    other = fit_boosting([(Features(rows, later, features.sigma), 800)], seed=1, config=FEW)
     assert not all(np.array_equal(other[name], weights[name]) for name in NAMES)
 
 
-def test_a_planted_skew_is_found(made):
+def test_boosting_learns_a_planted_skew(features):
     """Where the first feature is high, the lower tail is three times as long."""
     rng = np.random.default_rng(0)
-    high = made.features[:, 0] > 0
-    targets = rng.standard_normal(made.targets.shape).astype(np.float32)
+    high = features.features[:, 0] > 0
+    targets = rng.standard_normal(features.targets.shape).astype(np.float32)
     targets = np.where((targets < 0) & high[:, None], 3 * targets, targets)
-    planted = Features(made.features, targets, made.sigma)
+    planted = Features(features.features, targets, features.sigma)
     weights = fit_boosting([(planted, 900)], seed=1, config=BoostingConfig(rounds=60))
-    found = boosted_quantiles(weights, planted, np.arange(600, 900), 1)[:, 0] / made.sigma[600:, :1]
-    low, high_rows = found[~high[600:], 3].mean(), found[high[600:], 3].mean()
-    assert high_rows < 1.8 * low < 0
+    quantiles = boosted_quantiles(weights, planted, np.arange(600, 900), 1)[:, 0] / features.sigma[600:, :1]
+    where_low, where_high = quantiles[~high[600:], 3].mean(), quantiles[high[600:], 3].mean()
+    assert where_high < 1.8 * where_low < 0
 
 
-def test_levels_between_the_fitted_ones_are_interpolated_and_beyond_are_flat():
-    carried = np.log([0.5, 0.8, 1.0, 1.0, 1.2, 2.0]) @ _to_levels()
-    at = {round(float(level), 3): float(np.exp(value)) for level, value in zip(LEVELS, carried, strict=True)}
+def test_levels_between_the_fitted_ones_are_interpolated_and_outer_levels_are_flat():
+    log_quantiles = np.log([0.5, 0.8, 1.0, 1.0, 1.2, 2.0]) @ _to_levels()
+    at = {round(float(level), 3): float(np.exp(value)) for level, value in zip(LEVELS, log_quantiles, strict=True)}
     assert at[0.05] == pytest.approx(0.5)
     assert at[0.01] == at[0.025] == pytest.approx(0.5)
     assert at[0.5] == pytest.approx(1.0)
@@ -90,8 +90,8 @@ def test_levels_between_the_fitted_ones_are_interpolated_and_beyond_are_flat():
     assert at[0.99] == pytest.approx(2.0)
 
 
-def test_too_few_rows_and_foreign_weights_are_refused(made):
+def test_too_few_rows_and_foreign_weights_are_refused(features):
     with pytest.raises(TrainingFailed, match="too few"):
-        fit_boosting([(made, 200)], seed=1)
+        fit_boosting([(features, 200)], seed=1)
     with pytest.raises(BadWeights, match="boost_base"):
-        boosted_quantiles({"head": np.zeros(3)}, made, np.arange(5), 2)
+        boosted_quantiles({"head": np.zeros(3)}, features, np.arange(5), 2)

@@ -1,4 +1,4 @@
-"""The code's version of a forecaster: it changes with the code that makes the forecasts, and with nothing else."""
+"""A forecaster's code version changes with the code that makes its forecasts, and with nothing else."""
 
 import shutil
 from pathlib import Path
@@ -28,13 +28,13 @@ def changed(tree: Path) -> set[str]:
     return {name for name in MODEL_NAMES if code_hash(name, tree) != BEFORE[name]}
 
 
-def test_a_copy_has_the_hash_of_the_original_and_every_model_its_own(tree):
+def test_a_copy_has_the_same_hashes_and_each_model_has_a_different_one(tree):
     assert changed(tree) == set()
     assert len(set(BEFORE.values())) == len(MODEL_NAMES)
     assert code_version("naive").endswith(f"+models.{BEFORE['naive']}")
 
 
-def test_comments_docstrings_and_line_breaks_change_nothing(tree):
+def test_comments_docstrings_and_line_breaks_change_no_hash(tree):
     edit(tree / "naive.py", "WINDOW = 365", "# A year.\nWINDOW = (\n    365\n)  # days")
     edit(tree / "naive.py", '"""Return one forecast an origin;', '"""One forecast an origin;')
     edit(tree / "volatility.py", "Everything here is causal", "All of this is causal")
@@ -63,7 +63,7 @@ def test_an_edit_changes_the_models_that_reach_it_and_no_other(tree, file, old, 
     assert changed(tree) == (set(MODEL_NAMES) if models is None else models)
 
 
-def test_what_no_forecaster_reaches_changes_nothing(tree):
+def test_modules_that_no_forecaster_reaches_change_no_hash(tree):
     for name in ("gate.py", "drift.py", "code_version.py", "tutorial/study.py"):
         with (tree / name).open("a") as file:
             file.write("\nX = 1\n")

@@ -1,4 +1,4 @@
-"""Features, volatility and windows: exact small cases, and that nobody sees the future."""
+"""Features and volatility: exact small cases, and no look-ahead."""
 
 import numpy as np
 import pytest
@@ -17,15 +17,15 @@ def candles():
 
 
 def test_there_is_a_name_for_every_feature_and_all_are_finite_and_bounded(candles):
-    made = make_features(candles, horizon=7)
-    assert made.features.shape == (len(candles), len(FEATURE_NAMES)) == (488, 21)
-    assert np.isfinite(made.features).all()
-    assert np.abs(made.features).max() <= CLIP
-    assert (made.features[:, -7:].sum(axis=1) == 1).all()
-    assert (made.sigma > 0).all()
+    features = make_features(candles, horizon=7)
+    assert features.features.shape == (len(candles), len(FEATURE_NAMES)) == (488, 21)
+    assert np.isfinite(features.features).all()
+    assert np.abs(features.features).max() <= CLIP
+    assert (features.features[:, -7:].sum(axis=1) == 1).all()
+    assert (features.sigma > 0).all()
 
 
-def test_the_weekday_is_that_of_the_candle_to_come(candles):
+def test_the_weekday_is_that_of_the_next_candle(candles):
     weekdays = make_features(candles, horizon=1).features[:, -7:].argmax(axis=1)
     assert (weekdays == candles["close_time"].dt.day_of_week.to_numpy()).all()
 
@@ -37,23 +37,23 @@ def test_changing_what_comes_after_a_row_changes_none_of_its_features(candles, r
         changed.loc[row + 1 :, column] *= 3.0
     before, after = make_features(candles, horizon=7), make_features(changed, horizon=7)
     cut = make_features(candles.iloc[: row + 1].reset_index(drop=True), horizon=7)
-    for made in (after, cut):
-        assert np.array_equal(made.features[: row + 1], before.features[: row + 1])
-        assert np.array_equal(made.sigma[: row + 1], before.sigma[: row + 1])
-    # Targets speak of later rows, so those whose candles have changed must change too.
+    for other in (after, cut):
+        assert np.array_equal(other.features[: row + 1], before.features[: row + 1])
+        assert np.array_equal(other.sigma[: row + 1], before.sigma[: row + 1])
+    # Targets are returns to later rows, so they must change where those rows have changed.
     assert not np.array_equal(after.targets[row - 3], before.targets[row - 3])
     assert np.array_equal(before.targets[: row - 7], after.targets[: row - 7], equal_nan=True)
 
 
-def test_targets_are_returns_to_come_over_sigma(candles):
-    made = make_features(candles, horizon=3)
+def test_targets_are_future_returns_divided_by_sigma(candles):
+    features = make_features(candles, horizon=3)
     close = np.log(candles["close"].to_numpy())
     row = 200
     for step in (1, 2, 3):
-        expected = (close[row + step] - close[row]) / made.sigma[row, step - 1]
-        assert made.targets[row, step - 1] == pytest.approx(expected, rel=1e-5)
-    assert np.isnan(made.targets[-1]).all()
-    assert np.isnan(made.targets[-2]).tolist() == [False, True, True]
+        expected = (close[row + step] - close[row]) / features.sigma[row, step - 1]
+        assert features.targets[row, step - 1] == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(features.targets[-1]).all()
+    assert np.isnan(features.targets[-2]).tolist() == [False, True, True]
 
 
 def test_no_return_spans_a_gap(candles):
@@ -66,9 +66,9 @@ def test_no_return_spans_a_gap(candles):
     assert np.isnan(coming[gap - 1]).tolist() == [False, True]
 
 
-def test_a_series_without_volume_has_features_all_the_same(candles):
-    mute = candles.assign(volume_base=np.nan, volume_quote=np.nan)
-    assert np.isfinite(make_features(mute, horizon=7).features).all()
+def test_a_series_without_volume_has_finite_features(candles):
+    without_volume = candles.assign(volume_base=np.nan, volume_quote=np.nan)
+    assert np.isfinite(make_features(without_volume, horizon=7).features).all()
 
 
 def test_garman_klass_by_hand():
@@ -76,13 +76,13 @@ def test_garman_klass_by_hand():
     candles.loc[1, ["open", "high", "low", "close"]] = [100.0, 110.0, 95.0, 105.0]
     candles.loc[0, "close"] = 120.0
     candles.loc[2, ["open", "high", "low", "close"]] = [105.0, 105.0, 105.0, 105.0]
-    made = garman_klass(candles)
+    variance = garman_klass(candles)
     by_hand = np.log(120 / 95) ** 2 / 2 - (2 * np.log(2) - 1) * np.log(105 / 120) ** 2
-    assert made[1] == pytest.approx(by_hand)
-    assert 0 < made[2] < 1e-9
+    assert variance[1] == pytest.approx(by_hand)
+    assert 0 < variance[2] < 1e-9
 
 
-def test_ewma_is_the_slow_obvious_loop():
+def test_ewma_equals_a_slow_loop():
     values = np.random.default_rng(0).random(40)
     slow = [sum(0.9**k * values[t - k] for k in range(t + 1)) / sum(0.9**k for k in range(t + 1)) for t in range(40)]
     np.testing.assert_allclose(ewma(values, 0.9), slow)

@@ -1,4 +1,4 @@
-"""A forecast's values: one read-only array from the model to the store, and no NumPy for commands that only read."""
+"""A forecast's values are one read-only array, and the module needs no NumPy, so reading commands start fast."""
 
 import subprocess
 import sys
@@ -15,13 +15,13 @@ from models.quantiles import forecasts_from_log_returns, origin_rows
 FORECAST = Forecast(datetime(2020, 1, 1, tzinfo=UTC), 100 + np.arange(46.0).reshape(2, 23), "f" * 64)
 
 
-def test_values_cannot_be_changed_and_have_a_row_a_step():
+def test_values_cannot_be_changed_and_have_one_row_per_step():
     assert FORECAST.horizon == 2
     with pytest.raises(ValueError, match="read-only"):
         FORECAST.values[0, 0] = 1.0
 
 
-def test_forecasts_are_equal_when_origin_candles_and_every_number_are():
+def test_forecasts_with_equal_origins_candles_and_values_are_equal():
     assert replace(FORECAST, values=FORECAST.values.copy()) == FORECAST
     last = FORECAST.values.copy()
     last[1, 22] = np.nextafter(last[1, 22], 999)
@@ -30,7 +30,7 @@ def test_forecasts_are_equal_when_origin_candles_and_every_number_are():
         replace(FORECAST, values=FORECAST.values[:1].copy()),
         replace(FORECAST, origin=datetime(2020, 1, 2, tzinfo=UTC)),
         replace(FORECAST, data_fingerprint="e" * 64),
-        "another thing",
+        "not a forecast",
     ):
         assert other != FORECAST
 
@@ -45,6 +45,6 @@ def test_the_forecasts_of_one_call_share_one_array():
     np.testing.assert_array_equal(second.values, candles["close"].iloc[99] * np.exp(quantiles[1]))
 
 
-def test_reading_commands_get_the_vocabulary_without_numpy():
+def test_the_forecasts_module_does_not_import_numpy():
     program = "import sys, models.forecasts; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The gate and the watch: what they let pass, what they keep back, what they demote, and how seldom noise decides."""
+"""The gate and the watch: which challengers pass, which champions are demoted, and how rarely noise decides."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ assert len(SHAPE) == len(QUANTILE_LEVELS)
 
 
 def market(n=365, *, seed=0):
-    """Closes of each step relative to the origin, (n, 3), and the volatility of each day; steps overlap."""
+    """Log returns from each origin over each of STEPS, (n, 3), which overlap, and the volatility of each day."""
     rng = np.random.default_rng(seed)
     volatility = 0.02 * np.exp(0.5 * np.sin(np.arange(n + 7) / 25))
     returns = volatility * rng.standard_t(5, n + 7) / (5 / 3) ** 0.5
@@ -30,7 +30,7 @@ def walk(closes, sigma, *, covered80=0.8, covered95=0.95, first=20_000):
     rng = np.random.default_rng(0)
 
     def hits(share):
-        # Exactly the share, in random order: coverage itself is not what most tests are about.
+        # Exactly the share, in random order, because most tests are not about coverage.
         return {step: rng.permutation(np.arange(n) < round(share * n)) for step in STEPS}
 
     quantiles = {step: sigma[:, None] * step**0.5 * SHAPE for step in STEPS}
@@ -47,7 +47,7 @@ def walk(closes, sigma, *, covered80=0.8, covered95=0.95, first=20_000):
 
 
 def constant(n):
-    """The volatility of a forecaster that does not know what the market does."""
+    """The volatility of a forecaster that ignores the market."""
     return np.full(n, 0.0213)
 
 
@@ -66,7 +66,7 @@ def test_a_better_challenger_passes_with_its_evidence():
     }  # fmt: skip
 
 
-def test_a_worse_one_is_kept_back_with_the_step_and_the_opponent():
+def test_a_worse_challenger_is_rejected_and_the_reason_names_the_opponent():
     closes, volatility = market(1095)
     decision = judge(walk(closes, constant(1095)), walk(closes, volatility), None)
     assert not decision.promote
@@ -75,27 +75,27 @@ def test_a_worse_one_is_kept_back_with_the_step_and_the_opponent():
     assert "worse than the incumbent" in both.reason
 
 
-def test_one_that_beats_the_baseline_but_not_the_incumbent_is_kept_back():
+def test_a_challenger_that_beats_only_the_baseline_is_rejected():
     closes, volatility = market(1095)
     good = walk(closes, volatility)
     decision = judge(good, walk(closes, constant(1095)), good)
     assert decision.reason == "it is not better than the incumbent beyond chance (e = 1, 20 are needed)"
 
 
-def test_one_that_is_as_good_as_the_champion_does_not_take_over_and_a_renewal_does():
+def test_a_challenger_as_good_as_the_champion_is_rejected_unless_it_renews_it():
     closes, volatility = market()
     noisy = volatility * np.exp(np.random.default_rng(1).normal(0, 0.05, 365))
     assert not judge(walk(closes, noisy), walk(closes, volatility), None).promote
     assert judge(walk(closes, noisy), walk(closes, volatility), None, renews=True).promote
 
 
-def test_a_renewal_that_is_worse_beyond_chance_is_kept_back():
+def test_a_renewal_that_is_worse_beyond_chance_is_rejected():
     closes, volatility = market(1095)
     assert not judge(walk(closes, 3 * volatility), walk(closes, volatility), None, renews=True).promote
 
 
-def test_one_with_a_worse_mean_is_kept_back_however_good_it_mostly_is():
-    """Bets are small on days of absurd bands; people read the plain mean."""
+def test_a_challenger_with_a_worse_mean_is_rejected_even_if_it_is_better_on_most_days():
+    """Bets are small on days with absurd bands, but the plain mean, which people read, counts too."""
     closes, volatility = market(1095)
     absurd = volatility.copy()
     absurd[::100] *= 60
@@ -105,20 +105,20 @@ def test_one_with_a_worse_mean_is_kept_back_however_good_it_mostly_is():
 
 
 @pytest.mark.parametrize("share", [{"covered80": 0.65}, {"covered80": 0.95}, {"covered95": 0.8}])
-def test_bands_that_cover_something_else_are_kept_back(share):
+def test_a_challenger_with_wrong_coverage_is_rejected(share):
     closes, volatility = market(1095)
     decision = judge(walk(closes, volatility, **share), walk(closes, constant(1095)), None)
     assert not decision.promote
     assert "band of step" in decision.reason
 
 
-def test_scores_that_are_no_numbers_are_kept_back_and_demoted():
+def test_scores_that_are_not_finite_are_rejected_and_demoted():
     closes, volatility = market()
     challenger, baseline = walk(closes, volatility), walk(closes, constant(365))
-    kept = Decision(False, "its walk-forward scores are not all finite numbers", {"origins": 365})
+    expected = Decision(False, "its walk-forward scores are not all finite numbers", {"origins": 365})
     for broken in (np.nan, np.inf, -np.inf):
         challenger.crps[3][100] = broken
-        assert judge(challenger, baseline, None) == kept
+        assert judge(challenger, baseline, None) == expected
         assert watch(challenger, baseline).demote
 
 
@@ -137,10 +137,10 @@ def test_sixty_origins_at_every_step_are_enough_to_judge_a_renewal():
 
 @pytest.mark.parametrize(
     ("name", "step", "least", "most"),
-    # .8 and .95, give or take .05 and three standard errors of 365 / step independent closes.
+    # .8 and .95, plus or minus .05 and three standard errors of 365 / step independent closes.
     [("80", 1, 251, 333), ("80", 3, 235, 349), ("80", 7, 214, 365), ("95", 1, 317, 365), ("95", 7, 296, 365)],
 )
-def test_bands_may_be_off_by_five_percent_and_three_standard_errors(name, step, least, most):
+def test_coverage_may_be_wrong_by_five_percent_and_three_standard_errors(name, step, least, most):
     closes, volatility = market()
     good = walk(closes, volatility)
 
@@ -155,15 +155,15 @@ def test_bands_may_be_off_by_five_percent_and_three_standard_errors(name, step, 
         assert reason(most + 1) == f"the {name} % band of step {step} covered {(most + 1) / 365:.0%}"
 
 
-def test_noise_takes_over_in_no_more_than_one_run_of_twenty():
-    """Forty years of two models that err alike, looked at twice; benchmarks/gate.py looks daily for ten years."""
-    believed = 0
+def test_noise_is_promoted_in_at_most_one_run_of_twenty():
+    """Forty years of two equally good models, each judged twice; benchmarks/gate.py judges daily for ten years."""
+    promoted = 0
     for seed in range(40):
         closes, volatility = market(300, seed=seed)
         rng = np.random.default_rng(seed)
         first, second = (walk(closes, volatility * np.exp(rng.normal(0, 0.1, 300))) for _ in range(2))
-        believed += any(judge(upto(first, day), upto(second, day), None).promote for day in (150, 300))
-    assert believed / 40 <= 0.05
+        promoted += any(judge(upto(first, day), upto(second, day), None).promote for day in (150, 300))
+    assert promoted / 40 <= 0.05
 
 
 def upto(walked, day):
@@ -176,14 +176,14 @@ def upto(walked, day):
 # --- the watch ---------------------------------------------------------------------------------------------------
 
 
-def test_a_good_champion_goes_on():
+def test_a_good_champion_is_not_demoted():
     closes, volatility = market(1095)
     verdict = watch(walk(closes, volatility), walk(closes, constant(1095)))
     assert not verdict.demote
     assert verdict.evidence["origins"] == 1095
 
 
-def test_bands_that_become_five_times_too_wide_are_demoted_within_a_week_nearly_always():
+def test_a_champion_whose_bands_become_five_times_too_wide_is_almost_always_demoted_within_a_week():
     late = 0
     for seed in range(40):
         closes, volatility = market(100, seed=seed)
@@ -202,7 +202,7 @@ def test_a_champion_that_has_become_worse_is_demoted_although_it_was_good_for_ye
     assert "worse than the baseline beyond chance" in verdict.reason
 
 
-def test_evidence_of_one_side_is_none_of_the_other():
+def test_evidence_for_one_model_is_not_evidence_for_the_other():
     closes, volatility = market(1095)
     good, bad = walk(closes, volatility), walk(closes, constant(1095))
     ours, theirs = gains_over(good, bad)[1]

@@ -1,4 +1,4 @@
-"""The published models' own guards: which targets and residuals count when only the rows up to a cutoff are known."""
+"""Which targets and residuals the published models use when only the rows up to a cutoff are known."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from models.quantiles import LEVELS
 
 
 def _numbered(n: int, *, horizon: int = 2, first: float = 0.0) -> Features:
-    """Features and targets that tell their row: row r has feature r, and target r * step."""
+    """Features and targets that identify their row: row r has feature r and target r * step."""
     rows = first + np.arange(n, dtype=np.float32)
     targets = rows[:, None] * np.arange(1, horizon + 1, dtype=np.float32)
     return Features(rows[:, None], targets, np.ones((n, horizon)))
@@ -31,11 +31,11 @@ def test_a_network_learns_from_targets_known_before_its_stop():
         [True, False, False],
         [False, False, False],
     ]
-    # An empty place in a batch counts nothing.
+    # No target of an empty place in a batch counts.
     assert not known[:, 0, 1].any()
 
 
-def test_every_chunk_has_the_stop_of_its_own_series():
+def test_each_chunk_ends_at_the_stop_of_its_own_series():
     rows = np.full((1, 2, 2), 5, np.int32)
     starts, stops = np.zeros((2, 2), np.int32), np.array([[6, 7], [8, 9]], np.int32)
     known = array(targets_known(tensor(rows), tensor(starts), tensor(stops), 2))
@@ -47,7 +47,7 @@ def test_trees_learn_from_targets_realised_among_the_closed_rows(step):
     features, targets = _realised([(_numbered(500), 450)], step)
     rows = np.arange(WARM_UP, 450 - step)
     assert features[:, 0].tolist() == rows.tolist()
-    # The last target speaks of row 449, the last that had closed.
+    # The last target is the return to row 449, the last closed row.
     assert features[-1, 0] + step == 449
     np.testing.assert_array_equal(targets, rows * step - np.median(rows * step))
     assert targets.dtype == np.float64
@@ -73,16 +73,16 @@ def test_trees_need_enough_realised_targets():
         _realised([(_numbered(500), closed - 1)], 1)
 
 
-def test_calibration_uses_residuals_whose_target_had_closed():
+def test_calibration_uses_only_residuals_whose_target_has_closed():
     rows = np.arange(100, 500)
     residuals = np.random.default_rng(0).standard_normal((400, 2))
     table = calibration_table(rows, residuals, 480)
     assert table is not None
     for step in (1, 2):
         # The last origin whose target is among the first 480 rows is row 479 - step.
-        seen = residuals[: 480 - step - 100, step - 1]
-        quantiles = np.quantile(seen, LEVELS)
-        np.testing.assert_allclose(table[step - 1], quantiles - np.median(seen), rtol=1e-6, atol=1e-7)
+        known = residuals[: 480 - step - 100, step - 1]
+        quantiles = np.quantile(known, LEVELS)
+        np.testing.assert_allclose(table[step - 1], quantiles - np.median(known), rtol=1e-6, atol=1e-7)
     assert table.dtype == np.float32
     residuals[rows + 1 >= 480, 0] = 1e6
     residuals[rows + 2 >= 480, 1] = 1e6

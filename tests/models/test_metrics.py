@@ -31,7 +31,7 @@ def test_level_weights_are_shares_of_the_unit_interval() -> None:
 
 
 def test_pinball_of_a_small_example() -> None:
-    # Truth 3 above a median of 1: half the distance; above a .9-quantile of 2: .9 of it; below 5: .1 of 2.
+    # The actual is 3: half of the distance to a median of 1, .9 of that to a .9-quantile of 2, .1 of that to one of 5.
     assert pinball(3.0, [1.0, 2.0, 5.0], [0.5, 0.9, 0.9]).tolist() == pytest.approx([1.0, 0.9, 0.2])
 
 
@@ -50,12 +50,12 @@ def test_pinball_is_least_at_the_true_quantile() -> None:
         assert int(np.argmin(losses)) == 1
 
 
-@pytest.mark.parametrize("truth", [-3.0, -0.4, 0.0, 1.7])
-def test_crps_of_normal_quantiles_is_close_to_the_closed_form(truth: float) -> None:
+@pytest.mark.parametrize("actual", [-3.0, -0.4, 0.0, 1.7])
+def test_crps_of_normal_quantiles_is_close_to_the_closed_form(actual: float) -> None:
     from scipy.stats import norm
 
     # 23 levels miss a little of the tails: within 3 % of the exact score.
-    assert float(crps(truth, norm.ppf(LEVELS))) == pytest.approx(scoringrules.crps_normal(truth, 0.0, 1.0), rel=0.03)
+    assert float(crps(actual, norm.ppf(LEVELS))) == pytest.approx(scoringrules.crps_normal(actual, 0.0, 1.0), rel=0.03)
 
 
 def test_crps_of_a_certain_forecast_is_the_absolute_error() -> None:
@@ -67,20 +67,20 @@ def test_crps_of_other_levels_weighs_each_by_its_share() -> None:
     assert float(crps(3.0, [1.0, 2.0, 5.0], [0.1, 0.5, 0.9])) == pytest.approx(0.64)
 
 
-def test_scores_of_single_precision_are_as_good_as_double() -> None:
+def test_scores_of_single_precision_input_are_computed_in_double() -> None:
     # In single precision the difference would be 2 ** 24.
-    truth, value = np.float32(2**24), np.array([0.5], dtype=np.float32)
-    assert pinball(truth, value, np.array([0.5], dtype=np.float32)).tolist() == [(2**24 - 0.5) / 2]
+    actual, value = np.float32(2**24), np.array([0.5], dtype=np.float32)
+    assert pinball(actual, value, np.array([0.5], dtype=np.float32)).tolist() == [(2**24 - 0.5) / 2]
 
 
-def test_pit_is_the_level_of_what_came_and_half_of_what_lies_outside() -> None:
+def test_pit_is_the_level_of_the_actual_and_half_of_the_outer_level_outside() -> None:
     values = np.arange(23.0) * 10
-    truths = [values[0] - 1, values[0], values[11], values[11] + 5, values[-1], values[-1] + 1]
-    # Half way between the levels .5 and .55; outside, half way between the outermost level and the end.
-    assert pit(truths, np.tile(values, (6, 1))).tolist() == pytest.approx([0.005, 0.01, 0.5, 0.525, 0.99, 0.995])
+    actuals = [values[0] - 1, values[0], values[11], values[11] + 5, values[-1], values[-1] + 1]
+    # .525 is half way between the levels .5 and .55; outside, it is half way from the outermost level to 0 or 1.
+    assert pit(actuals, np.tile(values, (6, 1))).tolist() == pytest.approx([0.005, 0.01, 0.5, 0.525, 0.99, 0.995])
 
 
-def test_pit_has_the_shape_of_the_truth() -> None:
+def test_pit_has_the_shape_of_the_actuals() -> None:
     values = np.arange(23.0)
     assert float(pit(11.0, values)) == 0.5
     assert pit(11.0, values).shape == ()
@@ -88,7 +88,7 @@ def test_pit_has_the_shape_of_the_truth() -> None:
     np.testing.assert_allclose(places, [[0.5, 0.55], [0.6, 0.65]])
 
 
-def test_pit_refuses_truths_without_a_forecast() -> None:
+def test_pit_refuses_actuals_without_a_forecast() -> None:
     with pytest.raises(ValueError, match="shorter"):
         pit([1.0, 2.0], np.zeros((1, 23)))
 
@@ -96,19 +96,19 @@ def test_pit_refuses_truths_without_a_forecast() -> None:
 def test_pit_is_uniform_for_a_calibrated_forecast() -> None:
     from scipy.stats import norm
 
-    truth = np.random.default_rng(2).standard_normal(20_000)
-    places = pit(truth, np.broadcast_to(norm.ppf(LEVELS), (len(truth), 23)))
+    actual = np.random.default_rng(2).standard_normal(20_000)
+    places = pit(actual, np.broadcast_to(norm.ppf(LEVELS), (len(actual), 23)))
     shares, _ = np.histogram(places, bins=10, range=(0, 1))
-    np.testing.assert_allclose(shares / len(truth), 0.1, atol=0.01)
+    np.testing.assert_allclose(shares / len(actual), 0.1, atol=0.01)
 
 
-def test_bands_cover_what_lies_on_their_edges() -> None:
+def test_a_band_covers_closes_on_its_edges() -> None:
     values = np.arange(23.0)
     edges = {"coverage50": (0.25, 0.75), "coverage80": (0.1, 0.9), "coverage95": (0.025, 0.975)}
     for name, (low, high) in edges.items():
         lower, upper = values[QUANTILE_LEVELS.index(low)], values[QUANTILE_LEVELS.index(high)]
-        found = covered([lower - 0.01, lower, upper, upper + 0.01], np.tile(values, (4, 1)))[name]
-        assert found.tolist() == [False, True, True, False], name
+        inside = covered([lower - 0.01, lower, upper, upper + 0.01], np.tile(values, (4, 1)))[name]
+        assert inside.tolist() == [False, True, True, False], name
     assert list(covered(0.0, values)) == list(edges)
 
 
@@ -131,14 +131,14 @@ def test_diebold_mariano_keeps_its_level_on_overlapping_noise(step: int) -> None
         < 0.05
         for _ in range(400)
     )
-    # 5 % promised; overlap leaves about 8 %, and three standard errors of 400 trials are 4 %.
+    # The level is 5 %. With overlap about 8 % are rejected, and three standard errors of 400 trials are 4 %.
     assert rejected / 400 < 0.12
 
 
 @pytest.mark.parametrize(
     ("n", "step", "lags"), [(10, 1, 2), (100, 1, 4), (365, 1, 5), (1400, 1, 7), (365, 3, 6), (365, 7, 18), (12, 7, 10)]
 )
-def test_diebold_mariano_counts_so_many_lags_each_with_its_weight(n: int, step: int, lags: int) -> None:
+def test_diebold_mariano_uses_the_right_number_of_lags_and_weights(n: int, step: int, lags: int) -> None:
     rng = np.random.default_rng(n + step)
     noise = np.convolve(rng.standard_normal(n + step - 1), np.ones(step), "valid")
     first, second = 1.0 + 0.1 * noise, 1.02 + 0.1 * rng.standard_normal(n)
@@ -156,7 +156,7 @@ def test_diebold_mariano_counts_so_many_lags_each_with_its_weight(n: int, step: 
     assert test.p_value == student_t_p_value(test.statistic, n - 1)
 
 
-def test_diebold_mariano_of_losses_that_differ_by_nothing_or_a_constant_is_no_evidence() -> None:
+def test_diebold_mariano_of_equal_or_constantly_different_losses_has_p_value_one() -> None:
     assert diebold_mariano(np.ones(50), np.ones(50), step=1) == DieboldMariano(0.0, 1.0, 0.0, 0.0)
     assert diebold_mariano(np.full(50, 3), np.ones(50), step=1) == DieboldMariano(0.0, 1.0, 2.0, 0.0)
 
@@ -166,10 +166,10 @@ def test_diebold_mariano_needs_some_origins() -> None:
         diebold_mariano(np.ones(9), np.ones(9), step=1)
 
 
-# Wallace's approximation gets better with more degrees of freedom, and worse far out.
+# Wallace's approximation is better with more degrees of freedom, and worse in the tails.
 @pytest.mark.parametrize(("freedom", "error"), [(9, 0.012), (29, 0.0025), (364, 0.00002)])
 @pytest.mark.parametrize("statistic", [0.0, 0.3, -1.0, 2.0, -3.5])
-def test_p_values_are_those_of_students_t(statistic, freedom, error):
+def test_p_values_equal_those_of_students_t(statistic, freedom, error):
     from scipy.stats import t
 
     exact = 2 * t.sf(abs(statistic), freedom)
@@ -177,7 +177,7 @@ def test_p_values_are_those_of_students_t(statistic, freedom, error):
 
 
 @pytest.mark.parametrize(("freedom", "error"), [(9, 5e-4), (29, 3e-5), (364, 2e-7)])
-def test_the_bound_is_students_t_and_has_a_p_value_of_one_in_twenty(freedom, error):
+def test_the_bound_equals_students_t_and_has_a_p_value_of_five_percent(freedom, error):
     from scipy.stats import t
 
     assert student_t_bound(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=error)

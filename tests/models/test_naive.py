@@ -33,7 +33,7 @@ def test_bands_are_the_quantiles_of_the_past_years_returns() -> None:
         np.testing.assert_allclose(forecast.values[step - 1], expected, rtol=1e-12)
 
 
-def test_what_comes_after_an_origin_changes_nothing() -> None:
+def test_candles_after_an_origin_change_no_forecast() -> None:
     batch = MODEL.forecast(TRAINED, CANDLES, ORIGINS)
     changed = CANDLES.copy()
     changed.loc[changed["close_time"] > ORIGINS[5], ["open", "high", "low", "close"]] *= 7.0
@@ -42,15 +42,15 @@ def test_what_comes_after_an_origin_changes_nothing() -> None:
 
 
 def test_returns_over_a_gap_do_not_widen_the_bands() -> None:
-    holed = random_walk(600, drop=slice(400, 412))
-    log_close = np.log(holed["close"].to_numpy())[-365:]
-    (forecast,) = MODEL.forecast(TRAINED, holed, [holed["close_time"].iloc[-1].to_pydatetime()], horizon=1)
-    hole = int(np.argmax(np.diff(holed["open_time"].iloc[-365:].to_numpy())))
-    expected = np.quantile(np.delete(np.diff(log_close), hole), QUANTILE_LEVELS)
+    with_gap = random_walk(600, drop=slice(400, 412))
+    log_close = np.log(with_gap["close"].to_numpy())[-365:]
+    (forecast,) = MODEL.forecast(TRAINED, with_gap, [with_gap["close_time"].iloc[-1].to_pydatetime()], horizon=1)
+    gap = int(np.argmax(np.diff(with_gap["open_time"].iloc[-365:].to_numpy())))
+    expected = np.quantile(np.delete(np.diff(log_close), gap), QUANTILE_LEVELS)
     np.testing.assert_allclose(np.log(forecast.values[0]) - log_close[-1], expected - expected[11], atol=1e-12)
 
 
-def test_too_few_candles_are_named_with_the_origin() -> None:
+def test_too_few_candles_are_refused_with_the_origin() -> None:
     short = random_walk(59)
     origin = short["close_time"].iloc[-1].to_pydatetime()
     with pytest.raises(NotEnoughCandles, match="60 closed candles are needed.*there are 59 by 2015-03-01"):
@@ -58,14 +58,14 @@ def test_too_few_candles_are_named_with_the_origin() -> None:
 
 
 @pytest.mark.parametrize("model", [Naive(), RangeEwma()], ids=["naive", "range-ewma"])
-def test_a_year_full_of_gaps_is_named_with_the_step_that_has_no_returns_left(model: Naive | RangeEwma) -> None:
-    # Of five days one is missing: there are returns of up to three days, none of four.
-    holed = CANDLES.drop(index=range(0, 600, 5)).reset_index(drop=True)
-    origin = holed["close_time"].iloc[-1].to_pydatetime()
-    trained = model.train([TrainRequest(holed, origin)])[0]
-    assert len(model.forecast(trained, holed, [origin], horizon=3)) == 1
+def test_a_year_full_of_gaps_is_refused_with_the_step_that_has_no_returns(model: Naive | RangeEwma) -> None:
+    # Every fifth day is missing, so there are returns over up to three days, but none over four.
+    with_gap = CANDLES.drop(index=range(0, 600, 5)).reset_index(drop=True)
+    origin = with_gap["close_time"].iloc[-1].to_pydatetime()
+    trained = model.train([TrainRequest(with_gap, origin)])[0]
+    assert len(model.forecast(trained, with_gap, [origin], horizon=3)) == 1
     with pytest.raises(NotEnoughCandles, match=f"returns of 4 candles without a gap.* by {origin.isoformat()[:10]}"):
-        model.forecast(trained, holed, [origin], horizon=4)
+        model.forecast(trained, with_gap, [origin], horizon=4)
 
 
 def test_an_origin_at_which_no_candle_closes_is_refused() -> None:

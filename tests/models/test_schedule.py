@@ -29,12 +29,12 @@ def test_nothing_is_due_while_no_new_candle_has_closed() -> None:
 
 
 @pytest.mark.parametrize(("age", "expected"), [(90, None), (91, Mode.SCRATCH)])
-def test_scratch_weights_are_renewed_after_their_days(age: int, expected: Mode | None) -> None:
+def test_a_training_from_scratch_is_due_after_its_days(age: int, expected: Mode | None) -> None:
     assert due(scratch_cutoff=DAY0 - timedelta(days=age)) is expected
 
 
 @pytest.mark.parametrize(("age", "expected"), [(6, None), (7, Mode.FINE_TUNE)])
-def test_a_model_is_fine_tuned_in_between(age: int, expected: Mode | None) -> None:
+def test_a_fine_tuning_is_due_between_trainings_from_scratch(age: int, expected: Mode | None) -> None:
     assert due(newest_cutoff=DAY0 - timedelta(days=age)) is expected
 
 
@@ -42,7 +42,7 @@ def test_fine_tuning_can_be_switched_off() -> None:
     assert due(newest_cutoff=DAY0 - timedelta(days=80), fine_tune_days=0) is None
 
 
-def test_drift_makes_the_next_training_a_scratch_one() -> None:
+def test_after_drift_the_next_training_is_from_scratch() -> None:
     assert due(drifted=True) is Mode.SCRATCH
 
 
@@ -53,7 +53,7 @@ def test_a_quarter_starts_at_or_before_its_instants_and_lasts_under_93_days(inst
     assert (start.month % 3, start.day, start.hour) == (1, 1, 0)
 
 
-def test_origins_are_grouped_by_quarter_in_order_and_once() -> None:
+def test_origins_are_grouped_by_quarter_in_order_without_repetition() -> None:
     origins = [
         datetime(2020, 4, 1, tzinfo=UTC),
         datetime(2020, 3, 31, tzinfo=UTC),

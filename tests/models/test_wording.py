@@ -31,7 +31,7 @@ def test_a_daily_close_is_named_by_the_day_it_covers_and_a_shorter_one_by_its_in
         (timedelta(milliseconds=400), "0 s"),
     ],
 )
-def test_a_length_of_time_is_told_in_its_two_largest_units(length: timedelta, words: str) -> None:
+def test_a_length_of_time_is_written_in_its_two_largest_units(length: timedelta, words: str) -> None:
     assert duration(length) == words
 
 
@@ -56,7 +56,7 @@ def test_a_length_of_time_is_told_in_its_two_largest_units(length: timedelta, wo
         ),
     ],
 )
-def test_a_forecast_says_how_long_before_the_close_it_was_stored_or_that_it_is_after_the_fact(
+def test_when_stored_names_the_time_before_the_close_or_the_steps_after_the_fact(
     after_origin: timedelta, words: str
 ) -> None:
     assert when_stored(MIDNIGHT + after_origin, MIDNIGHT, Interval.DAY, 7) == words

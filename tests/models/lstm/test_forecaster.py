@@ -47,7 +47,7 @@ def _same_weights(a, b):
     return all(np.array_equal(a.weights[name], b.weights[name]) for name in a.weights)
 
 
-def test_the_catalog_knows_it():
+def test_the_catalog_has_lstm():
     assert isinstance(forecaster("lstm"), Lstm)
 
 

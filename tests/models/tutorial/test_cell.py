@@ -1,4 +1,4 @@
-"""The cell as it is spelled out: Keras's numbers, and a memory that a plain recurrent network has not."""
+"""The written-out LSTM cell gives Keras's numbers, and remembers longer than a plain recurrent network."""
 
 import keras
 import numpy as np
@@ -37,22 +37,22 @@ def test_keras_simple_rnn_with_the_same_weights_gives_the_same_outputs():
     np.testing.assert_allclose(run_plain_rnn(x, weights), theirs, atol=1e-6)
 
 
-def test_the_gates_do_what_their_names_say():
-    shut, ajar = -50.0, 50.0
+def test_the_input_gate_adds_and_the_forget_gate_keeps():
+    closed, opened = -50.0, 50.0
     old = np.array([[0.7]])
 
     def state_after(to_input, to_forget):
-        # One unit that sees nothing: its gates are set by their biases alone, its candidate is one.
-        bias = np.array([to_input, to_forget, ajar, ajar])
+        # One unit with weights of zero: the biases alone set its gates, and its candidate is one.
+        bias = np.array([to_input, to_forget, opened, opened])
         weights = {"input": np.zeros((1, 4)), "recurrent": np.zeros((1, 4)), "bias": bias}
         output, state = lstm_cell(np.zeros((1, 1)), np.zeros((1, 1)), old, weights)
         np.testing.assert_allclose(output, np.tanh(state))
         return state[0, 0]
 
-    assert state_after(shut, ajar) == pytest.approx(0.7)
-    assert state_after(shut, shut) == pytest.approx(0.0)
-    assert state_after(ajar, shut) == pytest.approx(1.0)
-    assert state_after(ajar, ajar) == pytest.approx(1.7)
+    assert state_after(closed, opened) == pytest.approx(0.7)
+    assert state_after(closed, closed) == pytest.approx(0.0)
+    assert state_after(opened, closed) == pytest.approx(1.0)
+    assert state_after(opened, opened) == pytest.approx(1.7)
 
 
 def test_the_state_starts_at_zero():
@@ -61,28 +61,29 @@ def test_the_state_starts_at_zero():
     assert np.array_equal(run_lstm(x, weights), first)
 
 
-def test_the_imaginary_step_finds_the_derivative():
+def test_the_derivative_by_an_imaginary_step_equals_the_slope():
     x, weights = np.random.default_rng(3).normal(size=(1, 5, 1)), _weights(1, 4)
-    for moment, found in enumerate(influence(run_lstm, x, weights)):
+    for moment, derivative in enumerate(influence(run_lstm, x, weights)):
         up, down = x.copy(), x.copy()
         up[:, moment] += 1e-6
         down[:, moment] -= 1e-6
         slope = np.linalg.norm(run_lstm(up, weights) - run_lstm(down, weights)) / 2e-6
-        assert found == pytest.approx(slope, rel=1e-6)
+        assert derivative == pytest.approx(slope, rel=1e-6)
 
 
 def test_a_plain_networks_gradient_vanishes_where_the_lstms_does_not():
-    """The same hundred days and the same spread of weights: after thirty of them a plain network has forgotten."""
+    """Both networks read the same hundred days with weights of the same spread; the plain one forgets within thirty."""
     moments, units = 100, 32
     x = np.random.default_rng(4).normal(size=(1, moments, 1))
     plain = {name: 0.2 * values for name, values in _weights(1, units, columns=1).items()}
     gated = {name: 0.2 * values for name, values in _weights(1, units).items()}
-    # A forget gate that is open, the habit since Gers et al. 2000 and Jozefowicz et al. 2015.
+    # The forget gate starts open, as is usual since Gers et al. 2000 and Jozefowicz et al. 2015.
     gated["bias"] = np.repeat([0.0, 4.0, 0.0, 0.0], units)
     of_plain, of_lstm = influence(run_plain_rnn, x, plain), influence(run_lstm, x, gated)
-    faded = [found[0] / found[-1] for found in (of_plain, of_lstm)]
-    assert 0 < faded[0] < 1e-12
-    assert faded[1] > 1e-2
+    # The influence of the first day relative to that of the last.
+    remembered_by_plain, remembered_by_lstm = (influences[0] / influences[-1] for influences in (of_plain, of_lstm))
+    assert 0 < remembered_by_plain < 1e-12
+    assert remembered_by_lstm > 1e-2
     # A plain network forgets by about the same factor every day.
     assert (of_plain[:-30] < 1e-4 * of_plain[-1]).all()
 

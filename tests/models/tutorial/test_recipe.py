@@ -1,4 +1,4 @@
-"""The tutorial's recipe: its windows, its split, its training, with the clipping it forgot to apply."""
+"""The tutorial's recipe: its windows, split and training, with the gradient clipping that the tutorial forgot."""
 
 import keras
 import numpy as np
@@ -39,18 +39,20 @@ def test_a_hyperparameter_that_is_not_positive_is_refused(name):
 
 
 @pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
-def test_the_tutorials_rows_give_1018_windows_to_learn_from_and_248_to_be_judged_on(setup):
-    made = prepare(WALK, setup, window_size=7, train_rows=count_training_rows(len(WALK), 7))
-    assert made.train.X.shape == (1018, 7, 1)
-    assert made.test.X.shape == (248, 7, 1)
-    assert made.test_rows.tolist() == list(range(1025, 1273))
+def test_the_tutorials_rows_give_1018_training_and_248_test_windows(setup):
+    prepared = prepare(WALK, setup, window_size=7, train_rows=count_training_rows(len(WALK), 7))
+    assert prepared.train.X.shape == (1018, 7, 1)
+    assert prepared.test.X.shape == (248, 7, 1)
+    assert prepared.test_rows.tolist() == list(range(1025, 1273))
 
 
 def test_a_window_of_one_pairs_every_day_but_the_last_with_the_next():
-    assert make_windows(WALK, 1).X[:, :, 0].shape == (len(WALK) - 1, 1)
+    windows = make_windows(WALK, 1)
+    assert np.array_equal(windows.X[:, 0, 0], WALK[:-1])
+    assert np.array_equal(windows.y[:, 0], WALK[1:])
 
 
-def test_windows_of_another_length_are_judged_on_the_same_days():
+def test_windows_of_another_length_have_the_same_test_days():
     rows = count_training_rows(len(WALK), 7)
     seven, three = (prepare(WALK, DONE_RIGHT, window_size=size, train_rows=rows) for size in (7, 3))
     assert seven.test_rows.tolist() == three.test_rows.tolist()
@@ -58,14 +60,14 @@ def test_windows_of_another_length_are_judged_on_the_same_days():
     assert len(three.train.X) == 1022
 
 
-def test_done_right_nothing_of_the_test_days_reaches_what_is_learnt_and_as_published_it_does():
+def test_test_days_do_not_reach_the_training_windows_done_right_and_do_as_published():
     rows = count_training_rows(len(WALK), 7)
     changed = WALK.copy()
     changed[rows:] *= 3
     ours, theirs = (prepare(closes, DONE_RIGHT, window_size=7, train_rows=rows).train for closes in (WALK, changed))
     assert np.array_equal(ours.X, theirs.X)
     assert np.array_equal(ours.y, theirs.y)
-    # Newest first, the test is the oldest days, and the scaler has seen them too.
+    # As published the newest row comes first, so the test days are the oldest, and the scaler was fitted on them too.
     oldest = WALK.copy()
     oldest[: len(WALK) - rows] *= 3
     ours, theirs = (prepare(closes, AS_PUBLISHED, window_size=7, train_rows=rows).train for closes in (WALK, oldest))
@@ -73,9 +75,9 @@ def test_done_right_nothing_of_the_test_days_reaches_what_is_learnt_and_as_publi
 
 
 def test_as_published_the_rows_run_backwards():
-    made = prepare(WALK, AS_PUBLISHED, window_size=7, train_rows=1025)
-    _close(made.closes, WALK[::-1])
-    _close(made.scaling.invert(made.test.y)[-1], WALK[:1])
+    prepared = prepare(WALK, AS_PUBLISHED, window_size=7, train_rows=1025)
+    _close(prepared.closes, WALK[::-1])
+    _close(prepared.scaling.invert(prepared.test.y)[-1], WALK[:1])
 
 
 @pytest.mark.parametrize("rows", [1, 7, 30])
@@ -84,7 +86,7 @@ def test_too_few_rows_for_the_split_are_refused(rows):
         count_training_rows(rows, 7)
 
 
-def test_the_gradient_is_what_automatic_differentiation_gives():
+def test_the_gradient_equals_automatic_differentiation():
     rng = np.random.default_rng(6)
     weights = {name: tf.constant(values * 5) for name, values in fresh_weights(6, 0).items()}
     x, y = (tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in ((7, 5, 1), (7, 1)))
@@ -100,7 +102,7 @@ def test_the_gradient_is_what_automatic_differentiation_gives():
         _close(gradient, theirs[name])
 
 
-def test_clipping_shortens_a_long_gradient_without_turning_it_and_leaves_a_short_one():
+def test_clipping_keeps_a_gradients_direction_and_leaves_short_gradients_unchanged():
     long = {"a": tf.constant([[6.0, 0.0]]), "b": tf.constant([8.0])}
     shortened = clipped(long, 4.0)
     norm = np.sqrt(sum(float(tf.reduce_sum(value**2)) for value in shortened.values()))
@@ -111,7 +113,7 @@ def test_clipping_shortens_a_long_gradient_without_turning_it_and_leaves_a_short
 
 
 def _by_keras(windows, weights, recipe, *, clip):
-    """The same training step by step with TensorFlow's own gradients and Keras's own Adam and clipping."""
+    """Return the weights after the same training with TensorFlow's gradients and Keras's Adam and clipping."""
     variables = {name: keras.Variable(values) for name, values in weights.items()}
     margin = recipe.clip_margin if clip else None
     optimizer = keras.optimizers.Adam(recipe.learning_rate, epsilon=1e-8, global_clipnorm=margin)
@@ -121,13 +123,13 @@ def _by_keras(windows, weights, recipe, *, clip):
             x, y = (tf.constant(part[batch].astype(np.float32)) for part in (windows.X, windows.y))
             with tf.GradientTape() as tape:
                 loss, _ = loss_and_gradients({name: variable.value for name, variable in variables.items()}, x, y)
-            of = [variable.value for variable in variables.values()]
-            optimizer.apply(tape.gradient(loss, of), list(variables.values()))
+            values = [variable.value for variable in variables.values()]
+            optimizer.apply(tape.gradient(loss, values), list(variables.values()))
     return {name: variable.numpy() for name, variable in variables.items()}
 
 
-def test_a_training_is_adam_with_clipped_gradients_in_the_order_of_the_windows():
-    # Targets far off, so that the clip has something to do, and a rest that fills no batch.
+def test_a_training_equals_keras_adam_with_clipping_in_the_order_of_the_windows():
+    # The targets are far off, so that gradients are clipped, and the last windows do not fill a batch.
     windows = make_windows(np.sin(np.arange(60.0) / 5), 5)
     windows = windows._replace(y=windows.y * 40)
     recipe = Recipe(hidden_layers=4, epochs=2, clip_margin=0.5, learning_rate=0.01)
@@ -139,21 +141,21 @@ def test_a_training_is_adam_with_clipped_gradients_in_the_order_of_the_windows()
     assert not np.allclose(unclipped["head"], fitted.weights["head"], atol=1e-4)
 
 
-def test_the_loss_of_a_wave_falls_and_the_next_value_is_found():
+def test_the_loss_on_a_wave_falls_and_the_next_values_are_predicted():
     wave = np.sin(np.arange(300) / 4)
     windows = make_windows(wave, 7)
-    seen = []
+    reports = []
     recipe = Recipe(hidden_layers=16, epochs=30, learning_rate=0.01)
     (fitted,) = train_networks(
-        [Fit(windows, 0)], recipe, lambda done, epochs, losses: seen.append((done, epochs, *losses))
+        [Fit(windows, 0)], recipe, lambda done, epochs, losses: reports.append((done, epochs, *losses))
     )
-    assert [line[:2] for line in seen] == [(epoch, 30) for epoch in range(1, 31)]
-    assert np.array_equal([line[2] for line in seen], fitted.losses)
+    assert [report[:2] for report in reports] == [(epoch, 30) for epoch in range(1, 31)]
+    assert np.array_equal([report[2] for report in reports], fitted.losses)
     assert fitted.losses[-1] < 0.01 * fitted.losses[0]
     assert np.abs(predict_next(fitted.weights, windows.X) - windows.y[:, 0]).max() < 0.2
 
 
-def test_a_fit_comes_out_the_same_whatever_is_trained_beside_it():
+def test_a_fit_is_the_same_alone_and_beside_others():
     seven, three = (make_windows(WALK[:200] / 400, size) for size in (7, 3))
     (alone,) = train_networks([Fit(seven, 1)], SMALL)
     _, beside, _ = train_networks([Fit(three, 1), Fit(seven, 1), Fit(seven, 2)], SMALL)
@@ -161,14 +163,14 @@ def test_a_fit_comes_out_the_same_whatever_is_trained_beside_it():
         assert np.array_equal(values, beside.weights[name])
 
 
-def test_training_goes_on_from_weights():
+def test_training_starts_from_the_given_weights():
     windows = make_windows(WALK[:200] / 400, 7)
     (once,) = train_networks([Fit(windows, 1)], SMALL)
     (again,) = train_networks([Fit(windows, 9, start=once.weights)], SMALL)
     assert again.losses[0] < once.losses[0]
 
 
-def test_a_training_without_a_batch_or_without_a_number_fails():
+def test_a_training_without_a_full_batch_or_with_nan_fails():
     with pytest.raises(TrainingFailed, match="at least 7 windows"):
         train_networks([Fit(make_windows(np.arange(10.0), 7), 0)], SMALL)
     with pytest.raises(TrainingFailed, match="loss of nan in epoch 1"):

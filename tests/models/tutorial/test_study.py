@@ -1,4 +1,4 @@
-"""The study's numbers: the same days for everybody, errors as by hand, and no model newer than what it forecasts."""
+"""The study: all models are judged on the same days, errors equal a loop's, no model is newer than its origins."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def trials(candles):
     return run_trials(candles["close"].to_numpy(), RECIPE, window_sizes=(7, 3), seeds=2)
 
 
-def test_every_setup_window_and_seed_is_a_trial_with_its_losses(trials):
+def test_each_setup_window_and_seed_is_one_trial_with_losses(trials):
     assert len(trials) == 8
     assert len({(trial.label, trial.seed) for trial in trials}) == 8
     assert all(trial.losses.shape == (2,) for trial in trials)
@@ -33,16 +33,16 @@ def test_every_setup_window_and_seed_is_a_trial_with_its_losses(trials):
 
 
 def test_losses_are_reported_by_epoch_as_the_mean_over_seeds(candles):
-    seen = []
-    made = run_trials(
-        candles["close"].to_numpy(), RECIPE, window_sizes=(7,), seeds=2, report=lambda *line: seen.append(line)
+    reports = []
+    trials = run_trials(
+        candles["close"].to_numpy(), RECIPE, window_sizes=(7,), seeds=2, report=lambda *report: reports.append(report)
     )
-    assert [(done, epochs) for done, epochs, _ in seen] == [(1, 2), (2, 2)]
-    of_label = [trial.losses[1] for trial in made if trial.label == "done right, window 7"]
-    assert seen[1][2]["done right, window 7"] == pytest.approx(np.mean(of_label))
+    assert [(done, epochs) for done, epochs, _ in reports] == [(1, 2), (2, 2)]
+    losses = [trial.losses[1] for trial in trials if trial.label == "done right, window 7"]
+    assert reports[1][2]["done right, window 7"] == pytest.approx(np.mean(losses))
 
 
-def test_the_table_is_what_a_loop_over_days_gives(candles, trials):
+def test_the_table_equals_a_loop_over_days(candles, trials):
     lines = {(line.rows, line.model): line for line in judge_trials(trials)}
     assert len(lines) == 6
     closes = candles["close"].to_numpy()
@@ -59,17 +59,17 @@ def test_the_table_is_what_a_loop_over_days_gives(candles, trials):
     assert (line.rmse_low, line.rmse_high) == (pytest.approx(min(errors)), pytest.approx(max(errors)))
     assert line.rmse == pytest.approx(np.mean(errors))
     assert line.rmse_to_naive == pytest.approx(line.rmse / lines["done right", "the row before"].rmse)
-    # As published the last rows are the oldest days, and the row before is the day after.
+    # As published the last rows are the oldest days, so the row before a day is the next day.
     squares = [(closes[day] - closes[day + 1]) ** 2 for day in range(700 - first)]
     assert lines["as published", "the row before"].rmse == pytest.approx(np.sqrt(np.mean(squares)))
 
 
-def test_naive_and_blend_stand_beside_it_on_the_same_days(candles, trials):
+def test_naive_and_blend_are_judged_on_the_recipes_test_days(candles, trials):
     naive, blend = judge_published(candles, window_size=7, quick=True)
     before = next(line for line in judge_trials(trials) if line.rows == DONE_RIGHT.name)
     assert (naive.model, blend.model) == ("naive", "blend")
     assert naive.days == blend.days == before.days
-    # Both say the last close; what differs is how far around it.
+    # Both medians are the last close; the models differ in their bands.
     assert naive.rmse == pytest.approx(before.rmse)
     assert blend.rmse == pytest.approx(before.rmse)
     assert naive.crps < before.crps
@@ -81,16 +81,16 @@ def test_a_series_too_short_for_blend_is_judged_without_it():
 
 
 class _Spy(Naive):
-    """Naive, but it learns, and remembers what it was asked."""
+    """Naive with a training; records the cutoff and origin of each forecast."""
 
     def __init__(self):
-        self.asked = []
+        self.forecasts_made = []
 
     def train(self, requests, progress=None):
         return [TrainedModel("spy", {"window": 365}, request.cutoff, 0, "") for request in requests]
 
     def forecast(self, trained, candles, origins, horizon=7):
-        self.asked += [(trained.cutoff, origin) for origin in origins]
+        self.forecasts_made += [(trained.cutoff, origin) for origin in origins]
         return super().forecast(trained, candles, origins, horizon)
 
 
@@ -98,18 +98,18 @@ def test_no_model_is_newer_than_the_day_it_forecasts_from(candles):
     spy = _Spy()
     quantiles = walk_forward(spy, candles, 500)
     assert quantiles.shape == (200, len(QUANTILE_LEVELS))
-    assert [origin for _, origin in spy.asked] == list(candles["close_time"].dt.to_pydatetime())[499:-1]
-    assert all(cutoff <= origin for cutoff, origin in spy.asked)
-    assert len({cutoff for cutoff, _ in spy.asked}) == 3
+    assert [origin for _, origin in spy.forecasts_made] == list(candles["close_time"].dt.to_pydatetime())[499:-1]
+    assert all(cutoff <= origin for cutoff, origin in spy.forecasts_made)
+    assert len({cutoff for cutoff, _ in spy.forecasts_made}) == 3
 
 
-def test_how_many_test_days_lie_above_everything_learnt():
+def test_beyond_training_is_the_share_of_test_days_above_the_training_closes():
     (rising,) = run_trials(np.linspace(100, 200, 200), Recipe(hidden_layers=8, epochs=1), window_sizes=(7,), seeds=1)[
         1:
     ]
     assert rising.setup == DONE_RIGHT
     assert beyond_training(rising) == 1
-    # One test day in four is above, one is at the highest close that was learnt from.
+    # Of four test days one lies above the highest close of the training, and one equals it.
     closes = rising.prepared.closes.copy()
     first = int(rising.prepared.test_rows[0])
     closes[first:] = np.resize([closes[:first].max(), 90.0, 300.0, 90.0], len(closes) - first)

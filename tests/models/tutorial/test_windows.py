@@ -1,4 +1,4 @@
-"""Windows, splits and scaling: the tutorial's function exactly, and nothing across the cutoff."""
+"""Windows, splits and scaling: equal to the tutorial's function, and nothing crosses the cutoff."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from models.tutorial.windows import make_windows, split_windows
 
 
 def tutorial(data, window_size):
-    """The tutorial's own loop, kept as the slow obvious version."""
+    """The tutorial's loop, which the fast function must equal."""
     X, y, i = [], [], 0
     while (i + window_size) <= len(data) - 1:
         X.append(data[i : i + window_size])
@@ -21,57 +21,57 @@ def tutorial(data, window_size):
 
 
 @given(n=st.integers(2, 40), window_size=st.integers(1, 12))
-def test_one_horizon_and_one_feature_are_the_tutorials_windows(n, window_size):
+def test_windows_of_one_horizon_and_one_feature_equal_the_tutorials(n, window_size):
     data = np.arange(n, dtype=float)[:, None] * 1.5
     if n <= window_size:
         with pytest.raises(ValueError, match="rows for a window"):
             make_windows(data, window_size)
         return
     X, y = tutorial(data, window_size)
-    made = make_windows(data, window_size)
-    assert np.array_equal(made.X, X)
-    assert np.array_equal(made.y, y)
-    assert made.X.shape == (n - window_size, window_size, 1)
+    windows = make_windows(data, window_size)
+    assert np.array_equal(windows.X, X)
+    assert np.array_equal(windows.y, y)
+    assert windows.X.shape == (n - window_size, window_size, 1)
 
 
 def test_a_window_of_one_row_pairs_each_row_with_the_next():
-    made = make_windows([1.0, 2.0, 3.0], 1)
-    assert made.X.shape == (2, 1, 1)
-    assert made.X.ravel().tolist() == [1, 2]
-    assert made.y.ravel().tolist() == [2, 3]
+    windows = make_windows([1.0, 2.0, 3.0], 1)
+    assert windows.X.shape == (2, 1, 1)
+    assert windows.X.ravel().tolist() == [1, 2]
+    assert windows.y.ravel().tolist() == [2, 3]
 
 
 def test_many_features_and_horizons():
     data = np.stack([np.arange(10.0), np.arange(10.0) * 100], axis=1)
-    made = make_windows(data, 3, horizons=(1, 4), target=1)
-    assert made.X.shape == (4, 3, 2)
-    assert made.X[0].tolist() == [[0, 0], [1, 100], [2, 200]]
-    assert made.y[0].tolist() == [300, 600]
-    assert made.y[-1].tolist() == [600, 900]
-    assert made.last_row.tolist() == [2, 3, 4, 5]
+    windows = make_windows(data, 3, horizons=(1, 4), target=1)
+    assert windows.X.shape == (4, 3, 2)
+    assert windows.X[0].tolist() == [[0, 0], [1, 100], [2, 200]]
+    assert windows.y[0].tolist() == [300, 600]
+    assert windows.y[-1].tolist() == [600, 900]
+    assert windows.last_row.tolist() == [2, 3, 4, 5]
 
 
 def test_windows_that_touch_a_gap_are_left_out():
     times = np.array([0, 1, 2, 3, 7, 8, 9, 10])
-    made = make_windows(np.arange(8.0), 2, times=times)
-    assert made.last_row.tolist() == [1, 2, 5, 6]
+    windows = make_windows(np.arange(8.0), 2, times=times)
+    assert windows.last_row.tolist() == [1, 2, 5, 6]
 
 
-def test_what_is_left_keeps_its_inputs_targets_places_and_horizons():
-    made = make_windows(np.arange(6) * 10, 2, horizons=(1, 2), times=np.array([0, 1, 2, 3, 4, 9]))
-    assert made.last_row.tolist() == [1, 2]
-    assert made.X[:, :, 0].tolist() == [[0, 10], [10, 20]]
-    assert made.y.tolist() == [[20, 30], [30, 40]]
-    assert made.horizons == (1, 2)
+def test_windows_beside_a_gap_keep_their_inputs_targets_rows_and_horizons():
+    windows = make_windows(np.arange(6) * 10, 2, horizons=(1, 2), times=np.array([0, 1, 2, 3, 4, 9]))
+    assert windows.last_row.tolist() == [1, 2]
+    assert windows.X[:, :, 0].tolist() == [[0, 10], [10, 20]]
+    assert windows.y.tolist() == [[20, 30], [30, 40]]
+    assert windows.horizons == (1, 2)
 
 
 def test_whole_numbers_come_out_as_floats():
-    made = make_windows([1, 2, 3], 1)
-    assert (made.X.dtype, made.y.dtype) == (np.float64, np.float64)
+    windows = make_windows([1, 2, 3], 1)
+    assert (windows.X.dtype, windows.y.dtype) == (np.float64, np.float64)
 
 
 @pytest.mark.parametrize("times", [[3, 2, 1, 0], [0, 1, 1, 2]])
-def test_times_out_of_order_or_twice_are_refused(times):
+def test_unordered_or_repeated_times_are_refused(times):
     days = np.array(times) * np.timedelta64(1, "D") + np.datetime64("2020-01-01")
     for clock in (np.array(times), days):
         with pytest.raises(ValueError, match="^expected times that ascend, oldest row first; sort the rows$"):
@@ -87,38 +87,38 @@ def test_times_out_of_order_or_twice_are_refused(times):
         (np.zeros(4), 1, (1, 0), r"\(4, 1\), 1 and \(1, 0\)"),
     ],
 )
-def test_what_makes_no_windows_is_refused_with_what_came(data, window_size, horizons, got):
+def test_input_that_makes_no_windows_is_refused_with_its_shape(data, window_size, horizons, got):
     with pytest.raises(ValueError, match=f"a window of at least 1 row and horizons from 1, got {got}$"):
         make_windows(data, window_size, horizons=horizons)
 
 
-def test_too_few_rows_are_refused_with_how_many_it_takes():
+def test_too_few_rows_are_refused_with_the_number_needed():
     assert len(make_windows(np.zeros(5), 3, horizons=(1, 2)).X) == 1
     with pytest.raises(ValueError, match="at least 5 rows for a window of 3 and horizon 2, got 4"):
         make_windows(np.zeros(4), 3, horizons=(1, 2))
 
 
-def test_what_is_learnt_ends_at_the_cutoff_and_what_is_judged_begins_there():
-    # Last rows 0..5 with targets one and two rows on; row 4 is the last that is known.
-    learnt, judged = split_windows(make_windows(np.arange(8.0), 1, horizons=(1, 2)), 4)
-    assert learnt.last_row.tolist() == [0, 1, 2]
-    assert learnt.y.tolist() == [[1, 2], [2, 3], [3, 4]]
-    assert judged.last_row.tolist() == [4, 5]
-    assert judged.X.ravel().tolist() == [4, 5]
+def test_training_targets_end_at_the_cutoff_and_test_windows_begin_there():
+    # The last rows are 0 to 5, their targets one and two rows later; row 4 is the last known row.
+    train, test = split_windows(make_windows(np.arange(8.0), 1, horizons=(1, 2)), 4)
+    assert train.last_row.tolist() == [0, 1, 2]
+    assert train.y.tolist() == [[1, 2], [2, 3], [3, 4]]
+    assert test.last_row.tolist() == [4, 5]
+    assert test.X.ravel().tolist() == [4, 5]
 
 
 @given(n=st.integers(12, 60), window_size=st.integers(1, 5), horizon=st.integers(1, 4), cutoff=st.integers(0, 59))
-def test_nothing_after_the_cutoff_reaches_what_is_learnt(n, window_size, horizon, cutoff):
+def test_nothing_after_the_cutoff_reaches_the_training_windows(n, window_size, horizon, cutoff):
     data = np.random.default_rng(n).random((n, 2))
     changed = data.copy()
     changed[cutoff + 1 :] += 5
-    (learnt, judged), (again, _) = (
+    (train, test), (again, _) = (
         split_windows(make_windows(rows, window_size, horizons=range(1, horizon + 1)), cutoff)
         for rows in (data, changed)
     )
-    assert np.array_equal(learnt.X, again.X)
-    assert np.array_equal(learnt.y, again.y)
-    assert (judged.last_row >= cutoff).all()
+    assert np.array_equal(train.X, again.X)
+    assert np.array_equal(train.y, again.y)
+    assert (test.last_row >= cutoff).all()
     for kind in ("standard", "minmax"):
         ours, theirs = (fit_scaling(rows, cutoff_row=cutoff, kind=kind) for rows in (data, changed))
         assert np.array_equal(ours.shift, theirs.shift)
