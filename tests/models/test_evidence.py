@@ -1,5 +1,7 @@
 """Evidence: its values equal a slow loop's, its bounds hold, and noise rarely passes the limit."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -132,6 +134,15 @@ def test_new_starts_find_a_recent_change_after_good_years():
     values = np.concatenate([rng.normal(-0.03, 0.1, 1000), rng.normal(0.06, 0.1, 365)]).clip(-0.3, 0.3)
     assert e_value(gains(values, 0.3), 1) < 1
     assert e_value(gains(values, 0.3), 1, restarts=True) > 20
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_mean_value_over_all_sequences_of_fair_gains_is_at_most_one(restarts):
+    """Days far apart, so that several quarters begin; the mean is below one only because the smaller value counts."""
+    days = np.arange(8) * 40
+    sequences = itertools.product((-0.2, 0.2), repeat=len(days))
+    values = [e_value(gains(sequence, 0.2, days=days), 1, restarts=restarts) for sequence in sequences]
+    assert 0.8 < np.mean(values) <= 1
 
 
 def test_heavy_tailed_noise_with_clustered_volatility_rarely_passes_the_limit_at_any_time():

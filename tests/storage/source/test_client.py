@@ -42,7 +42,7 @@ def client(server: CddServer, naps: list[float]) -> CddClient:
     return CddClient(server.url, timeout_s=5, sleep=naps.append)
 
 
-def test_a_file_comes_whole_with_its_hash_and_validators(server: CddServer, client: CddClient) -> None:
+def test_a_fetched_file_has_its_bytes_hash_and_time(server: CddServer, client: CddClient) -> None:
     server.last_modified = "Thu, 02 Jan 2020 23:59:59 GMT"
     fetched = client.fetch(SERIES)
     assert fetched.body is not None
@@ -67,7 +67,7 @@ def test_an_unchanged_file_is_not_sent_again(server: CddServer, client: CddClien
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
-def test_a_failure_that_may_pass_is_tried_a_second_time(
+def test_a_request_is_repeated_once_after_a_temporary_failure(
     server: CddServer, client: CddClient, naps: list[float], status: int
 ) -> None:
     server.faults = [Reply(status, b"busy")]
@@ -77,13 +77,15 @@ def test_a_failure_that_may_pass_is_tried_a_second_time(
 
 
 @pytest.mark.parametrize("broken", [Reply(drop=True), Reply(200, CSV, cut=20)], ids=["closed", "cut"])
-def test_a_broken_connection_is_tried_a_second_time(server: CddServer, client: CddClient, broken: Reply) -> None:
+def test_a_request_is_repeated_once_after_a_broken_connection(
+    server: CddServer, client: CddClient, broken: Reply
+) -> None:
     server.faults = [broken]
     assert size(client) == len(CSV)
     assert len(server.requests) == 2
 
 
-def test_a_server_that_says_when_to_come_back_is_asked_then(
+def test_the_second_request_waits_for_a_short_retry_after(
     server: CddServer, client: CddClient, naps: list[float]
 ) -> None:
     server.faults = [Reply(429, headers={"Retry-After": "2"})]
@@ -101,14 +103,14 @@ def test_the_client_does_not_sleep_through_a_long_retry_after(
     assert naps == []
 
 
-def test_a_server_that_stays_down_is_asked_twice(server: CddServer, client: CddClient) -> None:
+def test_a_server_that_stays_down_gets_two_requests(server: CddServer, client: CddClient) -> None:
     server.faults = [Reply(503)] * 20
     with pytest.raises(CddUnavailable, match="503"):
         client.fetch(SERIES)
     assert len(server.requests) == 2
 
 
-def test_a_server_that_hangs_is_asked_once_and_costs_seconds(server: CddServer, naps: list[float]) -> None:
+def test_a_server_that_hangs_gets_one_request_that_ends_within_seconds(server: CddServer, naps: list[float]) -> None:
     server.faults = [Reply(200, CSV, slow_head=True, bytes_per_s=0.01)] * 2
     client = CddClient(server.url, timeout_s=1, sleep=naps.append)
     began = time.monotonic()
@@ -119,7 +121,7 @@ def test_a_server_that_hangs_is_asked_once_and_costs_seconds(server: CddServer, 
     assert naps == []
 
 
-def test_requests_start_apart_though_some_start_late(server: CddServer) -> None:
+def test_requests_are_spaced_even_if_some_start_late(server: CddServer) -> None:
     oversleeps = itertools.cycle([0.3, 0.0])
     client = CddClient(server.url, interval_s=0.2, sleep=lambda seconds: time.sleep(seconds + next(oversleeps)))
     for _ in range(5):
@@ -130,31 +132,31 @@ def test_requests_start_apart_though_some_start_late(server: CddServer) -> None:
     assert max(gaps) > 0.45
 
 
-def test_a_second_try_is_spaced_like_any_other_request(server: CddServer) -> None:
+def test_a_repeated_request_is_spaced_like_any_other(server: CddServer) -> None:
     server.faults = [Reply(429, headers={"Retry-After": "0"})]
     assert size(CddClient(server.url, interval_s=0.2)) == len(CSV)
     assert server.requests[1].at - server.requests[0].at > 0.19
 
 
-def test_a_series_that_is_not_there_is_asked_for_once(server: CddServer, client: CddClient) -> None:
+def test_a_missing_series_is_requested_once(server: CddServer, client: CddClient) -> None:
     with pytest.raises(CddNotFound, match="Nowhere_BTCUSD_d"):
         client.fetch(SeriesName.parse("Nowhere_BTCUSD_d"))
     assert len(server.requests) == 1
 
 
-def test_a_body_that_is_always_cut_is_never_taken(server: CddServer, client: CddClient) -> None:
+def test_a_body_that_is_always_cut_is_never_accepted(server: CddServer, client: CddClient) -> None:
     server.faults = [Reply(200, CSV, cut=30)] * 2
     with pytest.raises(CddUnavailable):
         client.fetch(SERIES)
 
 
-def test_a_file_over_the_cap_is_refused_even_when_it_lies_about_its_size(server: CddServer) -> None:
+def test_a_file_larger_than_the_limit_is_refused(server: CddServer) -> None:
     server.put(str(SERIES), CSV + b"x" * 5000)
     with pytest.raises(CddRefused, match="larger than 1,000 bytes"):
         CddClient(server.url, max_bytes=1000).fetch(SERIES)
 
 
-def test_a_compressed_bomb_is_refused_by_what_it_unpacks_to(server: CddServer) -> None:
+def test_a_compressed_bomb_is_refused_by_its_uncompressed_size(server: CddServer) -> None:
     import gzip
 
     bomb = gzip.compress(b"0" * 3_000_000)
@@ -163,14 +165,14 @@ def test_a_compressed_bomb_is_refused_by_what_it_unpacks_to(server: CddServer) -
         CddClient(server.url, max_bytes=1_000_000).fetch(SERIES)
 
 
-def test_a_trickle_ends_at_the_deadline(server: CddServer) -> None:
+def test_a_body_that_comes_byte_by_byte_is_given_up_at_the_deadline(server: CddServer) -> None:
     server.faults = [Reply(200, CSV * 2000, bytes_per_s=200)] * 2
     with pytest.raises(CddUnavailable):
         CddClient(server.url, timeout_s=0.5, tries=1, sleep=lambda _: None).fetch(SERIES)
 
 
-def test_headers_that_trickle_end_at_the_deadline_too(server: CddServer) -> None:
-    # Each byte comes well within the driver's timeout, which starts again with each byte.
+def test_headers_that_come_byte_by_byte_are_given_up_at_the_deadline(server: CddServer) -> None:
+    # Each byte comes within the HTTP library's time-out, which starts again with each byte.
     server.faults = [Reply(200, CSV, {"X-Long": "x" * 100}, slow_head=True, bytes_per_s=10)]
     began = time.monotonic()
     with pytest.raises(CddUnavailable, match="did not answer within 0.5 s"):
@@ -196,7 +198,7 @@ def test_a_redirect_to_another_host_or_scheme_is_refused(server: CddServer, clie
     assert len(server.requests) == 1
 
 
-def test_a_redirect_in_a_circle_ends(server: CddServer, client: CddClient) -> None:
+def test_a_circle_of_redirects_is_refused(server: CddServer, client: CddClient) -> None:
     server.faults = [Reply(302, headers={"Location": "/cdd/Bitstamp_BTCUSD_d.csv"})] * 9
     with pytest.raises(CddRefused, match="redirects more than 3 times"):
         client.fetch(SERIES)

@@ -1,4 +1,4 @@
-"""Which times of a file show that its newest candle had closed, and which show nothing."""
+"""Which of a file's times prove that its newest candle had closed, and which prove nothing."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,28 +11,28 @@ SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelt
 
 
 @pytest.mark.parametrize(
-    ("last_modified", "answered_at", "now", "believed"),
+    ("last_modified", "answered_at", "now", "accepted"),
     [
         (MIDNIGHT, MIDNIGHT + HOUR, MIDNIGHT + HOUR, True),
         (MIDNIGHT, MIDNIGHT + MINUTE, MIDNIGHT + MINUTE, True),
-        # As new as the download.
+        # The same time as the download's.
         (MIDNIGHT, MIDNIGHT, MIDNIGHT, False),
         (MIDNIGHT, MIDNIGHT + 59 * SECOND, MIDNIGHT + 59 * SECOND, False),
-        # In the future of the server's clock, of ours, of both.
+        # In the future by the server's clock, by this machine's, by both.
         (MIDNIGHT, MIDNIGHT - DAY, MIDNIGHT + HOUR, False),
         (MIDNIGHT, MIDNIGHT + HOUR, MIDNIGHT - DAY, False),
         (MIDNIGHT, MIDNIGHT - DAY, MIDNIGHT - DAY, False),
-        # Our clock is a little late.
+        # This machine's clock is one minute slow.
         (MIDNIGHT, MIDNIGHT + MINUTE, MIDNIGHT - MINUTE, True),
     ],
 )
-def test_last_modified_is_believed_unless_it_is_in_the_future_or_as_new_as_the_download(
-    last_modified: datetime, answered_at: datetime, now: datetime, believed: bool
+def test_last_modified_counts_unless_it_is_in_the_future_or_as_new_as_the_download(
+    last_modified: datetime, answered_at: datetime, now: datetime, accepted: bool
 ) -> None:
-    assert made_at(last_modified, answered_at=answered_at, now=now) == (last_modified if believed else None)
+    assert made_at(last_modified, answered_at=answered_at, now=now) == (last_modified if accepted else None)
 
 
-def test_without_last_modified_nothing_is_known() -> None:
+def test_without_last_modified_the_files_time_is_unknown() -> None:
     assert made_at(None, answered_at=MIDNIGHT, now=MIDNIGHT) is None
 
 
@@ -44,11 +44,11 @@ def test_without_last_modified_nothing_is_known() -> None:
         (None, None, None),
         (MIDNIGHT + HOUR, MIDNIGHT, MIDNIGHT + HOUR),
         (MIDNIGHT - HOUR, MIDNIGHT, MIDNIGHT - HOUR),
-        # The banner says that the file was made the day before: it was copied later.
+        # By its banner the file was made a day earlier, so the later time is that of a copy.
         (MIDNIGHT + HOUR, MIDNIGHT - DAY, MIDNIGHT - DAY),
     ],
 )
-def test_a_file_is_as_old_as_its_banner_says(
+def test_a_banner_older_than_last_modified_gives_the_files_time(
     file_time: datetime | None, banner: datetime | None, agreed: datetime | None
 ) -> None:
     assert agreed_time(file_time, banner) == agreed
@@ -61,13 +61,13 @@ def test_a_file_is_as_old_as_its_banner_says(
         (MIDNIGHT - SECOND, DAY, False),
         (MIDNIGHT, DAY, True),
         (MIDNIGHT + 23 * HOUR, DAY, True),
-        # A file of the day after would hold another row: this is the time of a copy.
+        # A file made a day later would have one more row, so this is the time of a copy.
         (MIDNIGHT + DAY, DAY, False),
         (MIDNIGHT + 5 * HOUR, HOUR, True),
         (MIDNIGHT + DAY, HOUR, False),
     ],
 )
-def test_a_file_shows_that_its_newest_candle_closed_if_it_was_made_after_that_and_before_the_next(
+def test_a_file_made_between_two_closes_shows_that_its_newest_candle_has_closed(
     file_time: datetime | None, length: timedelta, closed: bool
 ) -> None:
     assert shows_closed(file_time, closes=MIDNIGHT, length=length) is closed

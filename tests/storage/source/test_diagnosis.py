@@ -1,4 +1,4 @@
-"""Reasons why the source gave no file: each has a real server here, and a message that says what to do."""
+"""A source that sends no file: real servers give each reason, and the message says how to fix it."""
 
 import socket
 import threading
@@ -81,14 +81,14 @@ def test_a_challenge_page_is_recognised_whatever_its_status(server: CddServer, s
     assert f"a challenge page for browsers came instead of the file (HTTP {status})" in str(error)
 
 
-def test_words_of_a_login_in_a_csv_file_change_nothing(server: CddServer) -> None:
+def test_a_csv_file_with_words_of_a_login_page_is_read(server: CddServer) -> None:
     server.faults = [Reply(200, b"# captcha, type=password\n" + CSV)]
     with closing(CddClient(server.url).fetch(SERIES)) as fetched:
         assert fetched.body is not None
         assert fetched.body.read().endswith(CSV)
 
 
-def test_a_plain_error_page_of_a_busy_server_is_no_refusal(server: CddServer) -> None:
+def test_after_a_busy_servers_error_page_the_request_is_repeated(server: CddServer) -> None:
     server.faults = [Reply(503, b"<html><h1>Service Unavailable</h1></html>", HTML)]
     with closing(CddClient(server.url, sleep=lambda _: None).fetch(SERIES)) as fetched:
         assert fetched.size == len(CSV)
@@ -113,7 +113,7 @@ def closing_in_handshake(handshakes: list[bytes]) -> Iterator[int]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def test_tls_that_breaks_off_in_the_handshake_is_a_broken_connection_and_tried_again() -> None:
+def test_a_tls_handshake_that_breaks_off_is_repeated_as_a_broken_connection() -> None:
     handshakes: list[bytes] = []
     with closing_in_handshake(handshakes) as port, pytest.raises(CddUnavailable) as caught:
         CddClient(f"https://127.0.0.1:{port}/", sleep=lambda _: None).fetch(SERIES)
@@ -121,7 +121,7 @@ def test_tls_that_breaks_off_in_the_handshake_is_a_broken_connection_and_tried_a
     assert "certificate" not in str(caught.value)
 
 
-def test_https_asked_of_a_server_without_tls_is_no_matter_of_certificates(server: CddServer) -> None:
+def test_https_to_a_server_without_tls_does_not_blame_certificates(server: CddServer) -> None:
     with pytest.raises(CddUnavailable, match="did not answer"):
         CddClient(server.url.replace("http://", "https://"), tries=1).fetch(SERIES)
 
@@ -138,7 +138,9 @@ def test_an_untrusted_chain_names_the_setting_and_how_to_use_it(server: CddServe
         assert fetched.size == len(CSV)
 
 
-def test_a_certificate_of_another_host_does_not_send_people_to_the_bundle(server: CddServer, tmp_path: Path) -> None:
+def test_for_a_certificate_of_another_host_the_message_does_not_name_the_bundle(
+    server: CddServer, tmp_path: Path
+) -> None:
     certificate, key = self_signed(tmp_path, days=2)
     url = server.use_tls(certificate, key).replace("127.0.0.1", "localhost")
     with pytest.raises(CddRefused, match="certificate is not trusted.*Check the host's name") as caught:
@@ -146,7 +148,7 @@ def test_a_certificate_of_another_host_does_not_send_people_to_the_bundle(server
     assert "CANDLECAST_CA_BUNDLE" not in str(caught.value)
 
 
-def test_an_expired_certificate_is_refused_though_it_is_trusted(server: CddServer, tmp_path: Path) -> None:
+def test_an_expired_certificate_is_refused_even_if_it_is_trusted(server: CddServer, tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path, days=0)
     url = server.use_tls(certificate, key)
     time.sleep(1.1)
@@ -157,7 +159,7 @@ def test_an_expired_certificate_is_refused_though_it_is_trusted(server: CddServe
 
 
 @pytest.mark.parametrize("content", [None, b"hello\n"], ids=["missing", "no bundle"])
-def test_a_bundle_of_the_environment_that_is_none_is_a_sentence(
+def test_a_missing_or_invalid_bundle_in_the_environment_is_named(
     server: CddServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
 ) -> None:
     url = server.use_tls(*self_signed(tmp_path, days=2))

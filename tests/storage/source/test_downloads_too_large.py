@@ -41,11 +41,11 @@ def refused(server: CddServer) -> tuple[str, int]:
     done = subprocess.run(
         [sys.executable, "-c", FETCH, server.url, str(CAP)], capture_output=True, text=True, check=True, timeout=120
     )
-    reason, grown = json.loads(done.stdout)
-    return reason, grown
+    reason, memory = json.loads(done.stdout)
+    return reason, memory
 
 
-def test_five_announced_gigabytes_are_not_even_begun(server: CddServer) -> None:
+def test_a_download_that_announces_five_gigabytes_is_refused_before_it_is_read(server: CddServer) -> None:
     server.faults = [Reply(headers={"Content-Length": str(FIVE_GB)}, stream=itertools.repeat(ZEROS, 5000))]
     reason, _ = refused(server)
     assert "larger than 200,000,000 bytes: it announces 5,000,000,000" in reason
@@ -53,18 +53,18 @@ def test_five_announced_gigabytes_are_not_even_begun(server: CddServer) -> None:
     assert server.streamed < 20_000_000
 
 
-def test_a_body_without_end_is_cut_at_the_cap(server: CddServer) -> None:
+def test_an_endless_body_is_refused_at_the_limit(server: CddServer) -> None:
     server.faults = [Reply(headers={"Connection": "close"}, stream=itertools.repeat(ZEROS, 5000))]
-    reason, grown = refused(server)
+    reason, memory = refused(server)
     assert "larger than 200,000,000 bytes uncompressed" in reason
     assert CAP <= server.streamed < 1.2 * CAP
-    assert grown < 60_000_000
+    assert memory < 60_000_000
 
 
-def test_five_gigabytes_packed_into_five_megabytes_are_cut_at_the_cap(server: CddServer) -> None:
+def test_five_gigabytes_compressed_to_five_megabytes_are_refused_at_the_limit(server: CddServer) -> None:
     packed = gzip.compress(ZEROS * 10) * 500
     assert len(packed) < 10_000_000
     server.faults = [Reply(body=packed, headers={"Content-Encoding": "gzip"})]
-    reason, grown = refused(server)
+    reason, memory = refused(server)
     assert "larger than 200,000,000 bytes uncompressed" in reason
-    assert grown < 60_000_000
+    assert memory < 60_000_000

@@ -13,7 +13,7 @@ from storage.errors import CddFormatChanged, CddRefused
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "cdd"
 
 
-def test_a_banner_is_skipped_and_dates_the_file() -> None:
+def test_a_banner_is_skipped_and_its_date_is_the_files_time() -> None:
     file, chunk = read(FIXTURES / "banner_created_crlf.csv")
     assert days(chunk) == ["2019-06-01", "2019-06-02", "2019-06-03", "2019-06-04"]
     assert chunk.close.tolist() == [8553.61, 8732.56, 8115.66, 7964.58]
@@ -28,7 +28,7 @@ def test_the_newest_candle_is_closed_when_the_files_time_says_so() -> None:
     undated = dated.replace(b"Created on 06-04-2019,", b"")
     late = datetime(2019, 6, 5, tzinfo=UTC)
     assert not read(undated, file_time=late)[1].provisional.any()
-    # The banner says that the file was made before the day was over, so this time is that of a copy.
+    # By its banner the file was made before the day was over, so the later time is that of a copy.
     assert read(dated, file_time=late)[1].provisional.tolist()[-1]
     early = datetime(2019, 6, 4, 23, 59, tzinfo=UTC)
     assert read(undated, file_time=early)[1].provisional.tolist()[-1]
@@ -41,13 +41,13 @@ def test_a_spreadsheets_dates_are_read_month_first() -> None:
     assert chunk.volume_quote[-1] == 20422650.48
 
 
-def test_semicolons_padding_and_blank_rows_are_seen_through() -> None:
+def test_semicolons_padding_and_blank_rows_are_read() -> None:
     file, chunk = read(FIXTURES / "semicolons_and_padding.csv")
     assert days(chunk) == ["2019-12-02", "2019-12-03", "2019-12-04"]
     assert file.rows_in == 3
 
 
-def test_a_european_spreadsheets_commas_points_and_days_are_understood() -> None:
+def test_a_european_spreadsheets_numbers_and_dates_are_read() -> None:
     file, chunk = read(FIXTURES / "european_resave.csv")
     assert days(chunk) == ["2019-12-02", "2019-12-03", "2019-12-04"]
     assert chunk.close.tolist() == [7311.7, 7300.5, 7200.1]
@@ -56,13 +56,13 @@ def test_a_european_spreadsheets_commas_points_and_days_are_understood() -> None
     assert file.set_aside == []
 
 
-def test_thousands_separators_are_no_decimal_commas() -> None:
+def test_thousands_separators_are_not_read_as_decimal_commas() -> None:
     text = 'date,open,high,low,close,volume\n2019-12-02,"7,407.1","7,430","7,150","7,311.7","5,200"\n'
     _, chunk = read(text.encode())
     assert (chunk.open[0], chunk.high[0], chunk.volume_base[0]) == (7407.1, 7430, 5200)
 
 
-def test_exchanged_volumes_are_put_right_and_counted() -> None:
+def test_swapped_volumes_are_corrected_and_counted() -> None:
     file, chunk = read(FIXTURES / "modern_swapped_volumes.csv")
     assert chunk.volume_base.tolist() == [10000, 10000, 10000, 9000]
     ratio = chunk.volume_quote / chunk.volume_base
@@ -78,7 +78,7 @@ def test_exchanged_volumes_are_put_right_and_counted() -> None:
     ("name", "volumes"),
     [("quote_volume_first", [8000.0, 5000.0]), ("poloniex_thirteen_columns", [200.0, 100.0])],
 )
-def test_volumes_are_told_apart_by_their_names(name: str, volumes: list[float]) -> None:
+def test_volumes_are_assigned_by_their_columns_names(name: str, volumes: list[float]) -> None:
     file, chunk = read(FIXTURES / f"{name}.csv")
     assert chunk.volume_base.tolist() == volumes
     assert file.checks.swapped.count == 0
@@ -88,7 +88,7 @@ def test_unix_times_may_have_a_fraction() -> None:
     assert days(read(FIXTURES / "unix_with_point_zero.csv")[1]) == ["2020-11-17", "2020-11-18", "2020-11-19"]
 
 
-def test_units_of_time_are_told_by_size_row_by_row() -> None:
+def test_the_unit_of_a_unix_time_is_inferred_from_its_size_in_each_row() -> None:
     _, chunk = read(FIXTURES / "seconds_and_milliseconds.csv", "Binance_BTCUSDT_d")
     assert days(chunk) == ["2020-12-27", "2020-12-28", "2020-12-29", "2020-12-30"]
     assert np.array_equal(chunk.trades, [2500000, np.nan, np.nan, 2066705], equal_nan=True)
@@ -100,20 +100,20 @@ def test_hours_before_and_after_noon() -> None:
     assert chunk.provisional.tolist() == [False, False, False, False]
 
 
-def test_of_two_overlapping_days_the_one_from_midnight_stays() -> None:
+def test_of_two_overlapping_days_the_one_that_starts_at_midnight_is_kept() -> None:
     file, chunk = read(FIXTURES / "two_rows_a_day.csv", "Gemini_BTCUSD_d")
     assert days(chunk) == ["2023-09-09", "2023-09-10", "2023-09-11"]
     assert reasons(file) == {"it overlaps another day": 1}
     assert "2023-09-10 04:00" in file.set_aside[0].raw_text
 
 
-def test_placeholders_are_set_aside_as_such() -> None:
+def test_placeholder_rows_are_set_aside_with_that_reason() -> None:
     file, chunk = read(FIXTURES / "zero_placeholders.csv", "Bitstamp_ETHUSD_d")
     assert days(chunk) == ["2017-08-18", "2017-08-19"]
     assert reasons(file) == {"a placeholder": 2}
 
 
-def test_of_two_rows_of_one_candle_the_fuller_one_wins() -> None:
+def test_of_two_rows_of_one_candle_the_more_complete_one_is_kept() -> None:
     file, chunk = read(FIXTURES / "duplicates.csv", "Binance_BTCUSDT_d")
     assert days(chunk) == ["2017-12-17", "2017-12-18", "2017-12-19"]
     assert chunk.volume_base.tolist()[1] == 15300
@@ -121,7 +121,7 @@ def test_of_two_rows_of_one_candle_the_fuller_one_wins() -> None:
     assert file.set_aside[0].line_number == 4
 
 
-def test_impossible_rows_are_set_aside_with_reason_and_text_and_noise_is_not() -> None:
+def test_impossible_rows_are_set_aside_with_reason_and_text() -> None:
     file, chunk = read(FIXTURES / "impossible_rows.csv")
     assert days(chunk) == ["2019-12-26", "2019-12-28", "2020-01-02"]
     assert {row.line_number: row.reason for row in file.set_aside} == {
@@ -149,7 +149,7 @@ def test_a_timestamp_column_may_hold_dates_or_numbers() -> None:
     assert days(read(numbers.encode())[1]) == ["2021-01-02", "2021-01-03"]
 
 
-def test_columns_are_known_by_name_in_any_order_and_case() -> None:
+def test_columns_are_found_by_name_in_any_order_and_case() -> None:
     _, chunk = read(FIXTURES / "columns_shuffled_upper.csv")
     assert (chunk.open <= chunk.high).all()
     assert chunk.open.tolist() == [29331, 32163]
@@ -172,18 +172,24 @@ def test_an_outage_day_is_kept() -> None:
         ("other_pair", CddFormatChanged, "expected rows of BTCUSD"),
     ],
 )
-def test_what_is_no_file_of_the_series_is_refused(name: str, error: type[Exception], message: str) -> None:
+def test_a_file_that_is_not_of_the_series_is_refused(name: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         read(FIXTURES / f"{name}.csv")
 
 
-@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 50, b"unix,date,open" + b"x" * 20_000])
-def test_bytes_that_are_no_text_are_refused(data: bytes) -> None:
-    with pytest.raises((CddRefused, CddFormatChanged)):
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 50, "this is no text file"),
+        (b"unix,date,open" + b"x" * 20_000, "this is no CSV of candles"),
+    ],
+)
+def test_bytes_that_are_not_a_table_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(CddRefused, match=message):
         read(data)
 
 
-def test_order_of_rows_changes_nothing() -> None:
+def test_the_order_of_rows_does_not_matter() -> None:
     lines = (FIXTURES / "modern_swapped_volumes.csv").read_text().splitlines()
     expected = read(FIXTURES / "modern_swapped_volumes.csv")[1]
     turned = "\n".join([*lines[:2], *reversed(lines[2:])]) + "\n"
@@ -222,7 +228,7 @@ REAL = [
 
 
 @pytest.mark.parametrize(("name", "rows", "candles", "swapped", "first", "last", "aside"), REAL)
-def test_every_real_vintage_is_read_to_the_row(
+def test_every_row_of_a_real_file_is_read(
     shared_data: Path, name: str, rows: int, candles: int, swapped: int, first: str, last: str, aside: dict[str, int]
 ) -> None:
     series = re.sub("^gemini", "Gemini", name.split("__")[0]).replace("1hr", "1h")
@@ -239,7 +245,7 @@ def test_every_real_vintage_is_read_to_the_row(
     assert inside.sum() >= 0.99 * len(inside)
 
 
-def test_genuine_jumps_survive(shared_data: Path) -> None:
+def test_real_price_jumps_are_kept(shared_data: Path) -> None:
     _, bitcoin = read(shared_data / "Bitstamp_BTCUSD_d__2025-09-24.csv", "Bitstamp_BTCUSD_d")
     _, ripple = read(shared_data / "Bitstamp_XRPUSD_d__2025-07-05.csv", "Bitstamp_XRPUSD_d")
     for chunk, day, change in ((bitcoin, "2020-03-12", -0.39), (ripple, "2023-07-13", 0.73)):
@@ -247,7 +253,7 @@ def test_genuine_jumps_survive(shared_data: Path) -> None:
         assert chunk.close[row] / chunk.close[row - 1] - 1 == pytest.approx(change, abs=0.01)
 
 
-def test_the_samples_hole_stays_a_hole(sample_csv: Path) -> None:
+def test_the_samples_gap_is_not_filled(sample_csv: Path) -> None:
     file, chunk = read(sample_csv)
     assert file.rows_in == len(chunk) == 1770
     present = days(chunk)

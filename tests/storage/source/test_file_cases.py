@@ -1,4 +1,4 @@
-"""Small files of kinds that earlier versions read wrongly, refused or took silently, each with the right result."""
+"""Small files that earlier versions misread, refused or accepted without a warning, each with the right result."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,9 @@ READ = [
 
 
 @pytest.mark.parametrize(("name", "series", "candles", "first", "last", "close"), READ)
-def test_it_is_read_whole(name: str, series: str, candles: int, first: str, last: str, close: float) -> None:
+def test_every_candle_of_the_file_is_read(
+    name: str, series: str, candles: int, first: str, last: str, close: float
+) -> None:
     file, chunk = read(CASES / f"{name}.csv", series)
     assert (file.rows_in, len(chunk), file.set_aside) == (candles, candles, [])
     open_times = times(chunk) if series.endswith("1h") else days(chunk)
@@ -46,11 +48,11 @@ def test_it_is_read_whole(name: str, series: str, candles: int, first: str, last
     assert bool(file.remarks) == name.startswith(("no_header", "two_tables"))
 
 
-def test_the_columns_of_a_file_without_a_header_are_those_of_one_with() -> None:
-    without, _ = read(CASES / "no_header.csv"), None
-    with_header = read(CASES / "semicolon_runs_on_every_line.csv")
+def test_a_file_without_a_header_gives_the_same_columns_as_one_with_a_header() -> None:
+    _, without_header = read(CASES / "no_header.csv")
+    _, with_header = read(CASES / "semicolon_runs_on_every_line.csv")
     for column in ("open_time", "open", "high", "low", "close", "volume_base", "volume_quote"):
-        assert np.array_equal(getattr(without[1], column), getattr(with_header[1], column)), column
+        assert np.array_equal(getattr(without_header, column), getattr(with_header, column)), column
 
 
 def test_volumes_that_cannot_be_read_are_unknown_and_counted() -> None:
@@ -60,7 +62,7 @@ def test_volumes_that_cannot_be_read_are_unknown_and_counted() -> None:
     assert file.checks.unreadable_volumes.count == 60
 
 
-def test_of_rows_with_one_unix_time_the_one_whose_date_agrees_stays() -> None:
+def test_of_rows_with_one_unix_time_the_one_with_the_matching_date_is_kept() -> None:
     file, chunk = read(CASES / "one_unix_for_twelve_days.csv")
     assert reasons(file) == {"its times contradict each other": 12}
     assert "2019-09-16" in days(chunk)
@@ -76,14 +78,14 @@ def test_a_row_cut_in_its_last_cell_is_set_aside() -> None:
     assert file.set_aside[0].raw_text.endswith(",308735")
 
 
-def test_hourly_rows_are_no_days() -> None:
+def test_hourly_rows_in_a_daily_file_are_refused() -> None:
     with pytest.raises(
         CddFormatChanged, match="rows are an hour apart, the name says a day; it may be Bitfinex_BTCUSD_1h"
     ):
         read(CASES / "hourly_rows_as_Bitfinex_BTCUSD_d.csv", "Bitfinex_BTCUSD_d")
 
 
-def test_zero_prices_with_trades_are_no_placeholders() -> None:
+def test_zero_prices_with_trades_are_not_placeholders() -> None:
     file, chunk = read(CASES / "prices_rounded_to_zero_IOTABTC_1h.csv", "Binance_IOTABTC_1h")
     assert len(chunk) == 6
     assert reasons(file) == {"every price is zero, and there are trades": 114}

@@ -1,4 +1,4 @@
-"""Generated files: every layout with a clear meaning is read, and any bytes give rows or a typed error."""
+"""Generated files: every unambiguous layout is read, and any bytes give rows or a typed error."""
 
 import io
 import random
@@ -26,7 +26,7 @@ def parse(data: bytes) -> tuple[CddFile, int]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_bytes_are_all_accounted_for_or_a_typed_error(seed: int) -> None:
+def test_every_row_of_a_damaged_file_is_read_or_set_aside_or_the_file_is_refused(seed: int) -> None:
     """Files with pieces cut, doubled, swapped and flipped, as broken disks, proxies and editors leave them."""
     rng = random.Random(seed)
     originals = [path.read_bytes() for path in sorted(FIXTURES.glob("*.csv"))]
@@ -56,7 +56,7 @@ def test_any_bytes_are_all_accounted_for_or_a_typed_error(seed: int) -> None:
         except StorageError:
             refused += 1
             continue
-        except Exception as error:  # pragma: no cover - what must not happen
+        except Exception as error:  # pragma: no cover - must not happen
             raise AssertionError(f"seed {seed}, case {case}: {bytes(data)!r}") from error
         assert file.rows_in == candles + len(file.set_aside), (seed, case, bytes(data))
         assert all(row.reason for row in file.set_aside)
@@ -66,7 +66,7 @@ def test_any_bytes_are_all_accounted_for_or_a_typed_error(seed: int) -> None:
 
 
 @given(st.binary(max_size=400))
-def test_noise_is_refused_or_accounted_for(data: bytes) -> None:
+def test_every_row_of_random_bytes_is_read_or_set_aside_or_they_are_refused(data: bytes) -> None:
     try:
         file, candles = parse(data)
     except StorageError:
@@ -75,7 +75,7 @@ def test_noise_is_refused_or_accounted_for(data: bytes) -> None:
 
 
 @given(st.text(alphabet='unixdate,openhighlowclose0123456789.-\n\r";', max_size=300))
-def test_nearly_csv_is_refused_or_accounted_for(text: str) -> None:
+def test_every_row_of_almost_valid_csv_is_read_or_set_aside_or_it_is_refused(text: str) -> None:
     try:
         file, candles = parse(b"unix,date,open,high,low,close\n" + text.encode())
     except StorageError:
@@ -161,7 +161,7 @@ def vintages(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, float, float, floa
 
 @settings(max_examples=400)
 @given(vintages())
-def test_every_layout_that_says_what_it_means_is_read(
+def test_every_unambiguous_layout_is_read(
     vintage: tuple[bytes, list[tuple[int, float, float, float, float, float, float]]],
 ) -> None:
     data, candles = vintage

@@ -1,7 +1,7 @@
-"""Every real file that the project may use is read exactly: counts, first and last candle, three values.
+"""Every real file gives the counts, the first and last candle and the three values in fixtures/golden.csv.
 
-The table was made with the reader and compared with the descriptions of the files; the second test finds its values in
-the lines of the files, without the reader.
+The reader wrote that table, and people compared it with the descriptions of the files. The second test looks for its
+values in the lines of the files, without the reader.
 """
 
 import csv
@@ -19,7 +19,7 @@ with GOLDEN.open() as golden:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in ROWS])
-def test_every_real_file_is_read_to_the_row(shared_data: Path, row: dict[str, str]) -> None:
+def test_every_real_file_gives_the_golden_counts_and_values(shared_data: Path, row: dict[str, str]) -> None:
     path = shared_data.parent / row["file"]
     if not path.is_file():
         pytest.skip(f"the real file is not at {path}")
@@ -43,8 +43,8 @@ def test_every_real_file_is_read_to_the_row(shared_data: Path, row: dict[str, st
     assert (file.remarks, file.zones, file.checks.unreadable_volumes.count) == ([], {}, 0)
 
 
-def test_the_golden_values_stand_in_the_files_own_lines(shared_data: Path) -> None:
-    """The table was made with the reader; this test looks into the lines of the files, without the reader."""
+def test_the_golden_values_are_in_the_files_lines(shared_data: Path) -> None:
+    """This test does not use the reader, which wrote the table."""
     for row in ROWS:
         path = shared_data.parent / row["file"]
         if not path.is_file():

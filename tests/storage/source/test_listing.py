@@ -1,4 +1,4 @@
-"""CDD's listing of an exchange's series, in every shape of JSON that it may have."""
+"""Reading CDD's list of an exchange's series from several shapes of JSON."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from models.candles import UnknownSeries
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable
 from storage.source.listing import available_series
 
-WANTED = ["Bitstamp_BTCUSD_1h", "Bitstamp_BTCUSD_d", "Bitstamp_ETHUSD_d"]
+EXPECTED = ["Bitstamp_BTCUSD_1h", "Bitstamp_BTCUSD_d", "Bitstamp_ETHUSD_d"]
 SHAPES = [
     ["Bitstamp_BTCUSD_d", "Bitstamp_BTCUSD_1h", "Bitstamp_ETHUSD_d", "Kraken_BTCUSD_d"],
     {"result": ["https://x/cdd/Bitstamp_BTCUSD_d.csv", "/cdd/Bitstamp_BTCUSD_1h.csv", "Bitstamp_ETHUSD_d.csv"]},
@@ -38,9 +38,9 @@ def api(server: CddServer) -> str:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=range(len(SHAPES)))
-def test_pairs_and_intervals_are_found_wherever_they_stand(server: CddServer, shape: object) -> None:
+def test_pairs_and_intervals_are_read_from_every_shape(server: CddServer, shape: object) -> None:
     server.faults = [Reply(200, json.dumps(shape).encode())]
-    assert [str(series) for series in available_series("Bitstamp", api=api(server))] == WANTED
+    assert [str(series) for series in available_series("Bitstamp", api=api(server))] == EXPECTED
     assert server.requests[0].path == "/v1/data/ohlc/bitstamp/available"
 
 
@@ -67,19 +67,19 @@ def test_a_token_is_sent_when_there_is_one(server: CddServer) -> None:
         (Reply(200, b'{"detail": "none"}'), CddFormatChanged),
     ],
 )
-def test_other_answers_are_typed_errors(server: CddServer, reply: Reply, error: type[Exception]) -> None:
+def test_every_other_answer_raises_a_typed_error(server: CddServer, reply: Reply, error: type[Exception]) -> None:
     server.faults = [reply]
     with pytest.raises(error):
         available_series("Bitstamp", api=api(server))
 
 
-def test_a_garbled_exchange_is_not_asked_for(server: CddServer) -> None:
+def test_no_request_is_sent_for_a_malformed_exchange(server: CddServer) -> None:
     with pytest.raises(UnknownSeries):
         available_series("../x", api=api(server))
     assert server.requests == []
 
 
-def test_the_listing_knows_the_client_by_its_configured_name(server: CddServer) -> None:
+def test_the_listing_is_requested_with_the_configured_user_agent(server: CddServer) -> None:
     server.faults = [Reply(200, json.dumps(SHAPES[0]).encode())]
     available_series("Bitstamp", api=api(server), user_agent="Mozilla/5.0 (me)")
     assert server.requests[0].headers["User-Agent"] == "Mozilla/5.0 (me)"
@@ -92,6 +92,6 @@ def test_an_untrusted_certificate_of_the_listing_names_the_setting(server: CddSe
         available_series("Bitstamp", api=api(server).replace("http://", "https://"))
 
 
-def test_nobody_there_is_unavailable() -> None:
+def test_a_closed_port_of_the_listing_is_an_unavailable_source() -> None:
     with pytest.raises(CddUnavailable):
         available_series("Bitstamp", api="http://127.0.0.1:9/")

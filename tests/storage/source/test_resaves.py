@@ -1,8 +1,9 @@
-"""Files that people saved again: they are read correctly or refused with a message, and never silently misread."""
+"""Files that people saved again are read correctly or refused with a message, and never misread."""
 
 import csv
 import io
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from cdd_files import read
 
-from storage.errors import StorageError
+from storage.errors import CddFormatChanged, StorageError
 
 Row = dict[str, str]
 SAMPLE = Path(__file__).parents[3] / "sample" / "Coinbase_BTCUSD_d.csv"
@@ -62,7 +63,7 @@ def written(rows: list[Row], names: tuple[str, ...] = NAMES, delimiter: str = ",
 
 
 def shortened(row: Row, digits: int) -> str:
-    return f"{int(row['unix']):.{digits}E}".replace("E+", "E+")
+    return f"{int(row['unix']):.{digits}E}"
 
 
 def dated(form: Callable[[datetime], str]) -> Callable[[list[Row]], str]:
@@ -111,8 +112,8 @@ def clock12(m: datetime) -> str:
     return f"{m.hour % 12 or 12}:{m:%M:%S %p}"
 
 
-def turned(m: datetime) -> str:
-    """A d/m/yyyy text that a spreadsheet of m/d/yyyy has opened: it turns the days that can be months."""
+def swapped_by_spreadsheet(m: datetime) -> str:
+    """Return a date as a spreadsheet that expects m/d/yyyy saves d/m/yyyy: it swaps day and month up to the 12th."""
     return american(m) if m.day <= 12 else f"{m.day}/{m.month}/{m.year}"
 
 
@@ -187,7 +188,7 @@ def split_clock(form: str, clock: Callable[[datetime], str]) -> Callable[[list[R
 GERMAN_MONTHS = ["Jan", "Feb", "Mrz", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
 UNDATED = (NAMES[0], *NAMES[2:])
 
-# Ways of saving the sample again after which all of it can be read.
+# Ways of saving the sample again that lose nothing: every candle can be read.
 DAILY: dict[str, Callable[[list[Row]], str]] = {
     "as it was": written,
     "m/d/yyyy": dated(american),
@@ -228,7 +229,7 @@ DAILY: dict[str, Callable[[list[Row]], str]] = {
     "Swiss numbers": numbers(lambda v: f"{v:,.2f}".replace(",", "'"), ";"),
     "an index": with_column("", lambda i, _: str(i), front=True),
     "an index without a name": index_without_a_name,
-    "a note of a person's own": with_column("my note", lambda i, _: "sold!" if i == 3 else ""),
+    "a column of notes": with_column("my note", lambda i, _: "sold!" if i == 3 else ""),
     "a moving average": with_column("close_ma20", lambda i, row: row["close"]),
     "a volatility": with_column("volatility", lambda i, row: "0.02", front=True),
     "an adjusted close": with_column("Adj Close", lambda i, row: str(float(row["close"]) / 2), front=True),
@@ -262,27 +263,48 @@ HOURLY: dict[str, Callable[[list[Row]], str]] = {
     ),
     "shuffled": shuffled,
 }
-# Ways of saving in which something is lost for good.
-REFUSED: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
-    "hours lost": ("1h", dated(lambda m: f"{m:%Y-%m-%d}")),
-    "hours lost beside a shortened unix": ("1h", dated_beside(5, lambda m: f"{m:%Y-%m-%d}")),
-    "a shortened unix alone": ("1h", changed(lambda row: {"unix": shortened(row, 5)}, UNDATED)),
-    "a unix of three digits alone": ("d", changed(lambda row: {"unix": shortened(row, 2)}, UNDATED)),
-    "no time at all": ("d", dated(lambda m: "00:00.0")),
-    "unquoted thousands": ("d", lambda rows: written(rows, NAMES, ";").replace(".", ",").replace(";", ",")),
-    "another pair's table": ("d", changed(lambda row: {"symbol": "ETH/USD"})),
-    "two tables of the pair": ("d", lambda rows: "\n".join(f"{line},{line}" for line in written(rows).splitlines())),
-    "days to the 12th turned by a spreadsheet": ("d", dated(turned)),
-    "the same beside a unix of three digits": ("d", dated_beside(2, turned)),
-    "two hours of a day without a clock": ("two hours", dated(lambda m: f"{m:%Y-%m-%d}")),
+# Ways of saving that lose something: the saved rows, the writer, and the reason in the message.
+REFUSED: dict[str, tuple[str, Callable[[list[Row]], str], str]] = {
+    "hours lost": ("1h", dated(lambda m: f"{m:%Y-%m-%d}"), "the file has lost the hours"),
+    "hours lost beside a shortened unix": (
+        "1h", dated_beside(5, lambda m: f"{m:%Y-%m-%d}"), "each can mean any instant within 2.8 hours",
+    ),
+    "a shortened unix alone": (
+        "1h", changed(lambda row: {"unix": shortened(row, 5)}, UNDATED), "each can mean any instant within 2.8 hours",
+    ),
+    "a unix of three digits alone": (
+        "d", changed(lambda row: {"unix": shortened(row, 2)}, UNDATED), "each can mean any instant within 116 days",
+    ),
+    "no time at all": ("d", dated(lambda m: "00:00.0"), "In 70 rows: its time cannot be read"),
+    "unquoted thousands": (
+        "d",
+        lambda rows: written(rows, NAMES, ";").replace(".", ",").replace(";", ","),
+        "it has 14 cells, the header names 9",
+    ),
+    "another pair's table": (
+        "d", changed(lambda row: {"symbol": "ETH/USD"}), "expected rows of BTCUSD, the file holds 'ETH/USD'",
+    ),
+    "two tables of the pair": (
+        "d",
+        lambda rows: "\n".join(f"{line},{line}" for line in written(rows).splitlines()),
+        "the file holds 2 tables side by side",
+    ),
+    "days to the 12th turned by a spreadsheet": ("d", dated(swapped_by_spreadsheet), "and in no other order"),
+    "the same beside a unix of three digits": ("d", dated_beside(2, swapped_by_spreadsheet), "and in no other order"),
+    "two hours of a day without a clock": (
+        "two hours", dated(lambda m: f"{m:%Y-%m-%d}"), "the file has lost the hours",
+    ),
     "whole numbers with points between thousands": (
         "d",
         numbers(lambda v: f"{v % 900_000 + 1000:,.0f}".replace(",", "."), ";"),
+        "9.162 may be 9.162 or 9162",
     ),
-    "every second day": ("d", lambda rows: written(rows[::2])),
-    "hours as days without a clock": ("d as 1h", dated(lambda m: f"{m:%Y-%m-%d}")),
-    "half of the dates turned": ("d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%d/%m/%Y}")),
-    "one row of an open order": ("one", dated(lambda m: "1/2/2018")),
+    "every second day": ("d", lambda rows: written(rows[::2]), "the rows are 2 days apart"),
+    "hours as days without a clock": ("d as 1h", dated(lambda m: f"{m:%Y-%m-%d}"), "its times have lost their hours"),
+    "half of the dates turned": (
+        "d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%d/%m/%Y}"), "and in no other order",
+    ),
+    "one row of an open order": ("one", dated(lambda m: "1/2/2018"), "can be read in more than one order"),
 }  # fmt: skip
 
 
@@ -296,35 +318,34 @@ def check(text: str, rows: list[Row], series: str, *, utf16: bool = False) -> No
 
 @pytest.mark.parametrize("start", [1, 90, 400, 900])
 @pytest.mark.parametrize("kind", DAILY)
-def test_a_daily_file_that_was_saved_again_is_read_as_before(kind: str, start: int) -> None:
+def test_a_daily_file_that_was_saved_again_gives_the_same_candles(kind: str, start: int) -> None:
     rows = sample_rows(start, 70)
     check(DAILY[kind](rows), rows, "Coinbase_BTCUSD_d", utf16=kind == "UTF-16")
 
 
 @pytest.mark.parametrize("kind", HOURLY)
-def test_an_hourly_file_that_was_saved_again_is_read_as_before(kind: str) -> None:
+def test_an_hourly_file_that_was_saved_again_gives_the_same_candles(kind: str) -> None:
     check(HOURLY[kind](hourly_rows()), hourly_rows(), "Bitfinex_BTCUSD_1h")
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_file_that_lost_something_for_good_is_refused_with_a_sentence(kind: str) -> None:
-    rows_of, save = REFUSED[kind]
+def test_a_file_that_lost_information_is_refused_with_the_reason(kind: str) -> None:
+    rows_of, save, reason = REFUSED[kind]
     rows = hourly_rows() if "h" in rows_of else sample_rows(1, 1 if rows_of == "one" else 70)
     rows = rows[3:5] if rows_of == "two hours" else rows
     series = "Bitfinex_BTCUSD_1h" if rows_of in ("1h", "two hours") else "Coinbase_BTCUSD_d"
-    with pytest.raises(StorageError) as refused:
+    with pytest.raises(CddFormatChanged, match=re.escape(reason)):
         read(save(rows).encode(), series)
-    assert len(str(refused.value)) > 40
 
 
-def test_whole_numbers_with_points_between_thousands_are_told_by_one_above_a_million() -> None:
+def test_points_between_thousands_are_recognised_by_a_number_above_a_million() -> None:
     rows = [{**row, **{name: f"{float(row[name]):.0f}" for name in NUMBERS}} for row in sample_rows(1, 70)]
     check(numbers(lambda v: f"{v:,.0f}".replace(",", "."), ";")(rows), rows, "Coinbase_BTCUSD_d")
 
 
 DATE_FORMS: tuple[Callable[[datetime], str], ...] = (
     american,
-    turned,
+    swapped_by_spreadsheet,
     lambda m: f"{m.day}/{m.month}/{m.year}",
     lambda m: f"{m:%d-%m-%y}",
     lambda m: f"{m:%y/%m/%d}",
@@ -345,8 +366,8 @@ NUMBER_FORMS: tuple[Callable[[float], str], ...] = (
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_is_read_of_a_mixture_of_re_saves_is_right(seed: int) -> None:
-    """Dates, clocks, unix times, numbers, columns and rows in any forms together: right candles, or a sentence."""
+def test_every_candle_that_is_read_from_a_mixture_of_forms_is_right(seed: int) -> None:
+    """Random forms of dates, clocks, unix times, numbers and columns together give right candles or a refusal."""
     rng, read_whole = random.Random(seed), 0
     for case in range(100):
         hourly = rng.random() < 0.3
@@ -374,9 +395,9 @@ def test_whatever_is_read_of_a_mixture_of_re_saves_is_right(seed: int) -> None:
             _, chunk = read(text.encode(), "Bitfinex_BTCUSD_1h" if hourly else "Coinbase_BTCUSD_d")
         except StorageError:
             continue
-        truth = {int(row["unix"]) // 1000: float(row["close"]) for row in rows}
+        actual = {int(row["unix"]) // 1000: float(row["close"]) for row in rows}
         for opened, close in zip(chunk.open_time.tolist(), chunk.close.tolist(), strict=True):
-            assert opened in truth, (seed, case, text[:300])
-            assert abs(truth[opened] - close) < 0.51, (seed, case, text[:300])
+            assert opened in actual, (seed, case, text[:300])
+            assert abs(actual[opened] - close) < 0.51, (seed, case, text[:300])
         read_whole += len(chunk) == n
     assert read_whole > 30

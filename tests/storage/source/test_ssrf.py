@@ -1,4 +1,4 @@
-"""The source as an attacker: no redirect leads the client to another server, and no header breaks the client."""
+"""An attacking source: the client follows no redirect to another server, and no header makes it crash."""
 
 import socket
 from collections.abc import Iterator
@@ -29,17 +29,17 @@ def server() -> Iterator[CddServer]:
 
 
 @pytest.fixture
-def inside() -> Iterator[CddServer]:
+def other_service() -> Iterator[CddServer]:
     """Another service on this host, such as one that trusts every client from loopback."""
-    with CddServer() as inside:
-        inside.put(str(SERIES), CSV)
-        yield inside
+    with CddServer() as other_service:
+        other_service.put(str(SERIES), CSV)
+        yield other_service
 
 
 TARGETS = [
-    "http://127.0.0.1:{inside}/cdd/Bitstamp_BTCUSD_d.csv",
-    "http://127.0.0.1:{inside}/admin",
-    "//127.0.0.1:{inside}/admin",
+    "http://127.0.0.1:{other_service}/cdd/Bitstamp_BTCUSD_d.csv",
+    "http://127.0.0.1:{other_service}/admin",
+    "//127.0.0.1:{other_service}/admin",
     "http://localhost:{own}/cdd/Bitstamp_BTCUSD_d.csv",
     "http://127.0.0.2:{own}/",
     "http://[::1]:{own}/",
@@ -59,7 +59,7 @@ TARGETS = [
     "file:///etc/passwd",
     "file://127.0.0.1/etc/passwd",
     "ftp://127.0.0.1:{own}/x",
-    "gopher://127.0.0.1:{inside}/_x",
+    "gopher://127.0.0.1:{other_service}/_x",
     "data:text/csv,unix",
     "javascript:alert(1)",
     "http://[::1",
@@ -71,28 +71,30 @@ TARGETS = [
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_leads_only_to_the_same_server(
-    server: CddServer, inside: CddServer, target: str, status: int
+    server: CddServer, other_service: CddServer, target: str, status: int
 ) -> None:
-    location = target.format(own=server.port, inside=inside.port)
+    location = target.format(own=server.port, other_service=other_service.port)
     server.faults = [Reply(status, headers={"Location": location})]
     client = CddClient(server.url, tries=1, timeout_s=5)
     if location == f"http://127.0.0.1:{server.port}#@evil.example:80/../../x":
-        # All after the port is a fragment, which is not sent, so this redirect stays on the server.
+        # The text after the port is a fragment, which is not sent, so this redirect stays on the server.
         with pytest.raises(StorageError, match="no such series"):
             client.fetch(SERIES)
     else:
         with pytest.raises(CddRefused, match="redirects to"):
             client.fetch(SERIES)
         assert len(server.requests) == 1
-    assert inside.requests == []
+    assert other_service.requests == []
 
 
-def test_a_chain_of_redirects_is_looked_at_link_by_link_and_ends(server: CddServer, inside: CddServer) -> None:
-    away = f"http://127.0.0.1:{inside.port}/admin"
+def test_each_redirect_of_a_chain_is_checked_and_a_long_chain_is_refused(
+    server: CddServer, other_service: CddServer
+) -> None:
+    away = f"http://127.0.0.1:{other_service.port}/admin"
     server.faults = [Reply(302, headers={"Location": "/a"}), Reply(302, headers={"Location": away})]
     with pytest.raises(CddRefused, match="another host, port or scheme"):
         CddClient(server.url, tries=1).fetch(SERIES)
-    assert inside.requests == []
+    assert other_service.requests == []
     server.faults = [Reply(302, headers={"Location": "/a"})] * 20
     with pytest.raises(CddRefused, match="more than 3 times"):
         CddClient(server.url, tries=1).fetch(SERIES)
@@ -135,7 +137,7 @@ WORDS = st.one_of(
 )  # fmt: skip
 
 
-def test_whatever_the_headers_say_the_answer_is_a_file_or_a_typed_error() -> None:
+def test_an_answer_with_any_headers_is_a_file_or_a_typed_error() -> None:
     requests = 0
     with CddServer() as server:
 
@@ -164,13 +166,13 @@ def test_whatever_the_headers_say_the_answer_is_a_file_or_a_typed_error() -> Non
 # --- CDD's listing, which is sent a token ------------------------------------------------------------------------
 
 
-def test_the_listing_follows_no_redirect_and_shows_its_token_to_no_other_server(
-    server: CddServer, inside: CddServer
+def test_the_listing_follows_no_redirect_so_no_other_server_gets_the_token(
+    server: CddServer, other_service: CddServer
 ) -> None:
-    server.faults = [Reply(302, headers={"Location": f"http://127.0.0.1:{inside.port}/"})]
+    server.faults = [Reply(302, headers={"Location": f"http://127.0.0.1:{other_service.port}/"})]
     with pytest.raises(CddRefused, match="set CANDLECAST_CDD_API") as caught:
         available_series("Bitstamp", api=server.url, token="hunter2")
-    assert inside.requests == []
+    assert other_service.requests == []
     assert "hunter2" not in str(caught.value)
 
 
@@ -194,7 +196,9 @@ def test_the_listings_url_is_shown_without_its_password(server: CddServer) -> No
     ],
     ids=["nested", "long number", "no text", "no gzip", "cut"],
 )
-def test_an_answer_that_is_no_listing_is_a_typed_error(server: CddServer, reply: Reply, error: type[Exception]) -> None:
+def test_an_answer_that_is_not_a_listing_raises_a_typed_error(
+    server: CddServer, reply: Reply, error: type[Exception]
+) -> None:
     server.faults = [reply]
     with pytest.raises(error):
         available_series("Bitstamp", api=server.url)
