@@ -123,17 +123,13 @@ def skill(
     """
     from candlecast.frames import read_frame
     from models.forecasts import ScoreKind
-    from models.times import as_span
-    from tasks.steps.skill import Judged, judged_skill
+    from storage.query import ForecastFilter
+    from storage.scores import SkillRow
+    from tasks.steps.skill import judged_skill
 
-    first, last = as_span(start, end)
     chosen = None if kind is None else ScoreKind(kind)
-    return read_frame(
-        database,
-        Judged,
-        lambda conn: judged_skill(conn, series=series, kind=chosen, start=first, end=last),
-        series=series,
-    )
+    wanted = ForecastFilter.parse(series, start=start, end=end, kind=chosen)
+    return read_frame(database, SkillRow, lambda conn: judged_skill(conn, wanted), series=series)
 
 
 def series(*, database: "Database" = None) -> "pd.DataFrame":

@@ -333,22 +333,20 @@ def read_quantiles(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) ->
     return [QuantileRow(*row) for row in conn.execute(query)]
 
 
-def read_values(
-    conn: Connection, *, series: str, model: str, kind: Kind, start: datetime | None = None
-) -> "dict[datetime, NDArray[np.float64]]":
-    """Return the values of all of a model's forecasts from `start` on, by origin: (horizon, 23) each.
+def read_values(conn: Connection, wanted: ForecastFilter) -> "dict[datetime, NDArray[np.float64]]":
+    """Return the values of the wanted forecasts, which are one model's of one kind, by origin: (horizon, 23) each.
 
     For statistical tests over thousands of forecasts: `read_quantiles` repeats the forecast's names for each value.
     """
     import numpy as np
 
     f, v = _forecasts, forecast_values
-    wanted = _conditions(f, ForecastFilter(series, model=model, kind=kind, start=start))
-    origins = {row.id: row.origin for row in conn.execute(select(f.c.id, f.c.origin).where(*wanted))}
+    conditions = _conditions(f, wanted)
+    origins = {row.id: row.origin for row in conn.execute(select(f.c.id, f.c.origin).where(*conditions))}
     # With IN, SQLite reads the rows in the order of their key; with a join it would sort them.
     result = conn.execute(
         select(v.c.forecast, v.c.value)
-        .where(v.c.forecast.in_(select(f.c.id).where(*wanted)))
+        .where(v.c.forecast.in_(select(f.c.id).where(*conditions)))
         .order_by(v.c.forecast, v.c.step, v.c.quantile)
     )
     # The driver's rows: SQLAlchemy's would take three times as long for the 350,000 values of three years.
@@ -369,18 +367,8 @@ def read_values(
 
 
 def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:
-    values = {
-        "series": wanted.series,
-        "origin": wanted.origin,
-        "model": wanted.model,
-        "kind": None if wanted.kind is None else wanted.kind.value,
-    }
-    conditions = [source.c[name] == value for name, value in values.items() if value is not None]
-    if wanted.start is not None:
-        conditions.append(source.c.origin >= wanted.start)
-    if wanted.end is not None:
-        conditions.append(source.c.origin <= wanted.end)
-    return conditions
+    of_kind = [] if wanted.kind is None else [source.c.kind == Kind(wanted.kind).value]
+    return [*wanted.conditions(source), *of_kind]
 
 
 def _latest_condition(wanted: ForecastFilter) -> list[ColumnElement[bool]]:

@@ -1,9 +1,11 @@
-"""The filters of a query for stored forecasts: the same for SQL, the command line, Python and HTTP."""
+"""The filters of a query for stored forecasts and scores: the same for SQL, the command line, Python and HTTP."""
 
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 
-from models.forecasts import Kind
+from sqlalchemy import ColumnElement, FromClause
+
+from models.forecasts import Kind, ScoreKind
 from models.times import as_instant, as_span
 
 Time = str | date | datetime | None
@@ -11,10 +13,11 @@ Time = str | date | datetime | None
 
 @dataclass(frozen=True, slots=True)
 class ForecastFilter:
-    """Which stored forecasts to read; a field that is None does not filter.
+    """Which stored forecasts, or scores of forecasts, to read; a field that is None does not filter.
 
-    `origin` is one origin; `start` and `end` bound the origins, both included. `latest` selects the newest live
-    forecast of each series' champion, and allows no other filter than `series`.
+    `origin` is one origin; `start` and `end` bound the origins, both included. `kind` is a Kind for forecasts and a
+    ScoreKind for scores. `latest` selects the newest live forecast of each series' champion, and allows no other filter
+    than `series`; scores cannot be filtered by it.
     """
 
     series: str | None = None
@@ -22,7 +25,7 @@ class ForecastFilter:
     start: datetime | None = None
     end: datetime | None = None
     model: str | None = None
-    kind: Kind | None = None
+    kind: Kind | ScoreKind | None = None
     latest: bool = False
 
     def __post_init__(self) -> None:
@@ -42,15 +45,30 @@ class ForecastFilter:
     ) -> "ForecastFilter":
         """Return the filter for values as people write them.
 
-        A time without a zone is UTC, and an `end` that is a day includes all of that day. Raises ValueError for a time
-        or a kind that cannot be read, and for an end before its start.
+        A time without a zone is UTC, and an `end` that is a day includes all of that day. A `kind` that is a text is a
+        Kind. Raises ValueError for a time or a kind that cannot be read, and for an end before its start.
         """
         first, last = as_span(start, end)
-        return cls(series, as_instant(origin), first, last, model, None if kind is None else Kind(kind))
+        chosen = kind if kind is None or isinstance(kind, ScoreKind) else Kind(kind)
+        return cls(series, as_instant(origin), first, last, model, chosen)
 
     def or_latest(self) -> "ForecastFilter":
         """Return this filter or, if it has no filter but the series, the filter for the latest forecasts."""
         return self if self._filters_more_than_series() else replace(self, latest=True)
+
+    def conditions(self, source: FromClause) -> list[ColumnElement[bool]]:
+        """Return the conditions on `source`, a table or view with the columns series, origin and model; not the kind's.
+
+        Of a kind, scores ask in another way than forecasts do.
+        """
+        c = source.c
+        values = {"series": self.series, "origin": self.origin, "model": self.model}
+        conditions = [c[name] == value for name, value in values.items() if value is not None]
+        if self.start is not None:
+            conditions.append(c.origin >= self.start)
+        if self.end is not None:
+            conditions.append(c.origin <= self.end)
+        return conditions
 
     def _filters_more_than_series(self) -> bool:
         others = (field.name for field in fields(self) if field.name not in ("series", "latest"))

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from models.forecasts import BASELINE, CENTRAL_BANDS, QUANTILE_LEVELS, ScoreKind
 from storage.database.inserting import insert_or_skip
 from storage.database.times import UtcDateTime, unix_us
+from storage.query import EVERY_FORECAST, ForecastFilter
 from storage.tables import MEDIAN_LEVEL, forecast_values, forecasts, model_versions, scores
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,7 +82,12 @@ class Score(NamedTuple):
 
 
 class SkillRow(NamedTuple):
-    """A model's scores at one step, with naive's on the same origins beside them."""
+    """A model's mean scores at one step beside naive's on the same origins, and how significant the difference is.
+
+    `skill` is 1 - crps / naive_crps, above zero better than naive; `p_value` is two-sided, for the CRPS of both being
+    equal (Diebold-Mariano with overlapping steps accounted for), and `skill_low`..`skill_high` the 95 % interval of
+    `skill` by the same test, naive's own CRPS taken as known. These three are None where nothing was tested.
+    """
 
     series: str
     model: str
@@ -95,6 +101,10 @@ class SkillRow(NamedTuple):
     coverage95: float
     naive_mae: float
     naive_crps: float
+    skill: float | None = None
+    skill_low: float | None = None
+    skill_high: float | None = None
+    p_value: float | None = None
 
 
 class PitRow(NamedTuple):
@@ -168,17 +178,11 @@ def insert_scores(conn: Connection, *, rows: Iterable[Score], scored_at: datetim
     return insert_or_skip(conn, scores, [{**row._asdict(), "scored_at": scored_at} for row in rows])
 
 
-def read_skill(
-    conn: Connection,
-    *,
-    series: str | None = None,
-    kind: ScoreKind | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-) -> list[SkillRow]:
-    """Return every model's mean scores by series, kind, model and step, on origins that naive shares.
+def read_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) -> list[SkillRow]:
+    """Return the mean scores by series, kind, model and step, on origins that naive shares.
 
-    `start` and `end` bound the origin, both included. Live, late and backfilled scores are never pooled.
+    Live, late and backfilled scores are never pooled. The rows have no interval and no p-value: see
+    tasks/steps/skill.py.
     """
     s, b = _scores.alias("s"), _scores.alias("b")
 
@@ -209,21 +213,18 @@ def read_skill(
         .group_by(s.c.series, s.c.model, s.c.kind, s.c.step)
         .order_by(s.c.series, s.c.kind.desc(), s.c.model, s.c.step)
     )
-    query = query.where(*_conditions(s, series, kind, start, end))
-    return [SkillRow(*row[:5], *(float(value) for value in row[5:])) for row in conn.execute(query)]
+    rows = conn.execute(query.where(*_conditions(s, wanted)))
+    return [_with_skill(SkillRow(*row[:5], *(float(value) for value in row[5:]))) for row in rows]
 
 
-def read_pit(
-    conn: Connection,
-    *,
-    series: str | None = None,
-    kind: ScoreKind | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-) -> list[PitRow]:
+def _with_skill(row: SkillRow) -> SkillRow:
+    return row._replace(skill=1 - row.crps / row.naive_crps) if row.naive_crps else row
+
+
+def read_pit(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) -> list[PitRow]:
     """Count the probability integral transforms in each tenth of the distribution; part 0 is below the first decile.
 
-    A tenth without any has no row. `start` and `end` bound the origin, both included.
+    A tenth without any has no row.
     """
     c = _scores.c
     # By comparisons, because the databases cast a float to an integer in different ways.
@@ -235,40 +236,26 @@ def read_pit(
         .group_by(*keys, text("part"))
         .order_by(c.series, c.kind.desc(), c.model, c.step, text("part"))
     )
-    query = query.where(*_conditions(_scores, series, kind, start, end))
+    query = query.where(*_conditions(_scores, wanted))
     return [PitRow(*row) for row in conn.execute(query)]
 
 
-def read_origin_scores(
-    conn: Connection,
-    *,
-    series: str,
-    model: str,
-    kind: ScoreKind,
-    start: datetime | None = None,
-    end: datetime | None = None,
-) -> list[OriginScore]:
-    """Return one score a step and origin of a model, by origin and step; `start` and `end` bound the origin."""
+def read_origin_scores(conn: Connection, wanted: ForecastFilter) -> list[OriginScore]:
+    """Return the score of each step and origin of the wanted forecasts, which are one model's of one kind, in order."""
     c = _scores.c
     query = (
         select(c.origin, c.step, c.crps, c.covered80, c.covered95, c.pit)
-        .where(c.model == model, *_conditions(_scores, series, kind, start, end))
+        .where(*_conditions(_scores, wanted))
         .order_by(c.origin, c.step)
     )
     return [OriginScore(*row) for row in conn.execute(query).all()]
 
 
-def _conditions(
-    source: FromClause, series: str | None, kind: ScoreKind | None, start: datetime | None, end: datetime | None
-) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if series is not None:
-        conditions.append(source.c.series == series)
-    if kind is not None:
+def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:
+    assert not wanted.latest
+    conditions = wanted.conditions(source)
+    if wanted.kind is not None:
+        kind = ScoreKind(wanted.kind)
         # The view computes a score's kind for each row; the stored kind is indexed, so it is a condition as well.
         conditions += [source.c.kind == kind.value, source.c.forecast_kind == kind.stored_as.value]
-    if start is not None:
-        conditions.append(source.c.origin >= start)
-    if end is not None:
-        conditions.append(source.c.origin <= end)
     return conditions

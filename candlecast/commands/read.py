@@ -164,13 +164,15 @@ def skill(
     """The forecasts' scores by model and step, beside naive's; live, late and backfill in separate rows."""
     first, last = span(start, end)
     from storage.database.engine import open_for_reading, reading
+    from storage.query import ForecastFilter
+    from storage.scores import SkillRow
     from storage.series import require_series
-    from tasks.steps.skill import Judged, judged_skill
+    from tasks.steps.skill import judged_skill
 
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
-        rows = judged_skill(conn, series=series, kind=kind, start=first, end=last)
-    emit(Judged._fields, rows, form, json, output)
+        rows = judged_skill(conn, ForecastFilter(series, start=first, end=last, kind=kind))
+    emit(SkillRow._fields, rows, form, json, output)
 
 
 @app.command("models")

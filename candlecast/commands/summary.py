@@ -36,7 +36,7 @@ def print_summary(settings: Settings, names: list[str]) -> None:
                 print(f"\n{name}: no forecast is stored yet.")
                 continue
             origin, serving = bands[0].origin, bands[0].model
-            skill = read_skill(conn, series=name)
+            skill = read_skill(conn, ForecastFilter(name))
             _print_forecast(bands, skill)
             if serving != settings.model:
                 asked = ForecastFilter(name, origin=origin, model=settings.model, kind=Kind.LIVE)

@@ -33,9 +33,9 @@ from storage.findings import FindingRow, read_findings
 from storage.forecasts import BandRow, OriginRow, read_bands, read_origins
 from storage.query import ForecastFilter
 from storage.registry import DecisionRow, VersionRow, list_decisions, list_versions
-from storage.scores import PitRow, read_pit
+from storage.scores import PitRow, SkillRow, read_pit
 from storage.series import require_series
-from tasks.steps.skill import Judged, judged_skill
+from tasks.steps.skill import judged_skill
 
 PAGE_ROWS = 1000
 MOST_ROWS = 10_000
@@ -178,26 +178,26 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
             rows = read_origins(conn, wanted, after=after, limit=limit + 1)
         return _page(OriginRow, rows, limit, format, lambda row: (row.series, row.origin, row.model, row.kind))
 
-    @app.get("/api/v1/skill", responses=described(Judged))
+    @app.get("/api/v1/skill", responses=described(SkillRow))
     def skill(
         series: Series = None, kind: OneScoreKind = None, start: When = None, end: When = None, format: Format = "json"
     ) -> Response:
         """Every model's scores beside naive's, with p-values; live, late and backfill apart; all on one page."""
-        first, last = as_span(start, end)
+        wanted = ForecastFilter.parse(series, start=start, end=end, kind=kind)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = judged_skill(conn, series=series, kind=kind, start=first, end=last)
-        return answer(Judged._fields, rows, format, None)
+            rows = judged_skill(conn, wanted)
+        return answer(SkillRow._fields, rows, format, None)
 
     @app.get("/api/v1/calibration", responses=described(PitRow))
     def calibration(
         series: Series = None, kind: OneScoreKind = None, start: When = None, end: When = None, format: Format = "json"
     ) -> Response:
         """How often the actual close fell into each tenth of the forecast distribution; all on one page."""
-        first, last = as_span(start, end)
+        wanted = ForecastFilter.parse(series, start=start, end=end, kind=kind)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_pit(conn, series=series, kind=kind, start=first, end=last)
+            rows = read_pit(conn, wanted)
         return answer(PitRow._fields, rows, format, None)
 
     @app.get("/api/v1/models", responses=described(VersionRow))

@@ -11,6 +11,7 @@ from models.forecasts import BASELINE, ScoreKind
 from storage import registry
 from storage.database.engine import reading, writing
 from storage.findings import read_findings, record_findings
+from storage.query import ForecastFilter
 from storage.scores import read_origin_scores
 
 CODE = "drift"
@@ -31,7 +32,7 @@ def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
             ours, naive = (
                 {
                     score.origin: score
-                    for score in read_origin_scores(conn, series=series, model=model, kind=ScoreKind.LIVE)
+                    for score in read_origin_scores(conn, ForecastFilter(series, model=model, kind=ScoreKind.LIVE))
                     if score.step == 1
                 }
                 for model in (serving.model, BASELINE)

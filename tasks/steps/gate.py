@@ -13,6 +13,7 @@ from storage import registry
 from storage.database.engine import reading, writing
 from storage.findings import read_findings, record_findings
 from storage.forecasts import read_values
+from storage.query import ForecastFilter
 from storage.scores import OriginScore, read_origin_scores
 from tasks.steps.train import baseline_version
 
@@ -122,7 +123,7 @@ def _walks(conn: Connection, *, series: str, models: Iterable[str], start: datet
         scores = {
             name: {
                 (row.origin, row.step): row
-                for row in read_origin_scores(conn, series=series, model=name, kind=kind, start=start)
+                for row in read_origin_scores(conn, ForecastFilter(series, model=name, kind=kind, start=start))
             }
             for name in names
         }
@@ -130,7 +131,7 @@ def _walks(conn: Connection, *, series: str, models: Iterable[str], start: datet
         if not shared:
             continue
         for name in names:
-            values = read_values(conn, series=series, model=name, kind=stored, start=start)
+            values = read_values(conn, ForecastFilter(series, model=name, kind=stored, start=start))
             quantiles |= {(name, kind, origin): prices for origin, prices in values.items()}
         chosen |= {key: ({name: scores[name][key] for name in names}, kind) for key in shared}
     steps = sorted({step for _, step in chosen})

@@ -17,7 +17,9 @@ from models.forecasts import Kind, ScoreKind
 from storage.database.engine import open_database, reading, writing
 from storage.errors import DatabaseUnusable, NotFound
 from storage.findings import record_findings
-from tasks.steps.skill import Judged, judged_skill
+from storage.query import ForecastFilter
+from storage.scores import SkillRow
+from tasks.steps.skill import judged_skill
 
 ROOT = Path(__file__).parents[2]
 DAY = timedelta(days=1)
@@ -114,7 +116,7 @@ def test_skill_has_the_interval_and_p_value_of_the_command_line(filled: Store, k
     """Naive's forecasts were in time, the other model's are late: they are compared all the same."""
     empty = candlecast.skill(database=filled.engine)
     assert empty.empty
-    assert tuple(empty.columns) == Judged._fields
+    assert tuple(empty.columns) == SkillRow._fields
     days = [filled.origin + n * DAY for n in range(10, 30)]
     for model, offset in (("naive", 0.0), ("range-ewma", 0.002)):
         version = filled.add_version(model)
@@ -134,7 +136,7 @@ def test_skill_has_the_interval_and_p_value_of_the_command_line(filled: Store, k
             filled.add_score(forecast, 1, 1.0, crps=0.02 - offset + 0.001 * (day % 3) * (1 + offset * 100))
     frame = candlecast.skill(filled.series, database=filled.engine)
     with reading(filled.engine) as conn:
-        rows = judged_skill(conn, series=filled.series)
+        rows = judged_skill(conn, ForecastFilter(filled.series))
     judged = next(row for row in rows if row.model == "range-ewma")
     assert judged.kind == kind
     assert set(candlecast.skill(filled.series, database=filled.engine, kind=kind)["model"]) == (

@@ -9,6 +9,7 @@ from models.forecasts import Forecast, Kind
 from storage import registry
 from storage.database.engine import open_database, reading, writing
 from storage.forecasts import insert_forecasts, read_values
+from storage.query import ForecastFilter
 from storage.series import ensure_series
 
 SERIES = "Bitstamp_BTCUSD_d"
@@ -29,8 +30,8 @@ def test_values_come_back_as_stored_and_a_model_without_forecasts_has_none(datab
             forecasts=[Forecast(ORIGIN, values, "f" * 64)],
         )  # fmt: skip
     with reading(engine) as conn:
-        stored = read_values(conn, series=SERIES, model="naive", kind=Kind.LIVE)
-        nothing = read_values(conn, series=SERIES, model="lstm", kind=Kind.LIVE)
+        stored = read_values(conn, ForecastFilter(SERIES, model="naive", kind=Kind.LIVE))
+        nothing = read_values(conn, ForecastFilter(SERIES, model="lstm", kind=Kind.LIVE))
     engine.dispose()
     assert list(stored) == [ORIGIN]
     assert np.array_equal(stored[ORIGIN], values)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from models.forecasts import BAND_LEVELS, QUANTILE_LEVELS, Kind
+from models.forecasts import BAND_LEVELS, QUANTILE_LEVELS, Kind, ScoreKind
 from storage.database.engine import open_database
 from storage.errors import NotFound
 from storage.forecasts import (
@@ -343,3 +343,9 @@ def test_each_series_has_its_own_latest_forecast(store: Any, engine: Engine) -> 
             (store.series, store.origin),
             (other, store.origin + DAY),
         }
+
+
+def test_no_forecast_is_stored_as_late(store: Any, engine: Engine) -> None:
+    """Late is how a step may count; the forecast is live."""
+    with engine.connect() as conn, pytest.raises(ValueError, match="'late' is not a valid Kind"):
+        read_bands(conn, ForecastFilter(kind=ScoreKind.LATE))

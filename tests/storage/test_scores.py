@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from models.forecasts import QUANTILE_LEVELS, Kind, ScoreKind
+from storage.query import ForecastFilter
 from storage.scores import (
     OriginScore,
     PitRow,
@@ -95,7 +97,7 @@ def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: En
     with engine.connect() as conn:
         assert {row.model for row in read_skill(conn)} == {"naive", "lstm"}
         assert set(conn.execute(text("SELECT model FROM model_skill")).scalars()) == {"naive", "lstm"}
-        assert read_origin_scores(conn, series=store.series, model="blend", kind=ScoreKind.LIVE) == []
+        assert read_origin_scores(conn, ForecastFilter(store.series, model="blend", kind=ScoreKind.LIVE)) == []
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def scored(store: Any) -> Any:
 
 def skill_of(store: Any, **filters: Any) -> dict[tuple[str, str, int], SkillRow]:
     with store.engine.connect() as conn:
-        return {(row.kind, row.model, row.step): row for row in read_skill(conn, **filters)}
+        return {(row.kind, row.model, row.step): row for row in read_skill(conn, ForecastFilter(**filters))}
 
 
 def test_a_model_is_compared_with_naive_on_the_origins_and_steps_they_share(scored: Any) -> None:
@@ -166,10 +168,10 @@ def test_a_step_that_was_stored_after_its_close_is_late_and_never_live(partly_la
     with engine.connect() as conn:
         view = {tuple(row) for row in conn.execute(text("SELECT kind, model, step FROM model_skill"))}
         counted = [(row.kind, row.model, row.step) for row in read_pit(conn)]
-        late_ones = read_pit(conn, kind=ScoreKind.LATE)
+        late_ones = read_pit(conn, ForecastFilter(kind=ScoreKind.LATE))
+        of_lstm = ForecastFilter(partly_late.series, model="lstm")
         of_kind = {
-            kind: [row.step for row in read_origin_scores(conn, series=partly_late.series, model="lstm", kind=kind)]
-            for kind in ScoreKind
+            kind: [row.step for row in read_origin_scores(conn, replace(of_lstm, kind=kind))] for kind in ScoreKind
         }
     assert view == set(skill) == set(counted)
     assert len(counted) == len(skill)
@@ -194,16 +196,21 @@ def test_the_skill_view_says_what_the_function_says(scored: Any, engine: Engine)
         view = {tuple(row[:4]): row[4:] for row in conn.execute(text("SELECT * FROM model_skill"))}
         function = {tuple(row[:4]): row[4:] for row in read_skill(conn)}
         assert view.keys() == function.keys()
-        for key, figures in function.items():
-            assert [float(figure) for figure in view[key]] == pytest.approx(figures), key
-        names = conn.execute(text("SELECT * FROM model_skill")).keys()
-    assert tuple(names) == SkillRow._fields
+        names = tuple(conn.execute(text("SELECT * FROM model_skill")).keys())
+    assert names == SkillRow._fields[: len(names)]
+    # The rows also have the skill, its interval and the p-value.
+    assert SkillRow._fields[len(names) :] == ("skill", "skill_low", "skill_high", "p_value")
+    for key, figures in function.items():
+        assert [float(figure) for figure in view[key]] == pytest.approx(figures[: len(names) - 4]), key
+        crps, naive_crps = view[key][2], view[key][-1]
+        assert figures[-4:] == (pytest.approx(1 - crps / naive_crps), None, None, None)
 
 
 def test_scores_over_time_are_in_order_and_of_one_model_and_kind(scored: Any, engine: Engine) -> None:
     with engine.connect() as conn:
         bounds = {"start": scored.origin, "end": scored.origin + 3 * DAY}
-        rows = read_origin_scores(conn, series=scored.series, model="lstm", kind=ScoreKind.LIVE, **bounds)
+        wanted = ForecastFilter(scored.series, model="lstm", kind=ScoreKind.LIVE, **bounds)
+        rows = read_origin_scores(conn, wanted)
     assert [(row.origin, row.step) for row in rows] == [
         (scored.origin + DAY, 1), (scored.origin + DAY, 2), (scored.origin + 2 * DAY, 1), (scored.origin + 3 * DAY, 1),
     ]  # fmt: skip
@@ -220,7 +227,7 @@ def test_scores_over_time_keep_to_their_series_and_their_bounds(scored: Any, eng
     def origins(**filters: Any) -> list[datetime]:
         wanted = {"series": scored.series, "model": "lstm", "kind": ScoreKind.LIVE, **filters}
         with engine.connect() as conn:
-            return sorted({row.origin for row in read_origin_scores(conn, **wanted)})
+            return sorted({row.origin for row in read_origin_scores(conn, ForecastFilter(**wanted))})
 
     days = [scored.origin + n * DAY for n in range(5)]
     assert origins() == days[1:]
@@ -241,7 +248,7 @@ def test_skill_comes_by_series_then_live_first_then_model_and_step(scored: Any, 
     with engine.connect() as conn:
         rows = read_skill(conn)
         keys = [row[:4] for row in rows]
-        assert [row[:4] for row in read_skill(conn, series=other)] == keys[:2]
+        assert [row[:4] for row in read_skill(conn, ForecastFilter(other))] == keys[:2]
     # Each model is compared with naive on its own series, although the other series has the same origin.
     assert [(row.n, row.naive_mae) for row in rows[:5]] == [(1, 1.0), (1, 1.0), (3, 12.0), (1, 1.0), (4, 11.5)]
     assert keys == [
@@ -277,6 +284,6 @@ def test_transforms_are_counted_by_tenths_in_the_same_order(store: Any, engine: 
     ]
     with engine.connect() as conn:
         assert read_pit(conn) == expected
-        assert read_pit(conn, series=store.series) == expected[1:]
-        assert read_pit(conn, start=origins[7]) == [PitRow(store.series, "naive", "live", 1, 9, 2)]
-        assert sum(row.n for row in read_pit(conn, end=origins[0])) == 5
+        assert read_pit(conn, ForecastFilter(store.series)) == expected[1:]
+        assert read_pit(conn, ForecastFilter(start=origins[7])) == [PitRow(store.series, "naive", "live", 1, 9, 2)]
+        assert sum(row.n for row in read_pit(conn, ForecastFilter(end=origins[0]))) == 5
