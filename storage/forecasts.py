@@ -367,7 +367,7 @@ def read_values(conn: Connection, wanted: ForecastFilter) -> "dict[datetime, NDA
 
 
 def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:
-    of_kind = [] if wanted.kind is None else [source.c.kind == Kind(wanted.kind).value]
+    of_kind = [] if wanted.kind is None else [source.c.kind == Kind(wanted.kind.value).value]
     return [*wanted.conditions(source), *of_kind]
 
 
