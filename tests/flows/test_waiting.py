@@ -13,7 +13,7 @@ from cdd_server import CddServer, Reply, Request
 from events import arrived
 from prefect_parts import ROOT
 from sqlalchemy import create_engine, text
-from waiting import DAY, JumpingClock, market
+from waiting import DAY, JumpingClock, live_day, market
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -37,21 +37,6 @@ def stored(installation: Path, series: str, origin: datetime = CLOSE) -> dict[st
         f"AND origin = '{origin:%Y-%m-%d %H:%M:%S}'"
     )
     return {model: datetime.fromisoformat(at).replace(tzinfo=UTC) for model, at in rows(installation, query)}
-
-
-def live_day(clock: JumpingClock, *series: str, wait: bool = True) -> None:
-    """Run the daily flow's body by `clock`."""
-    from prefect import flow
-
-    from flows.daily import run_day
-    from flows.settings import Settings
-    from models.schedule import Mode
-
-    @flow(name="a-day")
-    def a_day() -> None:
-        run_day(Settings(series=series), mode=Mode.AUTO, wait=wait, clock=clock)
-
-    a_day()
 
 
 @pytest.fixture

@@ -133,11 +133,12 @@ class CddServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/cdd/"
 
-    def file(self, request: Request) -> Reply:
+    def file(self, request: Request, *, at: datetime | None = None) -> Reply:
+        """The answer to `request`, with the file that was the newest one `at` an instant, by default now."""
         path = request.path.split("?")[0]
         body, last_modified = self.files.get(path), self.last_modified
         now = self.clock()
-        out = [one for one in self.published.get(path, ()) if one.at <= now]
+        out = [one for one in self.published.get(path, ()) if one.at <= (at or now)]
         if out:
             newest = max(out, key=lambda one: one.at)
             body = newest.body

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cdd_server import CddServer
 from synthetic import random_walk
+from timetable import Edition, Timetable
 
 from models.frames import CandleFrame
 from models.times import RunClock
@@ -29,23 +31,64 @@ class JumpingClock(RunClock):
         return 0.0
 
 
+class SharedClock(JumpingClock):
+    """A jumping clock whose time is kept in a file, where other processes see it and a new clock goes on from it."""
+
+    def __init__(self, file: Path, start: datetime | None = None) -> None:
+        self._file = file
+        super().__init__(self.at if start is None else start)
+
+    @property
+    def at(self) -> datetime:
+        return datetime.fromisoformat(self._file.read_text())
+
+    @at.setter
+    def at(self, instant: datetime) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(instant.isoformat())
+        new.replace(self._file)
+
+
+def live_day(clock: RunClock, *series: str, wait: bool = True) -> None:
+    """Run the daily flow's body by `clock`."""
+    from prefect import flow
+
+    from flows.daily import run_day
+    from flows.settings import Settings
+    from models.schedule import Mode
+
+    @flow(name="a-day")
+    def a_day() -> None:
+        run_day(Settings(series=series), mode=Mode.AUTO, wait=wait, clock=clock)
+
+    a_day()
+
+
 class Published:
-    """A series whose file of each day comes out when `time` says: a length after the day's close, None for never.
+    """A series whose file of each day is published at a given time, or by a timetable.
 
     `day` numbers count from the first candle. The file ends with the day's closed candle, or with `partial` rows that
-    are not over yet.
+    are not over yet; no file holds the candles that are `left_out`.
     """
 
     def __init__(self, server: CddServer, series: str, candles: CandleFrame) -> None:
         self.server, self.series, self.candles = server, series, candles
+        self.left_out: set[int] = set()
         self.closes: list[datetime] = [moment.to_pydatetime() for moment in candles["close_time"]]
 
-    def file(self, day: int, *, partial: bool = False) -> bytes:
-        """The file with the candles up to `day`; `partial` replaces the newest by what is known before its end."""
+    def file(self, day: int, *, partial: bool = False, so_far: float = 0.0) -> bytes:
+        """The file with the candles up to `day`; `partial` replaces the newest by what is known before its end.
+
+        Of the way from its open to its close the share `so_far` is done.
+        """
         lines = ["unix,date,open,high,low,close,Volume BTC,Volume USD"]
         for row in reversed(list(self.candles.iloc[: day + 1].itertuples())):
-            closing = (row.open, row.open, row.open, row.open) if partial and row.Index == day else None
-            prices = closing or (row.open, row.high, row.low, row.close)
+            if row.Index in self.left_out:
+                continue
+            prices = row.open, row.high, row.low, row.close
+            if partial and row.Index == day:
+                last = row.open + so_far * (row.close - row.open)
+                prices = row.open, max(row.open, last), min(row.open, last), last
             lines.append(
                 f"{int(row.open_time.timestamp())},,{','.join(map(repr, prices))},"
                 f"{row.volume_base!r},{row.volume_base * prices[3]!r}"
@@ -64,6 +107,15 @@ class Published:
         at = self.closes[day] + delay
         self.server.publish(self.series, self.file(day, partial=partial), at, last_modified=last_modified(at))
         return at
+
+    def publish_day(self, day: int, timetable: Timetable) -> list[Edition]:
+        """Publish the files of `day` as `timetable` has them, and return when and how."""
+        editions = timetable.editions(day, self.closes[day])
+        for edition in editions:
+            whole = self.file(day + 1, partial=True) if edition.followed else self.file(day)
+            body = self.file(day, partial=True, so_far=0.5) if edition.partial else whole
+            self.server.publish(self.series, body, edition.at, last_modified=edition.last_modified)
+        return editions
 
 
 def market(server: CddServer, series: str, *, n: int, seed: int = 1, ends: datetime) -> Published:
