@@ -1,4 +1,4 @@
-"""Backups: consistent while others write, checked before they get their name, and restored without losing anything."""
+"""Backups are consistent while others write, are checked before they get their name, and can be restored."""
 
 import sqlite3
 import threading
@@ -38,7 +38,7 @@ def series(path: Path) -> list[str]:
     return names
 
 
-def test_a_backup_holds_what_was_committed_and_comes_back(url: str, tmp_path: Path) -> None:
+def test_a_backup_holds_the_committed_rows_and_can_be_restored(url: str, tmp_path: Path) -> None:
     database, copy = tmp_path / "candlecast.db", tmp_path / "backup.db"
     add_series(database, "before")
     assert backup(url, to=copy) == copy.stat().st_size
@@ -50,7 +50,7 @@ def test_a_backup_holds_what_was_committed_and_comes_back(url: str, tmp_path: Pa
     assert copy.exists()
 
 
-def test_a_backup_made_while_others_write_is_of_one_instant(url: str, tmp_path: Path) -> None:
+def test_a_backup_made_while_others_write_holds_whole_transactions(url: str, tmp_path: Path) -> None:
     database = tmp_path / "candlecast.db"
     stop = threading.Event()
 
@@ -79,7 +79,7 @@ def test_a_backup_made_while_others_write_is_of_one_instant(url: str, tmp_path: 
         writer.join()
 
 
-def test_nothing_is_overwritten_and_nonsense_is_refused(url: str, tmp_path: Path) -> None:
+def test_a_backup_overwrites_nothing_and_wrong_files_are_refused(url: str, tmp_path: Path) -> None:
     copy = tmp_path / "backup.db"
     copy.write_text("mine")
     with pytest.raises(BackupRefused, match="exists already"):
@@ -97,7 +97,7 @@ def test_nothing_is_overwritten_and_nonsense_is_refused(url: str, tmp_path: Path
     assert copy.read_text() == "mine"
 
 
-def test_what_a_database_or_a_copy_cannot_be_is_refused_with_what_to_do(url: str, tmp_path: Path) -> None:
+def test_unusable_databases_and_paths_are_refused_with_the_remedy(url: str, tmp_path: Path) -> None:
     copy, nowhere = tmp_path / "backup.db", tmp_path / "no" / "where"
     backup(url, to=copy)
     for memory in ("sqlite://", "sqlite:///:memory:"):
@@ -109,7 +109,7 @@ def test_what_a_database_or_a_copy_cannot_be_is_refused_with_what_to_do(url: str
         backup(url, to=nowhere / "backup.db")
 
 
-def test_a_backup_comes_back_where_no_database_is_and_where_it_is_damaged(url: str, tmp_path: Path) -> None:
+def test_a_backup_is_restored_over_a_damaged_database_and_to_a_new_path(url: str, tmp_path: Path) -> None:
     database, copy = tmp_path / "candlecast.db", tmp_path / "backup.db"
     add_series(database, "kept")
     backup(url, to=copy)
@@ -124,7 +124,7 @@ def test_a_backup_comes_back_where_no_database_is_and_where_it_is_damaged(url: s
     assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob("*.restoring"))
 
 
-def test_a_damaged_backup_is_not_put_back(url: str, tmp_path: Path) -> None:
+def test_a_damaged_backup_is_not_restored(url: str, tmp_path: Path) -> None:
     copy = tmp_path / "backup.db"
     for number in range(200):
         add_series(tmp_path / "candlecast.db", f"series-{number:04}")
@@ -132,7 +132,7 @@ def test_a_damaged_backup_is_not_put_back(url: str, tmp_path: Path) -> None:
     data = bytearray(copy.read_bytes())
     data[4096 * 3 : 4096 * 6] = b"\xff" * (4096 * 3)
     copy.write_bytes(bytes(data))
-    with pytest.raises(BackupRefused):
+    with pytest.raises(BackupRefused, match="(?s)is damaged: .*use another backup"):
         restore(copy, url=url, now=NOW)
     assert len(series(tmp_path / "candlecast.db")) == 200
 

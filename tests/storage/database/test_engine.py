@@ -29,7 +29,7 @@ def test_an_empty_database_gets_every_table_and_view(engine: Engine) -> None:
     assert schema_version(engine) == head_version()
 
 
-def test_the_migrations_build_the_columns_that_the_tables_page_declares(engine: Engine) -> None:
+def test_the_migrations_build_the_columns_that_tables_py_declares(engine: Engine) -> None:
     schema = inspect(engine)
     for name, table in metadata.tables.items():
         declared = {column.name: column.nullable for column in table.columns}
@@ -54,18 +54,18 @@ def test_a_reader_cannot_write(engine: Engine, database_url: str) -> None:
     reader.dispose()
 
 
-def test_reading_where_there_is_no_database_says_so_and_creates_nothing(tmp_path: Path) -> None:
+def test_reading_a_missing_database_fails_and_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnusable, match="no database at .* run: candlecast daily"):
         open_for_reading(f"sqlite:///{tmp_path / 'none.db'}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnusable, match="folder .*/no/where.* does not exist"):
         open_database(f"sqlite:///{tmp_path}/no/where/x.db")
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("these are my notes, " * 200)
     for opened in (open_database, open_for_reading):
@@ -74,21 +74,28 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     assert path.read_text() == "these are my notes, " * 200
 
 
-def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+def test_the_error_for_a_server_that_does_not_answer_shows_no_password() -> None:
     with pytest.raises(DatabaseUnusable, match="is the server running") as caught:
         open_database("postgresql+psycopg://me:secret@127.0.0.1:1/x")
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "oracle+what://x"])
-def test_an_url_of_no_use_is_refused(url: str) -> None:
-    with pytest.raises(DatabaseUnusable):
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "the database URL cannot be read"),
+        ("mysql://x/y", "got a URL of 'mysql'"),
+        ("oracle+what://x", "got a URL of 'oracle'"),
+    ],
+)
+def test_an_unsupported_url_is_refused(url: str, message: str) -> None:
+    with pytest.raises(DatabaseUnusable, match=message):
         open_database(url)
 
 
 @contextmanager
-def an_ordinary_user() -> Iterator[None]:
-    """Act as the user nobody in the block, because root may write everywhere."""
+def ordinary_user() -> Iterator[None]:
+    """Run the block as the user nobody if root runs the tests, because root may write everywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -108,11 +115,11 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_a_read_only_file_is_refused_before_any_work_and_can_be_read(open_folder: Path) -> None:
+def test_a_read_only_file_is_refused_for_writing_and_can_be_read(open_folder: Path) -> None:
     url = f"sqlite:///{open_folder / 'x.db'}"
     open_database(url).dispose()
     (open_folder / "x.db").chmod(0o444)
-    with an_ordinary_user():
+    with ordinary_user():
         with pytest.raises(DatabaseUnusable, match=r"x\.db is read-only; make it and its folder writable"):
             open_database(url)
         reader = open_for_reading(url)
@@ -121,21 +128,21 @@ def test_a_read_only_file_is_refused_before_any_work_and_can_be_read(open_folder
         reader.dispose()
 
 
-def test_a_read_only_folder_is_named_and_stays_empty(open_folder: Path) -> None:
+def test_a_read_only_folder_is_named_in_the_error_and_stays_empty(open_folder: Path) -> None:
     open_folder.chmod(0o555)
-    with an_ordinary_user(), pytest.raises(DatabaseUnusable, match="check that the folder exists and this user may"):
+    with ordinary_user(), pytest.raises(DatabaseUnusable, match="check that the folder exists and this user may"):
         open_database(f"sqlite:///{open_folder / 'x.db'}")
     assert list(open_folder.iterdir()) == []
 
 
-def test_a_damaged_file_says_restore_whenever_the_damage_is_met(tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_file_says_to_restore_a_backup(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     engine = open_database(f"sqlite:///{path}")
     with engine.begin() as conn:
         for number in range(2000):
             ensure_series(conn, name=SeriesName.parse(f"Bitstamp_BTC{number:04}USD_d"), now=NOW)
     engine.dispose()
-    # The first pages hold the schema, the last ones hold rows.
+    # The first pages hold the schema, the last pages hold rows.
     with path.open("r+b") as file:
         file.seek(-20 * 4096, os.SEEK_END)
         file.write(b"\xde\xad" * 10 * 4096)
@@ -145,14 +152,14 @@ def test_a_damaged_file_says_restore_whenever_the_damage_is_met(tmp_path: Path) 
     reader.dispose()
 
 
-def test_a_database_kept_locked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writing_to_a_locked_database_fails_and_reading_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.database.engine.BUSY_TIMEOUT_S", 0.2)
     url = f"sqlite:///{tmp_path / 'x.db'}"
     engine = open_database(url)
     with closing(sqlite3.connect(tmp_path / "x.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnusable, match="locked; another process"), engine.begin():
-            pytest.fail("the lock was not noticed")
+            pytest.fail("the transaction began in spite of the lock")
         reader = open_for_reading(url)
         with reader.connect() as conn:
             assert series_names(conn) == []
@@ -160,7 +167,7 @@ def test_a_database_kept_locked_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     engine.dispose()
 
 
-def test_a_full_disk_says_free_some_space_and_keeps_nothing_half_written(tmp_path: Path) -> None:
+def test_a_full_disk_is_named_in_the_error_and_leaves_no_partial_write(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path / 'x.db'}")
 
     def fill() -> None:
@@ -176,7 +183,7 @@ def test_a_full_disk_says_free_some_space_and_keeps_nothing_half_written(tmp_pat
     engine.dispose()
 
 
-def test_a_user_without_rights_is_told_which(postgresql_url: str) -> None:
+def test_the_error_for_a_user_without_rights_names_the_missing_right(postgresql_url: str) -> None:
     admin = make_engine(postgresql_url)
     with admin.begin() as conn:
         conn.execute(text("DROP ROLE IF EXISTS guest"))
@@ -196,7 +203,7 @@ def test_a_user_without_rights_is_told_which(postgresql_url: str) -> None:
         "SELECT :secret / 0 FROM nowhere",
     ],
 )
-def test_a_statement_that_is_refused_shows_neither_sql_nor_values(engine: Engine, statement: str) -> None:
+def test_the_error_for_a_refused_statement_shows_neither_sql_nor_values(engine: Engine, statement: str) -> None:
     # SQLite's driver raises the same error class for a mistake in a statement as for a locked file.
     with pytest.raises((StatementRefused, DatabaseUnusable)) as caught, engine.begin() as conn:
         conn.execute(text(statement), {"secret": "s3cret-value"})
@@ -204,7 +211,7 @@ def test_a_statement_that_is_refused_shows_neither_sql_nor_values(engine: Engine
     assert not re.search(r"INSERT INTO|SELECT|VALUES", str(caught.value))
 
 
-def test_a_broken_constraint_is_a_fault_of_ours_to_report(engine: Engine) -> None:
+def test_the_error_for_a_violated_constraint_asks_to_report_it(engine: Engine) -> None:
     with pytest.raises(StatementRefused, match="(?i)refused a statement: .*null.*report it"), engine.begin() as conn:
         conn.execute(text("INSERT INTO series (name) VALUES ('x')"))
 
@@ -228,7 +235,7 @@ def test_sqlite_files_are_in_wal_mode_and_enforce_foreign_keys(tmp_path: Path) -
         assert conn.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-# The programs of the processes below; each runs in a separate interpreter, as flows and commands do.
+# Programs that the tests below run in separate processes, as flows and commands run.
 MIGRATE = """
 import sys
 from storage.database.engine import open_database
@@ -275,7 +282,7 @@ READERS = ("series", "forecasts", "scores", "registry", "findings")
 HEAVY = ("alembic", "numpy", "pandas", "pyarrow", "sqlalchemy.orm", "prefect", "tensorflow", "sklearn", "requests")
 
 
-def test_reading_imports_nothing_heavy() -> None:
+def test_reading_modules_import_no_heavy_package() -> None:
     readers = f"from storage.database import engine; from storage import {', '.join(READERS)}"
     code = f"import sys; {readers}; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,47 +19,47 @@ with locked(make_engine(sys.argv[1]), "day"):
 """
 
 
-def holder(database_url: str) -> "subprocess.Popen[str]":
+def hold_lock(database_url: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen([sys.executable, "-c", HOLD, database_url], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process
 
 
-def test_a_lock_that_is_free_is_taken_at_once_and_again_after(engine: Engine) -> None:
-    waited: list[bool] = []
+def test_a_free_lock_is_taken_without_waiting(engine: Engine) -> None:
+    waits: list[bool] = []
     for _ in range(2):
-        with locked(engine, "day", waiting=lambda: waited.append(True)):
+        with locked(engine, "day", waiting=lambda: waits.append(True)):
             pass
-    assert waited == []
+    assert waits == []
 
 
-def test_another_process_waits_and_a_killed_holder_holds_nothing(engine: Engine, database_url: str) -> None:
-    process = holder(database_url)
-    waited, got = threading.Event(), threading.Event()
+def test_a_lock_is_waited_for_and_freed_when_its_holder_is_killed(engine: Engine, database_url: str) -> None:
+    process = hold_lock(database_url)
+    waiting, locked_here = threading.Event(), threading.Event()
 
     def take() -> None:
-        with locked(engine, "day", waiting=waited.set):
-            got.set()
+        with locked(engine, "day", waiting=waiting.set):
+            locked_here.set()
 
     thread = threading.Thread(target=take)
     thread.start()
-    assert waited.wait(20)
+    assert waiting.wait(20)
     time.sleep(0.7)
-    assert not got.is_set()
+    assert not locked_here.is_set()
     process.kill()
     assert process.stdout is not None
     process.stdout.close()
     process.wait()
-    assert got.wait(20)
+    assert locked_here.wait(20)
     thread.join()
 
 
 def test_another_name_is_another_lock(engine: Engine, database_url: str) -> None:
-    process = holder(database_url)
-    waited: list[bool] = []
-    with locked(engine, "night", waiting=lambda: waited.append(True)):
-        assert waited == []
+    process = hold_lock(database_url)
+    waits: list[bool] = []
+    with locked(engine, "night", waiting=lambda: waits.append(True)):
+        assert waits == []
     process.kill()
     assert process.stdout is not None
     process.stdout.close()

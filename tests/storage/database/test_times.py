@@ -28,7 +28,7 @@ def stored(engine: Engine) -> Engine:
     return engine
 
 
-def test_instants_come_back_aware_in_utc_whatever_zone_they_came_in(stored: Engine) -> None:
+def test_instants_of_any_zone_are_read_back_as_aware_utc(stored: Engine) -> None:
     with stored.connect() as conn:
         rows = conn.execute(select(instants.c.coarse, instants.c.fine).order_by(instants.c.id)).all()
     assert rows == [(INSTANT.replace(microsecond=0), INSTANT), (None, None)]
@@ -40,7 +40,7 @@ def test_a_naive_instant_is_refused(stored: Engine) -> None:
         conn.execute(insert(instants).values(id=3, fine=INSTANT.replace(tzinfo=None)))
 
 
-def test_sqlite_keeps_text_that_people_can_read_and_sort(tmp_path: Path) -> None:
+def test_sqlite_stores_instants_as_readable_sortable_text(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
     instants.create(engine)
     with engine.begin() as conn:

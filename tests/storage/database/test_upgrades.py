@@ -1,4 +1,4 @@
-"""Other schemas: older ones are migrated with their data, newer and foreign ones refused, killed migrations undone."""
+"""Older schemas are migrated with their data, unknown ones are refused, and a killed migration changes nothing."""
 
 import os
 import re
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("candlecast", "flows", "tasks", "models", "storage")
 DAY = timedelta(days=1)
 
-# A schema such as a later release might bring: a column with values, a table, an index, a change to a view's table.
+# A later schema: it adds a column with values, a table and an index, and changes the table of a view.
 NEXT = '''
 """The next schema."""
 
@@ -71,7 +71,7 @@ with engine.connect() as conn:
     print(schema_version(engine), conn.exec_driver_sql("SELECT count(*) FROM current_candles").scalar())
 engine.dispose()
 """
-# Kills itself at the statement that begins with its second argument or, for COMMIT, just before the commit.
+# A program that kills itself at the statement that begins with its second argument, or just before the commit.
 DIE = """
 import os, signal, sys
 from sqlalchemy import event
@@ -101,7 +101,7 @@ def run(folder: Path, code: str, *arguments: str) -> "subprocess.CompletedProces
 
 
 def fill(store: Any) -> None:
-    """Store a few rows in most tables."""
+    """Store a few rows in each of most tables."""
     store.add_candle(store.origin, 1.0)
     store.add_candle(store.origin, 2.0, fetched_at=store.now + DAY)
     store.add_candle(store.origin + DAY, 3.0, provisional=True)
@@ -112,7 +112,7 @@ def fill(store: Any) -> None:
 
 
 def declared_columns(engine: Engine) -> dict[str, list[str]]:
-    """The columns of each table that both tables.py and the database have, in the order of tables.py."""
+    """Return the columns of each table that both tables.py and the database have, in the order of tables.py."""
     present = inspect(engine)
     return {
         name: [c.name for c in table.c if c.name in {one["name"] for one in present.get_columns(name)}]
@@ -121,7 +121,7 @@ def declared_columns(engine: Engine) -> dict[str, list[str]]:
 
 
 def contents(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table; without `columns`, all declared columns."""
+    """Return every row of every table; without `columns`, of all declared columns."""
     with engine.connect() as conn:
         return {
             name: sorted(
@@ -132,7 +132,7 @@ def contents(engine: Engine, columns: dict[str, list[str]] | None = None) -> dic
 
 
 def objects(engine: Engine) -> list[tuple[str, ...]]:
-    """The name and definition of everything in the database."""
+    """Return the name and definition of every object in the database."""
     queries = {
         "sqlite": "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'",
         "postgresql": (
@@ -168,10 +168,10 @@ def upgrade_to(version: str, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("released", RELEASED)
-def test_a_database_of_every_released_schema_is_migrated_with_its_data(
+def test_the_next_release_migrates_every_released_schema_with_its_data(
     database_url: str, newer: Path, store_in: Any, released: str
 ) -> None:
-    """This code with one more migration stands for the next release."""
+    """The next release is this code with one more migration."""
     engine = open_database(database_url) if released == RELEASED[-1] else make_engine(database_url)
     if released != RELEASED[-1]:
         upgrade_to(released, engine)
@@ -198,9 +198,7 @@ def test_a_database_of_every_released_schema_is_migrated_with_its_data(
     engine.dispose()
 
 
-def test_a_row_that_was_set_aside_with_every_file_is_kept_once_after_the_upgrade(
-    database_url: str, store_in: Any
-) -> None:
+def test_the_upgrade_keeps_one_row_of_each_repeated_quarantined_row(database_url: str, store_in: Any) -> None:
     engine = make_engine(database_url)
     upgrade_to("0001", engine)
     store_in(engine).add_candle(store_in(engine).origin, 1.0)
@@ -259,7 +257,7 @@ POINTS = ["ALTER TABLE candles", "UPDATE candles", "CREATE TABLE extra", "CREATE
           "UPDATE alembic_version", "CREATE VIEW current_candles", "CREATE VIEW model_skill", "COMMIT"]  # fmt: skip
 
 
-def test_a_migration_that_is_killed_anywhere_leaves_the_old_schema_and_can_be_run_again(
+def test_a_migration_killed_at_any_point_changes_nothing_and_can_be_repeated(
     database_url: str, newer: Path, store_in: Any
 ) -> None:
     engine = open_database(database_url)
@@ -281,7 +279,7 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_schema_and_can_be_ru
     "point", ["CREATE TABLE series", "CREATE TABLE scores", "CREATE TRIGGER", "INSERT INTO alembic_version",
               "CREATE VIEW", "COMMIT"]
 )  # fmt: skip
-def test_a_first_start_that_is_killed_leaves_an_empty_database_and_can_be_run_again(
+def test_a_first_start_that_is_killed_leaves_an_empty_database_and_can_be_repeated(
     database_url: str, point: str
 ) -> None:
     assert run(ROOT, DIE, database_url, point).returncode == -signal.SIGKILL
@@ -293,7 +291,7 @@ def test_a_first_start_that_is_killed_leaves_an_empty_database_and_can_be_run_ag
     open_for_reading(database_url).dispose()
 
 
-# --- newer, and others' --------------------------------------------------------------------------------------------
+# --- newer schemas and other programs' tables --------------------------------------------------------------------
 
 
 def stamp(engine: Engine, version: str | None) -> None:
@@ -315,7 +313,7 @@ def stamp(engine: Engine, version: str | None) -> None:
         (None, "has no candlecast schema, but holds arrivals, candles, champions, .*name another database"),
     ],
 )
-def test_a_version_this_code_does_not_know_is_refused_and_left_alone(
+def test_a_database_with_an_unknown_version_is_refused_and_unchanged(
     engine: Engine, database_url: str, store_in: Any, version: str | None, remedy: str
 ) -> None:
     fill(store_in(engine))
@@ -328,29 +326,38 @@ def test_a_version_this_code_does_not_know_is_refused_and_left_alone(
     assert (contents(engine), objects(engine)) == (before, schema)
 
 
-OTHERS: dict[str, tuple[str, str]] = {
-    "a table of our name": ("CREATE TABLE series (id INTEGER, title TEXT)", "holds series, which another program made"),
-    "a view of our name": ("CREATE VIEW champions AS SELECT 1 AS won", "holds champions, which another program made"),
-    "another alembic_version": ("CREATE TABLE alembic_version (when_ TEXT)", "another program's"),
+# The statement, the message on opening and the message on opening for reading.
+OTHERS: dict[str, tuple[str, str, str]] = {
+    "a table of our name": (
+        "CREATE TABLE series (id INTEGER, title TEXT)",
+        "holds series, which another program made",
+        "no candlecast tables yet",
+    ),
+    "a view of our name": (
+        "CREATE VIEW champions AS SELECT 1 AS won",
+        "holds champions, which another program made",
+        "no candlecast tables yet",
+    ),
+    "another alembic_version": ("CREATE TABLE alembic_version (when_ TEXT)", "another program's", "another program's"),
 }
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_what_another_program_made_is_refused_and_left_alone(database_url: str, kind: str) -> None:
-    statement, message = OTHERS[kind]
+def test_another_programs_tables_of_our_names_are_refused_and_unchanged(database_url: str, kind: str) -> None:
+    statement, message, message_for_readers = OTHERS[kind]
     engine = make_engine(database_url)
     with engine.begin() as conn:
         conn.exec_driver_sql(statement)
     schema = objects(engine)
     with pytest.raises(DatabaseUnusable, match=message):
         open_database(database_url)
-    with pytest.raises(DatabaseUnusable, match="no candlecast tables yet|another program's"):
+    with pytest.raises(DatabaseUnusable, match=message_for_readers):
         open_for_reading(database_url)
     assert objects(engine) == schema
     engine.dispose()
 
 
-def test_another_programs_tables_of_other_names_are_no_trouble(database_url: str) -> None:
+def test_another_programs_tables_of_other_names_are_accepted_and_unchanged(database_url: str) -> None:
     engine = make_engine(database_url)
     with engine.begin() as conn:
         conn.exec_driver_sql("CREATE TABLE invoices (id INTEGER)")
@@ -362,35 +369,38 @@ def test_another_programs_tables_of_other_names_are_no_trouble(database_url: str
     engine.dispose()
 
 
-def a_header_only(path: Path) -> None:
+def write_a_header_only(path: Path) -> None:
     path.write_bytes(b"SQLite format 3\0" + b"\0" * 84)
 
 
-def half_of_one(path: Path) -> None:
+def write_half_a_database(path: Path) -> None:
     engine = open_database(f"sqlite:///{path}")
     engine.dispose()
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
 
 
-FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "text": (lambda path: path.write_text("these are my notes, " * 200), "the file is something else"),
-    "a zip": (lambda path: path.write_bytes(b"PK\3\4" + bytes(4096)), "the file is something else"),
-    "a header only": (a_header_only, "no candlecast tables|something else|damaged|see the message"),
-    "half a database": (half_of_one, "damaged: restore it from a backup"),
-    "a folder": (lambda path: path.mkdir(), "no database at|check that the folder exists"),
+SOMETHING_ELSE, DAMAGED = "the file is something else: name another file", "damaged: restore it from a backup"
+# What is written at the path, the message on opening and the message on opening for reading.
+FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "text": (lambda path: path.write_text("these are my notes, " * 200), SOMETHING_ELSE, SOMETHING_ELSE),
+    "a zip": (lambda path: path.write_bytes(b"PK\3\4" + bytes(4096)), SOMETHING_ELSE, SOMETHING_ELSE),
+    "a header only": (write_a_header_only, SOMETHING_ELSE, SOMETHING_ELSE),
+    "half a database": (write_half_a_database, DAMAGED, DAMAGED),
+    "a folder": (lambda path: path.mkdir(), "check that the folder exists", "there is no database at"),
 }
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_file_that_is_no_sound_database_is_explained_and_left_alone(tmp_path: Path, kind: str) -> None:
-    make, message = FILES[kind]
+def test_a_file_that_is_not_a_sound_database_is_refused_and_unchanged(tmp_path: Path, kind: str) -> None:
+    write, message, message_for_readers = FILES[kind]
     path = tmp_path / "x.db"
-    make(path)
+    write(path)
     before = path.read_bytes() if path.is_file() else None
-    for opened in (open_for_reading, open_database):
-        with pytest.raises(DatabaseUnusable, match=message):
-            opened(f"sqlite:///{path}")
+    with pytest.raises(DatabaseUnusable, match=message_for_readers):
+        open_for_reading(f"sqlite:///{path}")
+    with pytest.raises(DatabaseUnusable, match=message):
+        open_database(f"sqlite:///{path}")
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
@@ -403,7 +413,7 @@ def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
     open_for_reading(f"sqlite:///{path}").dispose()
 
 
-def test_a_backup_of_a_schema_this_code_does_not_know_is_not_put_back(tmp_path: Path) -> None:
+def test_a_backup_with_an_unknown_schema_is_not_restored(tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
     from storage.database.backup import backup, restore
@@ -438,13 +448,15 @@ def declared(conn: Connection) -> None:
 
 
 def pieces(definition: str) -> list[str]:
-    """The columns and constraints of a CREATE TABLE, sorted, because their order means nothing."""
+    """Return the columns and constraints of a CREATE TABLE, sorted, because their order has no meaning."""
     # A check written beside its column is the same as one on a separate line.
     lines = re.sub(r" (CONSTRAINT ck_\w+ CHECK )", r"\n\1", definition).splitlines()
     return sorted(" ".join(line.split()).rstrip(",") for line in lines)
 
 
-def test_the_migrations_build_what_the_page_of_tables_declares(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_migrations_build_the_schema_that_tables_py_declares(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Tables, columns, types, defaults, comments, keys, checks, indexes, triggers, views: on both databases."""
     for url, other in (
         (f"sqlite:///{tmp_path / 'migrated.db'}", f"sqlite:///{tmp_path / 'declared.db'}"),

@@ -1,4 +1,4 @@
-"""The views of an existing database are those of the code that opens it."""
+"""Opening a database for writing renews its views if the code has other texts for them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,13 +23,13 @@ def with_old_view(engine: Engine) -> Engine:
     return engine
 
 
-def test_opening_a_database_renews_a_view_that_has_an_older_text(with_old_view: Engine, database_url: str) -> None:
+def test_opening_a_database_renews_a_view_with_an_older_text(with_old_view: Engine, database_url: str) -> None:
     open_database(database_url).dispose()
     assert "naive_crps" in columns(with_old_view)
     assert all(columns(with_old_view, view) for view in tables.VIEWS)
 
 
-def test_a_view_that_another_candlecast_wrote_is_renewed_too(
+def test_a_view_written_by_another_version_of_candlecast_is_renewed(
     engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = columns(engine)
@@ -42,18 +42,18 @@ def test_a_view_that_another_candlecast_wrote_is_renewed_too(
     assert columns(engine) == before
 
 
-def test_reading_a_database_renews_nothing(with_old_view: Engine, database_url: str) -> None:
+def test_opening_a_database_for_reading_renews_no_view(with_old_view: Engine, database_url: str) -> None:
     open_for_reading(database_url).dispose()
     assert columns(with_old_view) == ["series", "model"]
 
 
-def test_opening_a_database_whose_views_are_current_waits_for_no_writer(engine: Engine, database_url: str) -> None:
+def test_opening_a_database_with_current_views_does_not_wait_for_a_writer(engine: Engine, database_url: str) -> None:
     with writing(engine) as conn:
         conn.execute(text("DELETE FROM findings"))
         open_database(database_url).dispose()
 
 
-def test_several_may_renew_them_at_once(with_old_view: Engine, database_url: str) -> None:
+def test_several_processes_may_renew_the_views_at_once(with_old_view: Engine, database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         for opened in pool.map(open_database, [database_url] * 4):
             opened.dispose()

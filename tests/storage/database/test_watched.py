@@ -1,4 +1,4 @@
-"""A watched database: the next look notices each commit and each change to its file."""
+"""A watched database: its state changes with each commit and each change to its file."""
 
 import sqlite3
 import threading
@@ -39,7 +39,7 @@ def names(watched: Watched) -> list[str]:
         return list(conn.execute(text("SELECT name FROM series ORDER BY name")).scalars())
 
 
-def test_without_a_commit_nothing_has_changed(watched, database_url):
+def test_without_a_commit_the_state_stays_the_same(watched, database_url):
     state = watched.state()
     assert state is not None
     names(watched)
@@ -51,14 +51,14 @@ def test_without_a_commit_nothing_has_changed(watched, database_url):
     assert watched.state() == state
 
 
-def test_only_a_file_that_is_open_is_looked_at_without_waiting(watched, database_url):
+def test_state_at_once_needs_an_open_sqlite_file(watched, database_url):
     assert watched.state_at_once() is None
     state = watched.state()
     assert watched.state_at_once() == (state if database_url.startswith("sqlite") else None)
 
 
-def test_what_is_kept_under_a_state_is_never_older_than_the_last_commit(watched, database_url):
-    """A writer counts its commits; a reader reads again only when the state has changed."""
+def test_rows_cached_for_a_state_are_never_older_than_the_last_commit(watched, database_url):
+    """One thread commits numbers; another reads again only when the state has changed, and is never behind."""
     engine = make_engine(database_url)
     with engine.begin() as conn:
         conn.execute(text("CREATE TABLE counter (n INTEGER)"))
@@ -83,17 +83,17 @@ def test_what_is_kept_under_a_state_is_never_older_than_the_last_commit(watched,
     last = False
     while not last:
         last = done.is_set()
-        at_least, now = committed, watched.state()
-        assert now is not None
-        if now != state:
-            state, count = now, read()
-        assert count >= at_least
+        already_committed, new_state = committed, watched.state()
+        assert new_state is not None
+        if new_state != state:
+            state, count = new_state, read()
+        assert count >= already_committed
     writer.join()
     engine.dispose()
     assert count == 300
 
 
-def test_a_transaction_that_is_still_open_is_no_news_until_it_ends(watched, database_url):
+def test_an_open_transaction_changes_the_state_only_when_it_commits(watched, database_url):
     engine = make_engine(database_url)
     with engine.begin() as conn:
         ensure_series(conn, name=SeriesName.parse("Bitstamp_ETHUSD_d"), now=NOW)
@@ -106,7 +106,7 @@ def test_a_transaction_that_is_still_open_is_no_news_until_it_ends(watched, data
 
 
 class TestFile:
-    """Changes to an SQLite file that go past its connections."""
+    """Changes to an SQLite file that its connections do not make."""
 
     @pytest.fixture
     def database(self, tmp_path: Path) -> Path:
@@ -116,18 +116,18 @@ class TestFile:
     def database_url(self, database: Path) -> str:
         return f"sqlite:///{database}"
 
-    def test_a_file_that_is_moved_into_its_place_is_read_instead(self, watched, database, database_url):
-        other = database.with_name("other.db")
-        open_database(f"sqlite:///{other}").dispose()
-        add(f"sqlite:///{other}", "Bitstamp_ETHUSD_d")
+    def test_a_file_moved_to_the_databases_path_is_read(self, watched, database, database_url):
+        new_file = database.with_name("other.db")
+        open_database(f"sqlite:///{new_file}").dispose()
+        add(f"sqlite:///{new_file}", "Bitstamp_ETHUSD_d")
         state = watched.state()
         assert names(watched) == []
-        other.rename(database)
+        new_file.rename(database)
         assert watched.state_at_once() is None
         assert watched.state() != state
         assert names(watched) == ["Bitstamp_ETHUSD_d"]
 
-    def test_a_restored_backup_is_read_instead(self, watched, database, database_url):
+    def test_a_restored_backup_is_read(self, watched, database, database_url):
         copy = database.with_name("copy.db")
         backup(database_url, to=copy)
         # A backup is not in write-ahead mode, so readers do not prevent the second restore.
@@ -139,26 +139,26 @@ class TestFile:
         assert watched.state() != state
         assert names(watched) == ["later"]
 
-    def test_a_file_that_is_gone_is_said_to_be_gone_and_read_when_it_is_back(self, watched, database):
+    def test_a_missing_file_has_no_state_and_is_read_again_when_it_is_back(self, watched, database):
         state = watched.state()
-        away = database.rename(database.with_name("away.db"))
+        moved = database.rename(database.with_name("away.db"))
         assert watched.state() is None
         with pytest.raises(DatabaseUnusable, match="there is no database"):
             watched.connect()
-        away.rename(database)
+        moved.rename(database)
         assert watched.state() not in (None, state)
         assert names(watched) == []
 
-    def test_bytes_that_are_written_over_it_are_noticed(self, watched, database):
+    def test_overwritten_bytes_change_the_state(self, watched, database):
         state = watched.state()
         with database.open("r+b") as file:
             file.seek(4096)
             file.write(b"\xff" * 100)
         assert watched.state() != state
 
-    # Shorter than a connection waits for a lock.
+    # A connection would wait longer for the lock.
     @pytest.mark.timeout(BUSY_TIMEOUT_S - 5)
-    def test_while_somebody_keeps_it_locked_nothing_is_known_and_nobody_waits(self, watched, database):
+    def test_a_locked_database_has_no_state_and_is_not_waited_for(self, watched, database):
         assert watched.state() is not None
         watched.close()
         other = sqlite3.connect(database, isolation_level=None)
