@@ -24,7 +24,7 @@ def rows_of(engine: Engine, table: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_records_refuse_to_be_changed_or_removed(recorded: Engine, table: str) -> None:
+def test_records_cannot_be_changed_or_deleted(recorded: Engine, table: str) -> None:
     statements = [f"UPDATE {table} SET {TABLES[table]} = {TABLES[table]}", f"DELETE FROM {table}"]
     if recorded.dialect.name == "postgresql":
         statements.append(f"TRUNCATE {table} CASCADE")
@@ -44,7 +44,7 @@ def test_records_cannot_be_replaced_by_new_ones_of_the_same_key(store: Any, reco
     )
     replace = "INSERT OR REPLACE INTO {0}" if recorded.dialect.name == "sqlite" else "INSERT INTO {0}"
     before = rows_of(recorded, table)
-    # Some tables refuse the row and some skip it; in both cases nothing may change.
+    # Some tables refuse the new row and some ignore it; neither may change a stored row.
     with suppress(StatementRefused), recorded.begin() as conn:
         conn.execute(text(f"{replace.format(table)} SELECT {copied} FROM {table}"))
     assert rows_of(recorded, table) == before

@@ -1,4 +1,4 @@
-"""Arrivals of candles: the first closed revision counts, and a file's time counts only if it can be true."""
+"""Arrivals of candles: the first closed revision counts, and a file's time counts only if it is possible."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from storage.tables import candles, downloads
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 
-def test_a_candle_arrived_with_the_first_download_that_brought_it_closed(store: Any, engine: Engine) -> None:
+def test_a_candle_arrives_with_the_first_download_that_has_it_closed(store: Any, engine: Engine) -> None:
     close = store.origin + DAY
     store.add_candle(store.origin, 1.0, fetched_at=close - 10 * MINUTE, provisional=True, file_time=close - HOUR)
     store.add_candle(store.origin, 2.0, fetched_at=close + 2 * HOUR, file_time=close + HOUR)
@@ -25,7 +25,7 @@ def test_a_candle_arrived_with_the_first_download_that_brought_it_closed(store: 
     assert (newest.close_time, newest.delay) == (close, HOUR)
 
 
-def test_a_files_time_that_cannot_be_true_is_unknown(store: Any, engine: Engine) -> None:
+def test_an_impossible_time_of_a_file_counts_as_unknown(store: Any, engine: Engine) -> None:
     close = store.origin + DAY
     for day, file_time in enumerate((close + 3 * HOUR, close + DAY - MINUTE, None)):
         # A time in the future, a time before the close, and no time.
@@ -34,7 +34,7 @@ def test_a_files_time_that_cannot_be_true_is_unknown(store: Any, engine: Engine)
         assert [row.published_at for row in read_arrivals(conn)] == [None] * 3
 
 
-def test_the_view_says_what_the_question_says(store: Any, engine: Engine) -> None:
+def test_the_arrivals_view_equals_read_arrivals(store: Any, engine: Engine) -> None:
     other = "Bitstamp_ETHUSD_d"
     store.add_series(other)
     for series in (store.series, other):
@@ -59,7 +59,7 @@ def test_the_view_says_what_the_question_says(store: Any, engine: Engine) -> Non
         assert [tuple(row) for row in read_arrivals(conn, start=store.origin + 5 * DAY)] == [view[4], view[9]]
 
 
-def test_the_usual_time_is_learned_from_days_that_came_as_news(store: Any, engine: Engine) -> None:
+def test_the_usual_time_is_computed_from_days_that_came_one_by_one(store: Any, engine: Engine) -> None:
     loaded = store.origin + 5 * DAY
     for day in range(4):
         store.add_candle(store.origin + day * DAY, 1.0, fetched_at=loaded, file_time=loaded)
@@ -75,7 +75,7 @@ def test_the_usual_time_is_learned_from_days_that_came_as_news(store: Any, engin
     assert timedelta(hours=2, minutes=4) < usual.earliest < usual.median < usual.latest < timedelta(hours=2, minutes=23)
 
 
-def test_a_newest_arrival_is_found_without_reading_the_table(store: Any, engine: Engine) -> None:
+def test_the_newest_arrival_is_found_without_a_table_scan(store: Any, engine: Engine) -> None:
     if engine.dialect.name != "sqlite":
         return
     with engine.connect() as conn:
@@ -93,7 +93,7 @@ def test_a_newest_arrival_is_found_without_reading_the_table(store: Any, engine:
     assert [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step] == []
 
 
-def test_nothing_has_arrived_of_an_empty_series(store: Any, engine: Engine) -> None:
+def test_an_empty_series_has_no_arrivals(store: Any, engine: Engine) -> None:
     with engine.connect() as conn:
         assert newest_arrival(conn, series=store.series) is None
         assert read_usual_time(conn, series=store.series) is None

@@ -7,7 +7,7 @@ from models.errors import BadWeights
 from storage.artifacts import pack, sha256, unpack
 
 
-def test_weights_come_back_as_they_were(weights: dict[str, np.ndarray]) -> None:
+def test_unpacked_weights_equal_the_packed_ones(weights: dict[str, np.ndarray]) -> None:
     data = pack(weights)
     unpacked = unpack(data, sha256(data))
     assert unpacked.keys() == weights.keys()
@@ -22,11 +22,11 @@ def test_arrays_that_are_not_contiguous_keep_their_values() -> None:
     np.testing.assert_array_equal(unpack(data, sha256(data))["x"], values)
 
 
-def test_equal_weights_have_equal_bytes_in_whatever_order(weights: dict[str, np.ndarray]) -> None:
+def test_equal_weights_have_equal_bytes_in_any_order(weights: dict[str, np.ndarray]) -> None:
     assert pack(weights) == pack(dict(reversed(weights.items())))
 
 
-def test_no_flipped_bit_goes_unnoticed(weights: dict[str, np.ndarray]) -> None:
+def test_every_flipped_bit_is_found(weights: dict[str, np.ndarray]) -> None:
     data = pack(weights)
     registered = sha256(data)
     for position in range(len(data)):
@@ -37,7 +37,7 @@ def test_no_flipped_bit_goes_unnoticed(weights: dict[str, np.ndarray]) -> None:
 
 
 def test_weights_registered_without_a_hash_are_refused(weights: dict[str, np.ndarray]) -> None:
-    with pytest.raises(BadWeights):
+    with pytest.raises(BadWeights, match="registered was None"):
         unpack(pack(weights), None)
 
 
@@ -49,6 +49,6 @@ class Evil:
 
 
 @pytest.mark.parametrize("data", [pickle.dumps(Evil()), b"", b"\xff" * 64, b"PK\x03\x04" + b"\0" * 50])
-def test_foreign_bytes_are_refused_without_running_them(data: bytes) -> None:
+def test_bytes_of_another_format_are_refused_and_not_executed(data: bytes) -> None:
     with pytest.raises(BadWeights, match="no safetensors"):
         unpack(data, sha256(data))

@@ -20,8 +20,8 @@ HUGE = st.sampled_from([2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64,
 NUMBER = st.one_of(st.integers(0, 9), HUGE, st.integers())
 
 
-def tried_to_load(data: bytes) -> dict[str, np.ndarray] | None:
-    """Load bytes with their matching hash, as an attacker who may write the database can; None if refused."""
+def load_or_refuse(data: bytes) -> dict[str, np.ndarray] | None:
+    """Load bytes with a matching hash, which an attacker with write access can store; return None if refused."""
     tracemalloc.start()
     try:
         arrays = unpack(data, sha256(data))
@@ -60,11 +60,11 @@ ENTRY = st.fixed_dictionaries(
     st.one_of(st.none(), st.none(), NUMBER),
 )
 def test_any_header_over_any_bytes(header: dict[str, object], body: bytes, length: int | None) -> None:
-    tried_to_load(framed(json.dumps(header).encode(), body, length))
+    load_or_refuse(framed(json.dumps(header).encode(), body, length))
 
 
-def test_nearly_right_headers() -> None:
-    """Sizes that fit type and shape, with types that NumPy lacks, and offsets that overlap, leave gaps or go back."""
+def test_almost_valid_headers() -> None:
+    """Headers with right sizes but types that NumPy lacks, and with offsets that overlap, leave gaps or go back."""
     outcomes: Counter[str] = Counter()
 
     @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
@@ -82,7 +82,7 @@ def test_nearly_right_headers() -> None:
             offsets = [0, size]
         entry = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
         header = {"a": entry} if right else {"a": entry, "b": entry}
-        arrays = tried_to_load(framed(json.dumps(header).encode(), b"\0" * size))
+        arrays = load_or_refuse(framed(json.dumps(header).encode(), b"\0" * size))
         outcomes["refused" if arrays is None else "loaded"] += 1
         if arrays is not None and right:
             assert arrays["a"].nbytes == size
@@ -117,7 +117,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(damaged())
 def test_damaged_weights(data: bytes) -> None:
-    tried_to_load(data)
+    load_or_refuse(data)
 
 
 @pytest.mark.parametrize(
@@ -131,5 +131,5 @@ def test_damaged_weights(data: bytes) -> None:
     ],
     ids=["nested lists", "nested objects", "many empty arrays", "many dimensions", "huge and empty"],
 )
-def test_headers_made_to_exhaust(header: bytes) -> None:
-    tried_to_load(framed(header, b"\0\0\0\0"))
+def test_headers_that_try_to_exhaust_memory(header: bytes) -> None:
+    load_or_refuse(framed(header, b"\0\0\0\0"))

@@ -1,4 +1,4 @@
-"""Candles as they were known at an instant: as rows, as frames and by close time, in the revision of that instant."""
+"""Reading candles as known at an instant, in that instant's revision: rows, frames, close times and counts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from storage.candles import (
 OTHER = "Kraken_ETHEUR_d"
 DAY = timedelta(days=1)
 # Candles open at whole seconds; revisions become known at times with microseconds.
-BEAT, INSTANT = timedelta(seconds=1), timedelta(microseconds=1)
+ONE_SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (datetime(2020, 1, 6, tzinfo=UTC) + n * DAY for n in range(4))
 FIRST, SECOND, THIRD = (datetime(2020, 2, n, 0, 20, 0, 250_000, tzinfo=UTC) for n in (1, 2, 3))
 
@@ -59,24 +59,24 @@ def history_of(store: Any, series: str | None = None) -> CandleHistory:
 
 
 def test_each_candle_is_in_the_revision_that_was_known(revised: Any) -> None:
-    assert closes(revised, as_of=FIRST - INSTANT) == []
+    assert closes(revised, as_of=FIRST - MICROSECOND) == []
     assert closes(revised, as_of=FIRST) == [100, 200]
-    assert closes(revised, as_of=SECOND - INSTANT) == [100, 200]
+    assert closes(revised, as_of=SECOND - MICROSECOND) == [100, 200]
     assert closes(revised, as_of=SECOND) == [101, 200]
-    assert closes(revised, as_of=THIRD - INSTANT) == [101, 200]
+    assert closes(revised, as_of=THIRD - MICROSECOND) == [101, 200]
     assert closes(revised, as_of=THIRD) == closes(revised) == [102, 200, 300]
 
 
-def test_an_unfinished_view_that_comes_later_hides_nothing(revised: Any) -> None:
+def test_a_later_unfinished_revision_does_not_hide_a_closed_one(revised: Any) -> None:
     revised.add_candle(TUESDAY, 199.0, fetched_at=THIRD, provisional=True)
     assert closes(revised) == closes(revised, as_of=THIRD + DAY) == [102, 200, 300]
 
 
-def test_both_bounds_are_included_and_a_page_begins_after_what_was_read(revised: Any) -> None:
+def test_both_bounds_are_included_and_a_page_begins_after_its_key(revised: Any) -> None:
     assert closes(revised, start=TUESDAY) == [200, 300]
-    assert closes(revised, start=TUESDAY + BEAT) == [300]
+    assert closes(revised, start=TUESDAY + ONE_SECOND) == [300]
     assert closes(revised, end=TUESDAY) == [102, 200]
-    assert closes(revised, end=TUESDAY - BEAT) == [102]
+    assert closes(revised, end=TUESDAY - ONE_SECOND) == [102]
     assert closes(revised, start=TUESDAY, end=TUESDAY) == [200]
     assert closes(revised, limit=2) == [102, 200]
     assert closes(revised, after=MONDAY, limit=1) == [200]
@@ -95,7 +95,7 @@ def test_a_row_holds_the_candle_as_it_was_stored(store: Any) -> None:
         ]
 
 
-def test_each_close_time_up_to_the_end_comes_once(revised: Any) -> None:
+def test_each_close_time_up_to_the_end_is_returned_once(revised: Any) -> None:
     def times(end: datetime) -> list[datetime]:
         with revised.engine.connect() as conn:
             return read_close_times(conn, series=revised.series, end=end)
@@ -103,8 +103,8 @@ def test_each_close_time_up_to_the_end_comes_once(revised: Any) -> None:
     # A revision does not count as another candle.
     assert times(THURSDAY + DAY) == [TUESDAY, WEDNESDAY, THURSDAY]
     assert times(WEDNESDAY) == [TUESDAY, WEDNESDAY]
-    assert times(WEDNESDAY - BEAT) == [TUESDAY]
-    assert times(TUESDAY - BEAT) == []
+    assert times(WEDNESDAY - ONE_SECOND) == [TUESDAY]
+    assert times(TUESDAY - ONE_SECOND) == []
 
 
 def test_counts_and_newest_times_are_of_closed_candles_of_one_series(revised: Any, store: Any) -> None:
@@ -124,30 +124,30 @@ def test_counts_and_newest_times_are_of_closed_candles_of_one_series(revised: An
         assert newest_fetch(conn, series="Kraken_BTCUSD_d") == store.now
 
 
-def test_a_history_shows_each_instants_view_and_what_came_only_later_as_it_came_first(revised: Any) -> None:
+def test_a_history_gives_each_instants_revisions_and_later_candles_in_their_first_revision(revised: Any) -> None:
     history = history_of(revised)
     views = {
         instant: list(history.known_at(instant)["close"])
-        for instant in (MONDAY, FIRST, SECOND - INSTANT, SECOND, THIRD - INSTANT, THIRD, THIRD + DAY, None)
+        for instant in (MONDAY, FIRST, SECOND - MICROSECOND, SECOND, THIRD - MICROSECOND, THIRD, THIRD + DAY, None)
     }
     assert list(views.values()) == [[100, 200, 300]] * 3 + [[101, 200, 300]] * 2 + [[102, 200, 300]] * 3
     # Instants between which nothing was revised share one frame.
-    assert history.known_at(MONDAY) is history.known_at(SECOND - INSTANT)
-    assert history.known_at(SECOND) is history.known_at(THIRD - INSTANT)
+    assert history.known_at(MONDAY) is history.known_at(SECOND - MICROSECOND)
+    assert history.known_at(SECOND) is history.known_at(THIRD - MICROSECOND)
     assert history.known_at(THIRD) is history.known_at()
     assert all(list(history.known_at(instant).index) == [0, 1, 2] for instant in views)
 
 
-def test_a_history_as_it_stood_lacks_what_was_fetched_later(revised: Any) -> None:
+def test_a_history_stored_by_an_instant_lacks_later_fetches(revised: Any) -> None:
     history = history_of(revised)
     assert history.last_fetch == THIRD
     assert history.stored_by(THIRD) is history
-    before = history.stored_by(THIRD - INSTANT)
+    before = history.stored_by(THIRD - MICROSECOND)
     assert before.last_fetch == SECOND
     assert list(before.known_at()["close"]) == [101, 200]
     assert list(before.known_at(FIRST)["close"]) == [100, 200]
     assert list(history.stored_by(FIRST).known_at()["close"]) == [100, 200]
-    nothing = history.stored_by(FIRST - INSTANT)
+    nothing = history.stored_by(FIRST - MICROSECOND)
     assert nothing.last_fetch is None
     assert nothing.known_at().empty
     assert nothing.stored_by(MONDAY) is nothing
@@ -180,7 +180,7 @@ def test_a_series_without_candles_has_an_empty_frame_of_the_same_kind(store: Any
     assert list(empty.dtypes) == list(history_of(store).known_at().dtypes)
 
 
-def test_what_is_made_from_a_history_is_not_older_than_it(revised: Any) -> None:
+def test_not_before_is_the_later_of_a_time_and_a_historys_last_fetch(revised: Any) -> None:
     history = history_of(revised)
     assert not_before(history, FIRST) == THIRD
     assert not_before(history, THIRD + DAY) == THIRD + DAY

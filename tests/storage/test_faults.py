@@ -1,7 +1,6 @@
-"""Faults of disk, file and lock: `candlecast` runs as a separate process over a real file.
+"""Faults of disk, file and lock, while `candlecast` runs as a separate process on a real file.
 
-Each fault leaves the stored rows unchanged and the message says what to do. Once the fault is gone, the same command
-does the rest.
+No fault changes a stored row, and each message says how to fix it. Afterwards the same command completes the work.
 """
 
 import json
@@ -100,7 +99,7 @@ def fill(disk: Path, left: int) -> Path:
         (0, "disk I/O error; the disk is full or failing: free some space"),
     ],
 )
-def test_a_full_disk_stops_the_ingest_and_loses_nothing(tmp_path: Path, left: int, message: str) -> None:
+def test_an_ingest_on_a_full_disk_fails_and_loses_nothing(tmp_path: Path, left: int, message: str) -> None:
     with small_disk(tmp_path / "disk", "1m"):
         ingesting = first_ingest(Ingesting(tmp_path / "disk", tmp_path / "prefect"))
         filler = fill(ingesting.folder, left)
@@ -116,7 +115,7 @@ def test_a_full_disk_stops_the_ingest_and_loses_nothing(tmp_path: Path, left: in
         assert ingesting.sql("PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_file_system_that_became_read_only_is_said_so(tmp_path: Path) -> None:
+def test_a_file_system_that_became_read_only_is_named_in_the_error(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "8m"):
         ingesting = first_ingest(Ingesting(tmp_path / "disk", tmp_path / "prefect"))
         subprocess.run(["mount", "-o", "remount,ro", str(ingesting.folder)], check=True)
@@ -140,7 +139,7 @@ def test_a_database_locked_for_twenty_seconds_is_waited_for(installed: Ingesting
 
 
 @pytest.mark.slow
-def test_a_database_locked_for_longer_is_named_and_left_alone(installed: Ingesting) -> None:
+def test_a_database_locked_for_longer_is_named_in_the_error_and_unchanged(installed: Ingesting) -> None:
     with write_lock_held(installed, 60):
         began = time.monotonic()
         done = installed.run("ingest")
@@ -169,7 +168,7 @@ def write_lock_held(ingesting: Ingesting, seconds: float) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_damaged_pages_are_named_by_doctor_and_a_backup_brings_them_back(installed: Ingesting) -> None:
+def test_doctor_finds_damaged_pages_and_a_backup_restores_them(installed: Ingesting) -> None:
     assert installed.run("ingest").returncode == 0
     everything = installed.sql("SELECT * FROM candles ORDER BY open_time")
     done = installed.run("backup", "good.db")

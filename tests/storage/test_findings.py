@@ -22,7 +22,7 @@ def record(store: Any, *findings: Finding, codes: Collection[str] = CODES, days:
         )
 
 
-def test_seeing_the_same_again_adds_nothing(store: Any, engine: Engine) -> None:
+def test_recording_an_open_finding_again_adds_nothing(store: Any, engine: Engine) -> None:
     assert record(store, GAP, STALE) == 2
     assert record(store, GAP, STALE, days=1) == 0
     assert record(store, GAP, GAP, STALE, days=2) == 0
@@ -31,7 +31,7 @@ def test_seeing_the_same_again_adds_nothing(store: Any, engine: Engine) -> None:
     assert {(row.code, row.found_at) for row in rows} == {("gap", store.now), ("stale", store.now)}
 
 
-def test_what_is_no_longer_seen_is_resolved_and_kept(store: Any, engine: Engine) -> None:
+def test_a_finding_that_is_no_longer_seen_is_resolved_and_kept(store: Any, engine: Engine) -> None:
     record(store, GAP, STALE)
     record(store, GAP, days=1)
     with engine.connect() as conn:
@@ -40,7 +40,7 @@ def test_what_is_no_longer_seen_is_resolved_and_kept(store: Any, engine: Engine)
     assert resolved == {"gap": None, "stale": store.now + timedelta(days=1)}
 
 
-def test_what_comes_back_is_a_new_finding(store: Any, engine: Engine) -> None:
+def test_a_finding_that_returns_is_a_new_finding(store: Any, engine: Engine) -> None:
     record(store, STALE)
     record(store, days=1)
     assert record(store, STALE, days=2) == 1
@@ -67,7 +67,7 @@ def test_a_check_cannot_record_a_finding_that_it_does_not_look_for(store: Any, e
         record(store, GAP, codes={"stale"})
 
 
-def test_one_series_does_not_resolve_anothers(store: Any, engine: Engine) -> None:
+def test_a_check_of_one_series_leaves_the_findings_of_others_open(store: Any, engine: Engine) -> None:
     store.add_series("Kraken_ETHEUR_d")
     record(store, GAP)
     with engine.begin() as conn:

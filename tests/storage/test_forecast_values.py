@@ -16,7 +16,7 @@ SERIES = "Bitstamp_BTCUSD_d"
 ORIGIN = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-def test_values_come_back_as_stored_and_a_model_without_forecasts_has_none(database_url: str) -> None:
+def test_values_are_read_as_stored_and_a_model_without_forecasts_has_none(database_url: str) -> None:
     engine = open_database(database_url)
     values = np.sort(np.random.default_rng(0).uniform(50, 150, (7, 23)), axis=1)
     with writing(engine) as conn:

@@ -32,7 +32,7 @@ def counts(engine: Engine) -> tuple[int, int]:
         )
 
 
-def test_a_forecast_comes_back_as_it_was_stored(store: Any, engine: Engine) -> None:
+def test_a_forecast_is_read_as_it_was_stored(store: Any, engine: Engine) -> None:
     version = store.add_version()
     assert store.add_forecasts(version, [store.origin, store.origin + DAY], created_at=store.now) == 2
     with engine.connect() as conn:
@@ -53,30 +53,32 @@ def test_storing_twice_equals_once(store: Any, engine: Engine) -> None:
     assert counts(engine) == (3, 3 * 7 * 23)
 
 
-def test_a_later_version_does_not_replace_what_was_said(store: Any, engine: Engine) -> None:
+def test_a_later_version_does_not_replace_a_stored_forecast(store: Any, engine: Engine) -> None:
     store.add_forecasts(store.add_version(seed=1), [store.origin], centre=100)
     assert store.add_forecasts(store.add_version(seed=2), [store.origin], centre=200) == 0
     with engine.connect() as conn:
         assert [row.q50 for row in read_bands(conn)] == [100 + h + 5 for h in range(7)]
 
 
-def test_live_and_backfill_and_other_models_are_forecasts_of_their_own(store: Any, engine: Engine) -> None:
+def test_each_model_and_kind_has_a_separate_forecast_of_an_origin(store: Any, engine: Engine) -> None:
     naive, lstm = store.add_version(), store.add_version("lstm")
     assert store.add_forecasts(naive, [store.origin]) == 1
     assert store.add_forecasts(naive, [store.origin], kind=Kind.BACKFILL) == 1
     assert store.add_forecasts(lstm, [store.origin], model="lstm") == 1
 
 
-def test_two_processes_storing_the_same_at_once_store_it_once(store: Any, database_url: str, engine: Engine) -> None:
+def test_forecasts_stored_by_several_writers_at_once_are_stored_once(
+    store: Any, database_url: str, engine: Engine
+) -> None:
     version = store.add_version()
     origins = [store.origin + n * DAY for n in range(20)]
-    together = threading.Barrier(4)
+    barrier = threading.Barrier(4)
     stored: list[int] = []
 
     def write() -> None:
-        own = open_database(database_url)
-        together.wait()
-        with own.begin() as conn:
+        own_engine = open_database(database_url)
+        barrier.wait()
+        with own_engine.begin() as conn:
             stored.append(
                 insert_forecasts(
                     conn,
@@ -88,7 +90,7 @@ def test_two_processes_storing_the_same_at_once_store_it_once(store: Any, databa
                     created_at=store.now,
                 )
             )
-        own.dispose()
+        own_engine.dispose()
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
@@ -99,7 +101,7 @@ def test_two_processes_storing_the_same_at_once_store_it_once(store: Any, databa
     assert counts(engine) == (20, 20 * 7 * 23)
 
 
-def test_an_interrupted_transaction_leaves_nothing(store: Any, engine: Engine) -> None:
+def test_an_interrupted_transaction_stores_nothing(store: Any, engine: Engine) -> None:
     version = store.add_version()
 
     def write_and_be_interrupted() -> None:
@@ -130,7 +132,7 @@ def test_an_interrupted_transaction_leaves_nothing(store: Any, engine: Engine) -
         (None, 0.0, r"expected 23 quantiles a step .* got an array of shape \(7, 22\)"),
     ],
 )
-def test_what_is_no_distribution_of_a_price_is_refused_whole(
+def test_values_that_are_not_a_distribution_of_a_price_are_refused_and_nothing_is_stored(
     store: Any, engine: Engine, place: tuple[int, int] | None, value: float, reason: str
 ) -> None:
     good, bad = store.forecast(), store.forecast(store.origin + DAY)
@@ -153,7 +155,7 @@ def test_what_is_no_distribution_of_a_price_is_refused_whole(
     assert counts(engine) == (0, 0)
 
 
-def test_a_forecast_cannot_claim_a_version_of_another_model_or_series(store: Any) -> None:
+def test_a_forecast_cannot_have_a_version_of_another_model_or_series(store: Any) -> None:
     version = store.add_version("lstm")
     store.add_series("Kraken_ETHEUR_d")
     for claim in ({"model": "naive"}, {"model": "lstm", "series": "Kraken_ETHEUR_d"}):
@@ -163,12 +165,12 @@ def test_a_forecast_cannot_claim_a_version_of_another_model_or_series(store: Any
         store.add_forecasts(99, [store.origin], model="lstm")
 
 
-def test_a_forecast_that_is_not_there_is_named(store: Any, engine: Engine) -> None:
+def test_the_error_for_a_missing_forecast_names_it(store: Any, engine: Engine) -> None:
     with engine.connect() as conn, pytest.raises(NotFound, match="no forecast 7"):
         load_forecast(conn, forecast=7)
 
 
-def test_the_bands_show_nine_of_the_levels_a_step_a_row(store: Any, engine: Engine) -> None:
+def test_bands_have_one_row_per_step_with_nine_levels(store: Any, engine: Engine) -> None:
     store.add_forecasts(store.add_version(), [store.origin])
     with engine.connect() as conn:
         rows = read_bands(conn)
@@ -196,7 +198,7 @@ def test_all_23_levels_can_be_read_in_order(store: Any, engine: Engine) -> None:
     assert [row.target_time for row in rows] == [store.origin + (row.step - 1) * DAY for row in rows]
 
 
-def test_missing_origins_are_those_without_such_a_forecast(store: Any, engine: Engine) -> None:
+def test_missing_origins_have_no_forecast_of_that_series_model_and_kind(store: Any, engine: Engine) -> None:
     origins = [store.origin + n * DAY for n in range(4)]
     version = store.add_version()
     store.add_forecasts(version, [origins[1]])
@@ -219,7 +221,7 @@ def test_missing_origins_are_those_without_such_a_forecast(store: Any, engine: E
     assert missing(series="Kraken_ETHEUR_d") == []
 
 
-def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> None:
+def test_each_filter_selects_forecasts_and_bounds_are_included(store: Any, engine: Engine) -> None:
     origins = [store.origin + n * DAY for n in range(5)]
     naive, lstm = store.add_version(), store.add_version("lstm")
     store.add_forecasts(naive, origins)
@@ -245,7 +247,7 @@ def test_filters_narrow_and_bounds_are_included(store: Any, engine: Engine) -> N
 
 @pytest.fixture
 def sixteen_forecasts(store: Any) -> Any:
-    """Two series, origins, models and kinds: sixteen forecasts, stored in an order in which no query returns them."""
+    """Sixteen forecasts of two series, origins, models and kinds, stored in an order that no query returns."""
     other = "Kraken_ETHEUR_d"
     store.add_series(other)
     for kind in (Kind.LIVE, Kind.BACKFILL):
@@ -256,7 +258,7 @@ def sixteen_forecasts(store: Any) -> Any:
     return store
 
 
-def test_forecasts_come_by_series_origin_model_kind_and_step(sixteen_forecasts: Any, engine: Engine) -> None:
+def test_forecasts_are_sorted_by_series_origin_model_kind_and_step(sixteen_forecasts: Any, engine: Engine) -> None:
     keys = [
         (series, sixteen_forecasts.origin + n * DAY, model, kind)
         for series in (sixteen_forecasts.series, "Kraken_ETHEUR_d")
@@ -274,7 +276,7 @@ def test_forecasts_come_by_series_origin_model_kind_and_step(sixteen_forecasts: 
         assert [row.quantile for row in quantiles] == list(QUANTILE_LEVELS) * len(steps)
 
 
-def test_a_page_of_forecasts_begins_with_what_follows_its_key(sixteen_forecasts: Any, engine: Engine) -> None:
+def test_a_page_of_forecasts_begins_after_its_key(sixteen_forecasts: Any, engine: Engine) -> None:
     with engine.connect() as conn:
         bands, origins = read_bands(conn), read_origins(conn)
         for n, row in enumerate(bands):
@@ -286,7 +288,7 @@ def test_a_page_of_forecasts_begins_with_what_follows_its_key(sixteen_forecasts:
         assert read_bands(conn, ForecastFilter("Kraken_ETHEUR_d"), limit=10) == bands[56:66]
 
 
-def test_an_origin_row_says_who_spoke_from_when_and_since_when(store: Any, engine: Engine) -> None:
+def test_an_origin_row_has_the_forecasts_model_kind_version_and_times(store: Any, engine: Engine) -> None:
     naive, lstm = store.add_version(), store.add_version("lstm")
     store.add_forecasts(naive, [store.origin], created_at=store.now)
     store.add_forecasts(lstm, [store.origin + DAY], model="lstm", kind=Kind.BACKFILL)

@@ -10,7 +10,7 @@ from storage.query import ForecastFilter
 DAY = datetime(2025, 1, 31, tzinfo=UTC)
 
 
-def test_texts_dates_and_instants_name_the_same_filter() -> None:
+def test_texts_dates_and_instants_give_the_same_filter() -> None:
     end = datetime(2025, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)
     expected = ForecastFilter("Bitstamp_BTCUSD_d", DAY, DAY, end, "naive", Kind.LIVE)
     for day in ("2025-01-31", date(2025, 1, 31)):
@@ -32,7 +32,7 @@ def test_a_filter_that_cannot_be_read_is_refused(filters: dict[str, str], messag
         ForecastFilter.parse(**filters)
 
 
-def test_a_question_without_filters_is_about_the_latest_forecasts() -> None:
+def test_a_query_without_filters_selects_the_latest_forecasts() -> None:
     assert ForecastFilter().or_latest() == ForecastFilter(latest=True)
     assert ForecastFilter("Bitstamp_BTCUSD_d").or_latest() == ForecastFilter("Bitstamp_BTCUSD_d", latest=True)
 

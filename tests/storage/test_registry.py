@@ -14,7 +14,7 @@ from storage.tables import model_versions
 CUTOFF = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def test_a_version_comes_back_with_its_weights_and_lineage(
+def test_a_version_is_read_with_its_weights_and_lineage(
     store: Any, engine: Engine, weights: dict[str, np.ndarray]
 ) -> None:
     first = store.add_version("lstm", cutoff=CUTOFF)
@@ -47,19 +47,19 @@ def test_registering_the_same_training_again_returns_the_first(store: Any, engin
     assert [store.add_version(**words) for words in trainings] == versions
 
 
-def test_the_first_weights_stay_when_the_same_training_is_registered_again(store: Any, engine: Engine) -> None:
+def test_registering_the_same_training_again_keeps_the_first_weights(store: Any, engine: Engine) -> None:
     version = store.add_version(weights=b"first")
     assert store.add_version(weights=b"second") == version
     with engine.connect() as conn:
         assert registry.load_version(conn, version=version).weights == b"first"
 
 
-def test_two_processes_registering_the_same_at_once_get_one_version(store: Any) -> None:
+def test_writers_that_register_the_same_training_at_once_get_one_version(store: Any) -> None:
     versions: list[int] = []
-    together = threading.Barrier(4)
+    barrier = threading.Barrier(4)
 
     def register() -> None:
-        together.wait()
+        barrier.wait()
         versions.append(store.add_version("lstm", cutoff=CUTOFF))
 
     threads = [threading.Thread(target=register) for _ in range(4)]
@@ -83,7 +83,7 @@ def test_a_flipped_bit_in_stored_weights_is_found(store: Any, engine: Engine, we
         artifacts.unpack(stored.weights, stored.weights_sha256)
 
 
-def test_a_version_that_is_not_there_or_was_pruned_is_named(store: Any, engine: Engine) -> None:
+def test_the_error_for_a_missing_or_pruned_version_names_it(store: Any, engine: Engine) -> None:
     version = store.add_version(weights=b"x")
     with engine.begin() as conn:
         with pytest.raises(NotFound, match="no model version 99"):
@@ -93,7 +93,7 @@ def test_a_version_that_is_not_there_or_was_pruned_is_named(store: Any, engine: 
             registry.load_version(conn, version=version)
 
 
-def test_versions_are_found_by_what_they_were_trained_on(store: Any, engine: Engine) -> None:
+def test_a_version_is_found_by_the_key_of_its_training(store: Any, engine: Engine) -> None:
     plain = store.add_version()
     backfilled = store.add_version("lstm", cutoff=CUTOFF, purpose="backfill", seed=3)
     tuned = store.add_version("lstm", cutoff=CUTOFF, purpose="backfill", seed=3, init_from=backfilled)
@@ -107,19 +107,19 @@ def test_versions_are_found_by_what_they_were_trained_on(store: Any, engine: Eng
         assert find(conn, **{**training, "model": "naive", "purpose": "live", "seed": 0}, cutoff=None) == plain
 
 
-def test_the_newest_version_is_by_cutoff_and_lives(store: Any, engine: Engine) -> None:
+def test_the_newest_version_is_the_live_one_with_the_latest_cutoff(store: Any, engine: Engine) -> None:
     day = timedelta(days=1)
     newest = store.add_version("lstm", cutoff=CUTOFF + day)
     older = store.add_version("lstm", cutoff=CUTOFF)
     store.add_version("lstm", cutoff=CUTOFF + 9 * day, purpose="backfill")
     tuned = store.add_version("lstm", cutoff=CUTOFF + 2 * day, init_from=older)
     with engine.connect() as conn:
-        result = registry.newest_version(conn, series=store.series, model="lstm")
+        newest_of_all = registry.newest_version(conn, series=store.series, model="lstm")
         from_scratch = registry.newest_version(conn, series=store.series, model="lstm", scratch_only=True)
         assert registry.newest_version(conn, series=store.series, model="blend") is None
-    assert result is not None
+    assert newest_of_all is not None
     assert from_scratch is not None
-    assert (result.id, from_scratch.id) == (tuned, newest)
+    assert (newest_of_all.id, from_scratch.id) == (tuned, newest)
 
 
 def champion_of(store: Any) -> int | None:
@@ -135,7 +135,7 @@ def roll_back(store: Any) -> int:
         return registry.rollback(conn, series=store.series, reason="worse live", decided_at=store.now)
 
 
-def test_the_champion_is_the_newest_promoted_and_never_a_kept_one(store: Any) -> None:
+def test_the_champion_is_the_newest_promoted_version(store: Any) -> None:
     one, two = store.add_version(seed=1), store.add_version(seed=2)
     assert champion_of(store) is None
     store.promote(one, outcome="kept")
@@ -183,7 +183,7 @@ def test_each_series_has_its_own_champion(store: Any, engine: Engine) -> None:
         assert [row.id for row in registry.list_versions(conn, series="Kraken_ETHEUR_d")] == [theirs]
 
 
-def test_old_weights_are_forgotten_and_lineage_champions_and_replays_are_not(store: Any) -> None:
+def test_pruning_deletes_old_weights_except_those_of_lineage_champions_and_backfills(store: Any) -> None:
     def version(day: int, **more: Any) -> int:
         number: int = store.add_version("lstm", cutoff=CUTOFF + timedelta(days=day), weights=b"w", **more)
         return number

@@ -22,7 +22,7 @@ from storage.scores import (
 DAY = timedelta(days=1)
 
 
-def waiting(store: Any, limit: int = 1000, series: str | None = None) -> list[tuple[int, int, datetime, float]]:
+def unscored_steps(store: Any, limit: int = 1000, series: str | None = None) -> list[tuple[int, int, datetime, float]]:
     with store.engine.connect() as conn:
         rows = unscored(conn, series=series or store.series, limit=limit)
     for row in rows:
@@ -32,35 +32,35 @@ def waiting(store: Any, limit: int = 1000, series: str | None = None) -> list[tu
 
 def test_a_step_matures_when_its_candle_has_closed(store: Any) -> None:
     store.add_forecasts(store.add_version(), [store.origin])
-    assert waiting(store) == []
+    assert unscored_steps(store) == []
     store.add_candle(store.origin - DAY, 99.0)
-    assert waiting(store) == []
+    assert unscored_steps(store) == []
     store.add_candle(store.origin, 101.0)
     store.add_candle(store.origin + 2 * DAY, 103.0)
     store.add_candle(store.origin + 3 * DAY, 104.0, provisional=True)
-    assert waiting(store) == [(1, 1, store.now, 101.0), (1, 3, store.now, 103.0)]
-    assert len(waiting(store, limit=1)) == 1
+    assert unscored_steps(store) == [(1, 1, store.now, 101.0), (1, 3, store.now, 103.0)]
+    assert len(unscored_steps(store, limit=1)) == 1
 
 
-def test_what_is_scored_waits_no_more_until_its_truth_is_revised(store: Any) -> None:
+def test_a_scored_step_is_unscored_again_when_its_candle_is_revised(store: Any) -> None:
     store.add_forecasts(store.add_version(), [store.origin])
     store.add_candle(store.origin, 101.0)
     assert store.add_score(1, 1, 2.0) == 1
     assert store.add_score(1, 1, 9.0) == 0
-    assert waiting(store) == []
+    assert unscored_steps(store) == []
     store.add_candle(store.origin, 102.0, fetched_at=store.now + DAY)
-    assert waiting(store) == [(1, 1, store.now + DAY, 102.0)]
+    assert unscored_steps(store) == [(1, 1, store.now + DAY, 102.0)]
 
 
-def test_a_score_is_of_its_own_forecast_and_step_only(store: Any) -> None:
+def test_a_score_belongs_to_one_forecast_and_step(store: Any) -> None:
     store.add_forecasts(store.add_version(), [store.origin, store.origin + DAY])
     for day in (1, 2):
         store.add_candle(store.origin + day * DAY, 100.0 + day)
     store.add_score(1, 2, 2.0)
-    assert waiting(store) == [(1, 3, store.now, 102.0), (2, 1, store.now, 101.0), (2, 2, store.now, 102.0)]
+    assert unscored_steps(store) == [(1, 3, store.now, 102.0), (2, 1, store.now, 101.0), (2, 2, store.now, 102.0)]
 
 
-def test_storing_scores_counts_the_new_ones_only(store: Any, engine: Engine) -> None:
+def test_storing_scores_counts_only_new_ones(store: Any, engine: Engine) -> None:
     store.add_forecasts(store.add_version(), [store.origin])
     rows = [Score(1, step, store.now, 100.0, 1.0, 0.01, True, True, True, 0.5) for step in range(1, 8)]
     with engine.begin() as conn:
@@ -70,20 +70,20 @@ def test_storing_scores_counts_the_new_ones_only(store: Any, engine: Engine) -> 
         assert insert_scores(conn, rows=[], scored_at=store.now) == 0
 
 
-def test_another_series_candles_are_no_truth_and_its_forecasts_are_not_asked_for(store: Any) -> None:
+def test_forecasts_are_scored_only_with_candles_of_their_series(store: Any) -> None:
     other = "Kraken_ETHEUR_d"
     store.add_series(other)
     store.add_forecasts(store.add_version(), [store.origin])
     store.add_candle(store.origin, 101.0, series=other)
-    assert waiting(store) == []
+    assert unscored_steps(store) == []
     store.add_forecasts(store.add_version(series=other), [store.origin], series=other)
-    assert waiting(store) == []
+    assert unscored_steps(store) == []
     store.add_candle(store.origin, 55.0)
-    assert waiting(store) == [(1, 1, store.now, 55.0)]
-    assert waiting(store, series=other) == [(2, 1, store.now, 101.0)]
+    assert unscored_steps(store) == [(1, 1, store.now, 55.0)]
+    assert unscored_steps(store, series=other) == [(2, 1, store.now, 101.0)]
 
 
-def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: Engine) -> None:
+def test_a_forecast_by_a_model_trained_after_its_origin_is_never_scored(store: Any, engine: Engine) -> None:
     honest = store.add_version("lstm", cutoff=store.origin)
     cheating = store.add_version("blend", cutoff=store.origin + DAY)
     naive = store.add_version()
@@ -91,7 +91,7 @@ def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: En
     store.add_forecasts(honest, [store.origin], model="lstm")
     store.add_forecasts(cheating, [store.origin], model="blend")
     store.add_candle(store.origin, 101.0)
-    assert [row[0] for row in waiting(store)] == [1, 2]
+    assert [row[0] for row in unscored_steps(store)] == [1, 2]
     for forecast in (1, 2, 3):
         store.add_score(forecast, 1, 1.0)
     with engine.connect() as conn:
@@ -102,7 +102,7 @@ def test_a_model_that_had_seen_the_future_is_never_scored(store: Any, engine: En
 
 @pytest.fixture
 def scored(store: Any) -> Any:
-    """Live scores of naive at origins 0..3 and of lstm at 1..4, backfilled ones of both at 0; all errors differ."""
+    """Live scores of naive at origins 0 to 3 and lstm at 1 to 4, backfilled scores of both at 0; all errors differ."""
     naive, lstm = store.add_version(), store.add_version("lstm")
     origins = [store.origin + n * DAY for n in range(5)]
     store.add_forecasts(naive, origins[:4])
@@ -141,7 +141,7 @@ def test_live_and_backfill_are_never_pooled(scored: Any) -> None:
 
 @pytest.fixture
 def partly_late(store: Any) -> Any:
-    """One origin: live forecasts of naive, in time, and of lstm, after two closes; and a backfilled one of naive."""
+    """One origin with a live forecast of naive in time, one of lstm after two closes, and a backfilled one of naive."""
     naive, lstm = store.add_version(), store.add_version("lstm")
     store.add_forecasts(naive, [store.origin])
     store.add_forecasts(lstm, [store.origin], model="lstm", created_at=store.origin + 2 * DAY)
@@ -160,7 +160,7 @@ def test_a_step_that_was_stored_after_its_close_is_late_and_never_live(partly_la
         ("backfill", "naive", 1), ("backfill", "naive", 2), ("backfill", "naive", 3),
     }  # fmt: skip
     assert list(dict.fromkeys(kind for kind, _, _ in skill)) == ["live", "late", "backfill"]
-    # A late step is compared with naive's too, although naive's forecast was in time.
+    # A late step is compared with naive's step, although that one was stored in time.
     late = skill["late", "lstm", 2]
     assert (late.n, late.mae, late.naive_mae, late.naive_crps) == (1, 22.0, 12.0, 1.2)
     assert (skill["live", "naive", 2].n, skill["backfill", "naive", 2].mae) == (1, 32.0)
@@ -185,13 +185,13 @@ def test_skill_can_be_bounded_by_origin(scored: Any) -> None:
     assert skill_of(scored, series="Kraken_ETHEUR_d") == {}
 
 
-def test_the_newest_truth_replaces_older_ones_in_the_skill(scored: Any) -> None:
+def test_the_skill_uses_the_score_of_the_newest_revision(scored: Any) -> None:
     scored.add_score(10, 1, 6.0, truth_fetched_at=scored.now + DAY)
     row = skill_of(scored)["backfill", "lstm", 1]
     assert (row.n, row.mae) == (1, 6.0)
 
 
-def test_the_skill_view_says_what_the_function_says(scored: Any, engine: Engine) -> None:
+def test_the_skill_view_equals_read_skill(scored: Any, engine: Engine) -> None:
     with engine.connect() as conn:
         view = {tuple(row[:4]): row[4:] for row in conn.execute(text("SELECT * FROM model_skill"))}
         function = {tuple(row[:4]): row[4:] for row in read_skill(conn)}
@@ -218,7 +218,7 @@ def test_scores_over_time_are_in_order_and_of_one_model_and_kind(scored: Any, en
     assert rows[1] == OriginScore(scored.origin + DAY, 2, 0.01, True, True, 0.5)
 
 
-def test_scores_over_time_keep_to_their_series_and_their_bounds(scored: Any, engine: Engine) -> None:
+def test_scores_over_time_are_of_the_given_series_and_span(scored: Any, engine: Engine) -> None:
     other = "Kraken_ETHEUR_d"
     scored.add_series(other)
     scored.add_forecasts(scored.add_version("lstm", series=other), [scored.origin], model="lstm", series=other)
@@ -238,7 +238,7 @@ def test_scores_over_time_keep_to_their_series_and_their_bounds(scored: Any, eng
     assert origins(kind=ScoreKind.BACKFILL) == origins(series=other) == days[:1]
 
 
-def test_skill_comes_by_series_then_live_first_then_model_and_step(scored: Any, engine: Engine) -> None:
+def test_skill_is_sorted_by_series_live_first_model_and_step(scored: Any, engine: Engine) -> None:
     other = "Aardvark_BTCUSD_d"
     scored.add_series(other)
     scored.add_forecasts(scored.add_version(series=other), [scored.origin], series=other)
@@ -259,7 +259,7 @@ def test_skill_comes_by_series_then_live_first_then_model_and_step(scored: Any, 
     ]  # fmt: skip
 
 
-def test_transforms_are_counted_by_tenths_in_the_same_order(store: Any, engine: Engine) -> None:
+def test_pit_values_are_counted_by_tenths_in_the_same_order(store: Any, engine: Engine) -> None:
     naive, lstm = store.add_version(), store.add_version("lstm")
     origins = [store.origin + n * DAY for n in range(9)]
     store.add_forecasts(naive, origins)

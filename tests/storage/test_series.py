@@ -10,7 +10,7 @@ FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def test_a_series_is_stored_once_and_taken_apart(store: Any, engine: Engine) -> None:
+def test_a_series_is_stored_once_with_the_parts_of_its_name(store: Any, engine: Engine) -> None:
     store.add_series("Bitstamp_BTCUSD_d")
     with engine.connect() as conn:
         assert conn.execute(select(series)).all() == [
@@ -25,7 +25,7 @@ def test_names_are_sorted(store: Any, engine: Engine) -> None:
         assert series_names(conn) == ["Binance_BTCUSDT_d", "Bitstamp_BTCUSD_d", "Kraken_ETHEUR_1h"]
 
 
-def test_the_summary_counts_closed_candles_once_a_candle(store: Any, engine: Engine) -> None:
+def test_the_summary_counts_each_closed_candle_once(store: Any, engine: Engine) -> None:
     store.add_series("Kraken_ETHEUR_1h")
     store.add_candle(FIRST, 1.0)
     store.add_candle(FIRST, 2.0, fetched_at=store.now + DAY)

@@ -1,4 +1,4 @@
-"""The views, which users query: their columns, the rows they leave out, and how they find rows."""
+"""The views that users query: their columns, the rows they leave out, and the indexes they use."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,19 +28,19 @@ CONTRACT = {
 
 
 @pytest.mark.parametrize("view", CONTRACT)
-def test_a_view_has_the_columns_people_rely_on(engine: Engine, view: str) -> None:
+def test_a_view_has_its_documented_columns(engine: Engine, view: str) -> None:
     with engine.connect() as conn:
         assert list(conn.execute(text(f"SELECT * FROM {view}")).keys()) == CONTRACT[view].split()
 
 
-def test_every_table_and_column_says_what_it_holds_in_the_code_and_in_postgresql(postgresql_engine: Engine) -> None:
-    silent = [
+def test_every_column_has_a_comment_in_the_code_and_in_postgresql(postgresql_engine: Engine) -> None:
+    without_comment = [
         f"{table.name}.{column.name}"
         for table in metadata.tables.values()
         for column in table.columns
         if not column.comment
     ]
-    assert silent == []
+    assert without_comment == []
     with postgresql_engine.connect() as conn:
         comments = dict(
             conn.execute(
@@ -73,7 +73,7 @@ def test_current_candles_are_the_newest_closed_revisions(store: Any, engine: Eng
     assert current(engine) == [("2020-01-10", 2.0), ("2020-01-11", 3.0), ("2020-01-12", 5.0)]
 
 
-def test_a_dashboard_may_filter_by_day_in_plain_text(store: Any, engine: Engine) -> None:
+def test_a_dashboard_can_filter_by_day_as_text(store: Any, engine: Engine) -> None:
     store.add_forecasts(store.add_version(), [store.origin + n * DAY for n in range(3)])
     query = "SELECT count(*) FROM forecast_bands WHERE series = '{}' AND origin = '2020-01-11 00:00:00' AND step = 1"
     with engine.connect() as conn:
@@ -92,14 +92,14 @@ def test_a_dashboard_may_filter_by_day_in_plain_text(store: Any, engine: Engine)
         "SELECT * FROM model_skill WHERE series = 'x'",
     ],
 )
-def test_no_view_reads_whole_tables_for_one_series(store: Any, engine: Engine, query: str) -> None:
+def test_a_query_for_one_series_scans_no_table(store: Any, engine: Engine, query: str) -> None:
     if engine.dialect.name == "sqlite":
         with engine.connect() as conn:
             plan = [row.detail for row in conn.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
         assert [step for step in plan if step.startswith("SCAN") and step.split()[1] not in VIEWS] == []
     else:
         with engine.connect() as conn:
-            # The planner scans tables this small with any view. Without scans, the plan shows if an index can serve.
+            # The planner always scans tables as small as these. With scans off, the plan shows whether an index fits.
             conn.execute(text("SET enable_seqscan = off"))
             plan = [row[0] for row in conn.execute(text(f"EXPLAIN {query}"))]
         assert [step for step in plan if "Seq Scan" in step] == []
@@ -110,13 +110,13 @@ def test_no_view_reads_whole_tables_for_one_series(store: Any, engine: Engine, q
     [("Bitstamp_BTCUSD_d", DAY), ("Bitstamp_BTCUSD_1h", DAY / 24), ("Gemini_BTCUSD_minute", DAY / 1440)],
 )
 @pytest.mark.parametrize("kind", list(Kind))
-def test_a_step_is_before_its_close_until_the_instant_of_the_close(
+def test_before_close_is_false_from_the_instant_of_the_close(
     store: Any, engine: Engine, series: str, length: timedelta, kind: Kind
 ) -> None:
     store.add_series(series)
     version, tick = store.add_version(series=series), timedelta(microseconds=1)
-    # Forecasts stored just before the second candle closes, at that instant, and at the seventh candle's close. Many
-    # zones change to summer time meanwhile, which must not matter.
+    # Forecasts are stored just before the second candle closes, at its close, and at the seventh candle's close. Many
+    # zones change to summer time between these instants, which must not matter.
     first = datetime(2020, 3, 28, 22, tzinfo=UTC)
     origins = [first + n * 50 * length for n in range(3)]
     for origin, created_at in zip(origins, (2 * length - tick, 2 * length, 7 * length), strict=True):
@@ -130,6 +130,6 @@ def test_a_step_is_before_its_close_until_the_instant_of_the_close(
     assert {type(row.before_close) for row in rows} == {bool}
 
 
-def test_foreign_keys_hold(store: Any, engine: Engine) -> None:
+def test_a_value_without_its_forecast_is_refused(store: Any, engine: Engine) -> None:
     with pytest.raises(Exception, match=r"(?i)foreign key"), engine.begin() as conn:
         conn.execute(text("INSERT INTO forecast_values VALUES (77, 1, 0.5, '2020-01-01 00:00:00', 1.0)"))
