@@ -23,7 +23,7 @@ from models.candles import SeriesName
 from models.forecasts import QUANTILE_LEVELS
 from models.frames import CandleFrame
 from models.interface import Progress
-from storage.candles import read_candles, read_history
+from storage.candles import read_history
 from storage.database.engine import open_database
 from storage.source.client import CddClient
 from tasks.steps.backfill import BackfillJob, backfill
@@ -107,7 +107,7 @@ def with_garch(engine: Engine, series: str, scores: Scores) -> None:
     from peers.peer import peer
 
     with engine.connect() as conn:
-        candles = read_candles(conn, series=series)
+        candles = read_history(conn, series=series).known_at()
     with peer("arch", "fit_arch.py") as arch:
         quantiles = garch_quantiles(candles, scores.origins, lambda returns: arch.ask("fit", returns=returns).found)
     scores.judge("garch-t", quantiles, candles)

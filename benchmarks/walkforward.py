@@ -17,7 +17,7 @@ from models.interface import TrainRequest
 from models.lstm.backend import device
 from models.lstm.forecaster import Lstm, LstmConfig
 from models.schedule import by_quarter
-from storage.candles import read_candles
+from storage.candles import read_history
 from storage.database.engine import open_database
 from storage.source.client import CddClient
 from tasks.steps.ingest import ingest_series
@@ -30,7 +30,7 @@ def candles_of(file: Path) -> CandleFrame:
         engine = open_database(f"sqlite:///{name}/walk.db")
         ingest_series(engine, series=series, client=CddClient(name), now=datetime(2030, 1, 1, tzinfo=UTC))
         with engine.connect() as conn:
-            candles = read_candles(conn, series=series)
+            candles = read_history(conn, series=series).known_at()
         engine.dispose()
     return candles
 

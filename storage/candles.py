@@ -14,7 +14,6 @@ from storage.tables import candles
 if TYPE_CHECKING:
     import numpy as np
 
-    from models.frames import CandleFrame
     from models.history import CandleHistory
     from storage.chunk import Chunk
 
@@ -217,11 +216,6 @@ def not_before(history: "CandleHistory", now: datetime) -> datetime:
     from.
     """
     return now if history.last_fetch is None else max(now, history.last_fetch)
-
-
-def read_candles(conn: Connection, *, series: str) -> "CandleFrame":
-    """Return the closed candles of `series` as a frame of CANDLE_COLUMNS in time order, in their newest revisions."""
-    return read_history(conn, series=series).known_at()
 
 
 class _Stored(NamedTuple):

@@ -15,7 +15,6 @@ from storage.candles import (
     newest_fetch,
     not_before,
     read_candle_rows,
-    read_candles,
     read_close_times,
     read_history,
 )
@@ -158,8 +157,7 @@ def test_a_history_is_a_frame_of_the_stored_numbers(store: Any) -> None:
         MONDAY, 3.0, fetched_at=FIRST, open=2.0, high=4.0, low=1.0, volume_base=5.5, volume_quote=6.5, trades=8
     )
     store.add_candle(TUESDAY, 9.0, fetched_at=SECOND)
-    with store.engine.connect() as conn:
-        frame = read_candles(conn, series=store.series)
+    frame = history_of(store).known_at()
     assert tuple(frame.columns) == tuple(CANDLE_COLUMNS)
     assert frame.iloc[0].to_dict() == {
         "open_time": pd.Timestamp(MONDAY), "close_time": pd.Timestamp(TUESDAY), "open": 2.0, "high": 4.0, "low": 1.0,

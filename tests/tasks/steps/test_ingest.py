@@ -9,7 +9,7 @@ from cdd_server import CddServer, Reply
 from sqlalchemy import Engine, text
 
 from models.candles import UnknownSeries
-from storage.candles import read_candle_rows, read_candles, read_history
+from storage.candles import read_candle_rows, read_history
 from storage.database.engine import open_database
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import read_findings
@@ -104,7 +104,7 @@ def test_the_newest_candle_is_kept_but_not_served_until_it_has_closed(
     server.put(SERIES, csv(5, changed={4: 101.5}))
     assert ingest(engine, client).rows_new == 5
     with engine.connect() as conn:
-        assert len(read_candle_rows(conn, series=SERIES)) == len(read_candles(conn, series=SERIES)) == 4
+        assert len(read_candle_rows(conn, series=SERIES)) == len(read_history(conn, series=SERIES).known_at()) == 4
     assert count(engine, "candles", "provisional") == 1
     server.put(SERIES, csv(6, changed={4: 99.0}))
     report = ingest(engine, client, day=1)
@@ -233,7 +233,7 @@ def test_one_candle_is_stored_and_serves_nothing_yet(engine: Engine, client: Cdd
     assert ingest(engine, client).rows_new == 1
     with engine.connect() as conn:
         assert read_candle_rows(conn, series=SERIES) == []
-        assert len(read_candles(conn, series=SERIES)) == 0
+        assert read_history(conn, series=SERIES).known_at().empty
 
 
 def test_an_answer_that_is_an_error_page_is_recorded(engine: Engine, client: CddClient, server: CddServer) -> None:
@@ -284,7 +284,7 @@ def test_the_sample_ingests_with_its_gap_as_a_finding(engine: Engine, sample_csv
     assert (report.rows_in, report.rows_new) == (1770, 1770)
     with engine.connect() as conn:
         findings = {f.code: f for f in read_findings(conn, series=SERIES)}
-        candles = read_candles(conn, series=SERIES)
+        candles = read_history(conn, series=SERIES).known_at()
     assert findings["gap"].count == 12
     assert f"{findings['gap'].first_time:%Y-%m-%d}..{findings['gap'].last_time:%Y-%m-%d}" == "2019-03-20..2019-03-31"
     assert len(candles) == 1769
