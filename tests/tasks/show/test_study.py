@@ -1,4 +1,4 @@
-"""The text of the study's page agrees with its numbers, and `tutorial` is backfilled and replayed like other models."""
+"""The study's page says what its numbers show, and `tutorial` is backfilled, scored and replayed like other models."""
 
 import csv
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ def trials(candles: CandleFrame) -> list[Trial]:
     return run_trials(candles["close"].to_numpy(), RECIPE, window_sizes=(7, 3), seeds=2)
 
 
-def test_a_study_leaves_a_page_its_figures_and_every_epochs_loss(
+def test_a_study_writes_a_page_its_figures_and_the_loss_of_each_epoch(
     candles: CandleFrame, trials: list[Trial], tmp_path: Path
 ) -> None:
     study = write_study(
@@ -71,7 +71,7 @@ def _line(rows: str, model: str, rmse: float, naive: float, coverage: float | No
     return Line(rows, model, 3, 53, rmse, rmse - 1, rmse + 1, rmse, rmse / naive, crps, coverage)
 
 
-def test_the_paragraph_is_chosen_by_the_numbers(candles: CandleFrame, trials: list[Trial]) -> None:
+def test_the_verdict_agrees_with_the_numbers(candles: CandleFrame, trials: list[Trial]) -> None:
     published = [_line("as published", "the row before", 10, 10), _line("as published", "recipe, window 7", 12, 10)]
 
     def paragraph(seven: float, three: float, blend: float) -> str:
@@ -88,18 +88,18 @@ def test_the_paragraph_is_chosen_by_the_numbers(candles: CandleFrame, trials: li
     assert "windows of 7 the recipe misses them by 30.0 (29.0 to 31.0 over 3 seeds), 3.00 times as much" in worse
     assert "Of the two, 7 is the better one; every seed agrees" in worse
     assert "CRPS is 10.0 % lower than naive's, and 79 % of the days" in worse
-    other = paragraph(40.5, 40, 3.3)
-    assert "Of the two, 3 is the better one, though the seeds overlap" in other
-    assert "CRPS is 10.0 % higher" in other
+    overlapping = paragraph(40.5, 40, 3.3)
+    assert "Of the two, 3 is the better one, though the seeds overlap" in overlapping
+    assert "CRPS is 10.0 % higher" in overlapping
     assert "Too few days lie before them for `blend`" in verdict(candles, trials, judge_trials(trials), "USD")
 
 
-def test_the_table_has_a_row_a_line() -> None:
+def test_the_table_has_one_row_per_line() -> None:
     table = markdown_table([_line("done right", "naive", 1234.5, 1234.5, 0.8)]).splitlines()
     assert table[2] == "| done right | naive | 3 | 1,234.5 | 1,233.5..1,235.5 | 1,234.5 | 1.00 | 3.00 | 80 % |"
 
 
-def test_a_file_is_named_after_its_series_and_has_candles_in_the_span(tmp_path: Path, candles: CandleFrame) -> None:
+def test_closes_are_read_from_a_file_named_after_its_series(tmp_path: Path, candles: CandleFrame) -> None:
     assert str(SeriesName.of_file(Path("x/Coinbase_BTCUSD_d__2018-05-26.csv"))) == "Coinbase_BTCUSD_d"
     with pytest.raises(UnknownSeries, match="prices"):
         SeriesName.of_file(Path("prices.csv"))
@@ -119,9 +119,9 @@ def test_tutorial_is_backfilled_scored_and_replayed_like_any_other(
             module, "forecaster", lambda name: Tutorial(RECIPE) if name == "tutorial" else forecaster(name)
         )
     closes = list(ingest_walk(engine, tmp_path / "source", n=950)["close_time"].dt.to_pydatetime())
-    done = backfill_alone(engine, BackfillJob(SERIES, ("tutorial",), closes[900], closes[930], NOW))
-    assert (done.origins, done.stored) == (31, 31)
-    # Each row of skill has naive's scores on the same origins.
+    backfilled = backfill_alone(engine, BackfillJob(SERIES, ("tutorial",), closes[900], closes[930], NOW))
+    assert (backfilled.origins, backfilled.stored) == (31, 31)
+    # The skill view compares each model with naive on the same origins, so naive is backfilled too.
     backfill_alone(engine, BackfillJob(SERIES, ("naive",), closes[900], closes[930], NOW))
     score_matured(engine, series=SERIES, now=NOW)
     with engine.connect() as conn:

@@ -45,7 +45,7 @@ def stored(engine: Engine) -> list[tuple[object, ...]]:
 
 
 def test_origins_lie_in_the_span_and_have_enough_candles_before_them() -> None:
-    day, beat = timedelta(days=1), timedelta(microseconds=1)
+    day, microsecond = timedelta(days=1), timedelta(microseconds=1)
     closes = [NOW + n * day for n in range(70)]
     # naive forecasts from the 60th candle on.
     first, last = closes[59], closes[-1]
@@ -55,14 +55,14 @@ def test_origins_lie_in_the_span_and_have_enough_candles_before_them() -> None:
 
     assert origins(closes[0], last) == origins(first, last + day) == closes[59:]
     assert origins(closes[65], closes[65]) == [closes[65]]
-    assert origins(closes[65] + beat, closes[67] - beat) == [closes[66]]
-    assert origins(closes[0], closes[58]) == origins(last + beat, last + day) == []
+    assert origins(closes[65] + microsecond, closes[67] - microsecond) == [closes[66]]
+    assert origins(closes[0], closes[58]) == origins(last + microsecond, last + day) == []
     assert possible_origins(closes[:59], model="naive", start=closes[0], end=last) == []
     assert possible_origins([], model="naive", start=closes[0], end=last) == []
 
 
 @pytest.mark.parametrize("model", ["naive", "range-ewma", "lstm"])
-def test_every_origin_gets_one_forecast_however_often_it_is_asked(engine: Engine, tmp_path: Path, model: str) -> None:
+def test_every_origin_gets_one_forecast_in_repeated_backfills(engine: Engine, tmp_path: Path, model: str) -> None:
     candles = ingest_walk(engine, tmp_path / "source")
     start, end = origin(candles, 560), origin(candles, 599)
     assert run(engine, model, start, end) == Backfilled(SERIES, model, 40, 40)
@@ -73,7 +73,7 @@ def test_every_origin_gets_one_forecast_however_often_it_is_asked(engine: Engine
     assert set(first) <= set(stored(engine))
 
 
-def test_no_model_is_newer_than_an_origin_it_serves(engine: Engine, tmp_path: Path) -> None:
+def test_no_model_is_newer_than_the_origins_it_forecasts_from(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path / "source")
     run(engine, "lstm", origin(candles, 500), origin(candles, 699))
     query = text(
@@ -86,7 +86,7 @@ def test_no_model_is_newer_than_an_origin_it_serves(engine: Engine, tmp_path: Pa
     assert len({row.cutoff for row in rows}) == 3
 
 
-def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(
+def test_an_interrupted_backfill_continues_where_it_stopped(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candles = ingest_walk(engine, tmp_path / "source")
@@ -103,16 +103,16 @@ def test_a_backfill_that_is_interrupted_goes_on_where_it_stopped(
     with pytest.raises(KeyboardInterrupt):
         run(engine, "naive", start, end)
     monkeypatch.undo()
-    half = stored(engine)
-    assert 0 < len(half) < 220 * 161
-    done = run(engine, "naive", start, end)
-    assert done.stored == 220 - len(half) // 161
-    whole = stored(engine)
-    assert set(half) <= set(whole)
+    stored_first = stored(engine)
+    assert 0 < len(stored_first) < 220 * 161
+    second_run = run(engine, "naive", start, end)
+    assert second_run.stored == 220 - len(stored_first) // 161
+    stored_in_all = stored(engine)
+    assert set(stored_first) <= set(stored_in_all)
     fresh = open_database(f"sqlite:///{tmp_path / 'fresh.db'}")
     ingest_walk(fresh, tmp_path / "source")
     run(fresh, "naive", start, end)
-    assert stored(fresh) == whole
+    assert stored(fresh) == stored_in_all
     fresh.dispose()
 
 
@@ -138,10 +138,10 @@ def test_changing_every_candle_after_an_origin_changes_no_forecast_from_it(tmp_p
     assert results[0] == results[1]
 
 
-def test_an_origin_sees_candles_as_they_were_known_then(tmp_path: Path) -> None:
-    """A forecast does not see a revision that came after its origin, and sees one that came before."""
+def test_a_backfill_uses_candles_as_known_at_each_origin(tmp_path: Path) -> None:
+    """A forecast uses the revisions from before its origin and none from after it."""
 
-    def after(revised_on_row: int | None) -> list[tuple[object, ...]]:
+    def forecasts_with(revised_on_row: int | None) -> list[tuple[object, ...]]:
         engine = open_database(f"sqlite:///{tmp_path / f'revised-{revised_on_row}.db'}")
         folder = tmp_path / f"revised-{revised_on_row}"
         candles = ingest_walk(engine, folder, n=400, now=datetime.fromisoformat("2015-01-01T00:00+00:00"))
@@ -156,11 +156,11 @@ def test_an_origin_sees_candles_as_they_were_known_then(tmp_path: Path) -> None:
         engine.dispose()
         return forecasts
 
-    untouched, late, middle = after(None), after(390), after(370)
-    assert late == untouched
+    unrevised, revised_late, revised_midway = forecasts_with(None), forecasts_with(390), forecasts_with(370)
+    assert revised_late == unrevised
     per_origin = 161
-    assert middle[: 10 * per_origin] == untouched[: 10 * per_origin]
-    assert all(a != b for a, b in zip(middle[10 * per_origin :], untouched[10 * per_origin :], strict=True))
+    assert revised_midway[: 10 * per_origin] == unrevised[: 10 * per_origin]
+    assert all(a != b for a, b in zip(revised_midway[10 * per_origin :], unrevised[10 * per_origin :], strict=True))
 
 
 def test_a_backfill_reads_the_history_once(engine: Engine, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_backfill_reads_the_history_once(engine: Engine, tmp_path: Path) -> No
     assert len(reads) == 1
 
 
-def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> None:
+def test_a_gap_in_the_candles_has_no_origins(engine: Engine, tmp_path: Path) -> None:
     candles = random_walk(500, seed=1, drop=slice(450, 455))
     ingest(engine, tmp_path / "source", SERIES, candles)
     done = run(engine, "naive", origin(candles, 440), origin(candles, 470))
@@ -187,9 +187,7 @@ def test_a_gap_in_the_candles_is_no_origin(engine: Engine, tmp_path: Path) -> No
         assert {row.origin for row in read_bands(conn, ForecastFilter(SERIES, kind=Kind.BACKFILL))} <= closes
 
 
-def test_a_live_forecast_has_the_time_at_which_it_was_written_not_that_at_which_its_run_began(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_a_live_forecast_has_the_time_of_its_writing_not_of_the_runs_start(engine: Engine, tmp_path: Path) -> None:
     """The origin is 20 minutes old when the run begins, and 25 hours old when the forecast is stored."""
     candles = random_walk(400, seed=1)
     origin = candles["close_time"].iloc[-1].to_pydatetime()
@@ -203,7 +201,7 @@ def test_a_live_forecast_has_the_time_at_which_it_was_written_not_that_at_which_
     assert [row.step for row in rows if row.before_close] == [2, 3, 4, 5, 6, 7]
 
 
-def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) -> None:
+def test_a_live_forecast_is_made_once_per_origin(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path / "source", n=400)
     version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
     assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW)) == [version]
@@ -216,7 +214,7 @@ def test_a_live_forecast_is_made_once_an_origin(engine: Engine, tmp_path: Path) 
     assert np.allclose([row.q50 for row in rows], candles["close"].iloc[-1], rtol=1e-12)
 
 
-def test_a_quarter_that_cannot_be_trained_is_named_and_the_others_are_done(
+def test_a_quarter_whose_training_fails_is_reported_and_the_others_are_stored(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from models.errors import TrainingFailed
@@ -246,7 +244,7 @@ def test_a_quarter_that_cannot_be_trained_is_named_and_the_others_are_done(
     assert plan_backfill(engine, BackfillJob(SERIES, ("lstm",), start, end, NOW)) == []
 
 
-def test_a_quarter_that_cannot_be_stored_is_named_and_the_others_are_done(
+def test_a_quarter_that_cannot_be_stored_is_reported_and_the_others_are_stored(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candles = ingest_walk(engine, tmp_path / "source")
@@ -266,13 +264,13 @@ def test_a_quarter_that_cannot_be_stored_is_named_and_the_others_are_done(
     assert 0 < done.stored < done.origins
 
 
-def test_two_backfills_at_once_share_the_work(tmp_path: Path) -> None:
+def test_two_backfills_at_once_store_each_forecast_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'candlecast.db'}"
     engine = open_database(url)
     candles = ingest_walk(engine, tmp_path / "source")
     start, end = origin(candles, 480), origin(candles, 699)
     with ThreadPoolExecutor(2) as threads:
-        both = [threads.submit(run, open_database(url), "lstm", start, end) for _ in range(2)]
-        stored = sorted(future.result().stored for future in both)
-    assert stored == [0, 220]
+        futures = [threads.submit(run, open_database(url), "lstm", start, end) for _ in range(2)]
+        stored_counts = sorted(future.result().stored for future in futures)
+    assert stored_counts == [0, 220]
     engine.dispose()

@@ -1,4 +1,4 @@
-"""Drift: from stored live scores to the finding and to the training that is then due."""
+"""Drift in stored live scores becomes a finding and makes a training from scratch due."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -22,13 +22,13 @@ def drift_findings(engine: Engine, *, resolved: bool = False) -> list[FindingRow
     return [finding for finding in rows if finding.code == "drift"]
 
 
-def test_a_calibrated_champion_is_left_alone(engine: Engine, tmp_path: Path) -> None:
+def test_a_calibrated_champion_has_no_drift(engine: Engine, tmp_path: Path) -> None:
     store_live_days(engine, tmp_path / "source", wild=False)
     assert check_drift(engine, series=SERIES, now=NOW) is None
     assert drift_findings(engine) == []
 
 
-def test_bands_that_no_longer_cover_are_one_finding_through_days_of_ingests_and_make_a_scratch_training_due(
+def test_a_drift_stays_one_finding_during_later_ingests_and_makes_a_training_from_scratch_due(
     engine: Engine, tmp_path: Path
 ) -> None:
     store_live_days(engine, tmp_path / "source", wild=True)

@@ -1,4 +1,4 @@
-"""The first run, with a source that does not answer: each step has the same message as later, and shows no SQL."""
+"""A first run whose source does not answer: each step fails with its usual message, without SQL, and stores nothing."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_a_dead_source_leaves_nothing_to_forecast_from_and_breaks_no_constraint(engine: Engine) -> None:
+def test_with_a_dead_source_each_step_fails_with_its_message_and_stores_nothing(engine: Engine) -> None:
     with CddServer() as server:
         server.answer = lambda _: Reply(503, b"busy")
         client = CddClient(server.url, sleep=lambda _: None)

@@ -1,4 +1,4 @@
-"""Watching the champion, from stored scores to the decision, and findings about odd bands."""
+"""Watching the champion and judging challengers by stored scores, and findings about odd bands."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ RETURNS = 0.02 * np.random.default_rng(0).standard_normal(2000)
 
 @pytest.fixture
 def market(engine: Engine, tmp_path: Path) -> Engine:
-    """A database with naive as champion and a few candles, which these tests do not use."""
+    """A database with naive as champion, and with a few candles that these tests do not use."""
     ingest_walk(engine, tmp_path, n=70, now=NOW)
     ensure_champion(engine, series=SERIES, baseline="naive", now=FIRST)
     return engine
@@ -84,12 +84,12 @@ def serving(engine: Engine) -> str:
 
 
 def codes(engine: Engine) -> set[str]:
-    """The codes of the open findings about models; the others are about candles."""
+    """Return the codes of the open findings about models; all others are about candles."""
     with reading(engine) as conn:
         return {finding.code for finding in read_findings(conn, series=SERIES)} & {"demoted", "odd-band"}
 
 
-def test_a_good_champion_goes_on_and_the_baseline_is_not_watched(market: Engine) -> None:
+def test_a_good_champion_stays_and_the_baseline_is_not_watched(market: Engine) -> None:
     assert watch_champion(market, series=SERIES, now=FIRST) is None
     live(market, "naive", [0.03] * 100)
     serve(market, live(market, "lstm", [0.02] * 100))
@@ -113,7 +113,7 @@ def test_a_champion_whose_bands_become_five_times_too_wide_is_demoted_within_a_w
     assert row is not None
     assert (row.outcome, row.previous, row.decided_at) == ("demoted", version, now)
     assert "lstm version" in row.reason
-    # The baseline serves now, so nothing is watched; a person may promote the model again, and its evidence restarts.
+    # The baseline is champion now, so nothing is watched. If a person promotes the model again, its evidence restarts.
     assert watch_champion(market, series=SERIES, now=now) is None
     assert codes(market) == {"demoted"}
     with writing(market) as conn:
@@ -124,7 +124,7 @@ def test_a_champion_whose_bands_become_five_times_too_wide_is_demoted_within_a_w
     assert (serving(market), codes(market)) == ("lstm", set())
 
 
-def test_live_scores_that_came_in_time_count_for_the_gate(market: Engine) -> None:
+def test_the_gate_counts_live_scores_stored_before_the_close(market: Engine) -> None:
     live(market, "naive", [0.06] * 200)
     version = live(market, "lstm", [0.02] * 200)
     decision = gate(market, series=SERIES, version=version, model="lstm", baseline="naive", start=FIRST, now=FIRST)
@@ -132,7 +132,7 @@ def test_live_scores_that_came_in_time_count_for_the_gate(market: Engine) -> Non
     assert decision.evidence["origins"] == 200
 
 
-def test_others_may_write_while_scores_are_judged_and_a_new_champion_is_judged_against(
+def test_a_champion_promoted_during_the_gate_becomes_the_opponent(
     market: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(market, "naive", [0.06] * 200)
@@ -156,7 +156,7 @@ def test_others_may_write_while_scores_are_judged_and_a_new_champion_is_judged_a
     assert serving(market) == "range-ewma"
 
 
-def test_a_champion_that_a_person_replaces_during_the_look_is_not_demoted(
+def test_a_champion_that_a_person_replaces_during_the_watch_is_not_demoted(
     market: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(market, "naive", [0.02] * 107)
@@ -172,7 +172,7 @@ def test_a_champion_that_a_person_replaces_during_the_look_is_not_demoted(
     assert (serving(market), codes(market)) == ("range-ewma", set())
 
 
-def test_odd_bands_are_named_with_their_day_and_stay_stored(market: Engine) -> None:
+def test_odd_bands_are_findings_with_their_day(market: Engine) -> None:
     live(market, "naive", [0.02] * 2, scored=False)
     live(market, "lstm", [0.02, 0.1], scored=False)
     live(market, "range-ewma", [0.02, 0.03], scored=False)

@@ -1,4 +1,4 @@
-"""Ingesting from a real source into real databases: nothing is lost, stored twice or half-written."""
+"""Ingesting from a local server into real databases: nothing is lost, stored twice or half-written."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ def count(engine: Engine, table: str, where: str = "1 = 1") -> int:
         return int(conn.execute(text(f"SELECT count(*) FROM {table} WHERE {where}")).scalar_one())
 
 
-def test_every_row_of_a_file_is_accounted_for(engine: Engine, client: CddClient, server: CddServer) -> None:
+def test_every_row_of_a_file_is_stored_or_quarantined(engine: Engine, client: CddClient, server: CddServer) -> None:
     server.put(SERIES, (FIXTURES / "impossible_rows.csv").read_bytes())
     report = ingest(engine, client)
     assert (report.rows_in, report.rows_new, report.rows_quarantined) == (8, 3, 5)
@@ -78,14 +78,14 @@ def test_every_row_of_a_file_is_accounted_for(engine: Engine, client: CddClient,
     assert tuple(row) == (8, 3, 5, "stored")
 
 
-def test_a_time_that_stands_twice_in_a_file_too_long_to_read_at_once_counts_once(
+def test_a_time_that_is_twice_in_a_file_of_many_blocks_is_stored_once(
     engine: Engine, client: CddClient, server: CddServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.source.cells.BLOCK_CHARACTERS", 500)
     hours = [
         f"{int((START + n * DAY / 24).timestamp())},,BTC/USD,100,107,90,{100 + n % 7},10,1000" for n in range(30, 0, -1)
     ]
-    # Hour 29 again some blocks later, first unchanged and at the end with another close.
+    # Hour 29 comes again some blocks later: first unchanged, then at the end with another close.
     changed = hours[1].replace(",101,", ",102,")
     lines = [*hours[:20], hours[1], *hours[20:], changed]
     server.put("Coinbase_BTCUSD_1h", (HEAD + "\n".join(lines) + "\n").encode())
@@ -98,7 +98,7 @@ def test_a_time_that_stands_twice_in_a_file_too_long_to_read_at_once_counts_once
     assert stored[28] == 101
 
 
-def test_the_newest_candle_is_kept_but_not_served_until_it_has_closed(
+def test_the_newest_candle_is_stored_but_not_read_until_it_has_closed(
     engine: Engine, client: CddClient, server: CddServer
 ) -> None:
     server.put(SERIES, csv(5, changed={4: 101.5}))
@@ -126,7 +126,7 @@ def test_an_equal_file_adds_nothing(engine: Engine, client: CddClient, server: C
     assert count(engine, "candles") == 20
 
 
-def test_yesterdays_file_served_again_takes_nothing_back(engine: Engine, client: CddClient, server: CddServer) -> None:
+def test_yesterdays_file_served_again_changes_no_candle(engine: Engine, client: CddClient, server: CddServer) -> None:
     yesterday, today = csv(20, changed={19: 91.0}), csv(21)
     server.put(SERIES, yesterday)
     ingest(engine, client)
@@ -134,7 +134,7 @@ def test_yesterdays_file_served_again_takes_nothing_back(engine: Engine, client:
     ingest(engine, client, day=1)
     with engine.connect() as conn:
         before = read_candle_rows(conn, series=SERIES)
-    # The newest candle of this file was not over when it was written; its final values are stored by now.
+    # The newest candle of this file was unfinished when the file was made; its final values are stored now.
     server.put(SERIES, yesterday)
     report = ingest(engine, client, day=2)
     assert (report.outcome, report.rows_new, report.rows_revised) == ("stored", 0, 0)
@@ -146,7 +146,7 @@ def test_yesterdays_file_served_again_takes_nothing_back(engine: Engine, client:
         assert read_candle_rows(conn, series=SERIES) == before
 
 
-def test_a_changed_candle_is_a_revision_and_the_past_can_still_be_asked(
+def test_a_changed_candle_is_a_revision_and_the_earlier_one_can_still_be_read(
     engine: Engine, client: CddClient, server: CddServer
 ) -> None:
     server.put(SERIES, csv(20))
@@ -156,21 +156,21 @@ def test_a_changed_candle_is_a_revision_and_the_past_can_still_be_asked(
     assert report.rows_revised == 1
     assert report.largest_revision == pytest.approx(1 / 103)
     with engine.connect() as conn:
-        then = read_candle_rows(conn, series=SERIES, as_of=NOW + DAY)
-        now = read_candle_rows(conn, series=SERIES)
-        assert (then[3].close, now[3].close) == (103, 104)
-        assert len(then) == 19
-        assert len(now) == 20
+        as_of_before = read_candle_rows(conn, series=SERIES, as_of=NOW + DAY)
+        newest = read_candle_rows(conn, series=SERIES)
+        assert (as_of_before[3].close, newest[3].close) == (103, 104)
+        assert len(as_of_before) == 19
+        assert len(newest) == 20
         history = read_history(conn, series=SERIES)
         frames = [history.known_at(at) for at in (START, NOW + 10 * DAY - timedelta(seconds=1), NOW + 10 * DAY, None)]
         assert [frame["close"].iloc[3] for frame in frames] == [103, 103, 104, 104]
-        # A candle that was fetched later is seen in its first revision.
+        # For earlier instants a candle that was fetched later has its first revision.
         assert [len(frame) for frame in frames] == [20] * 4
         assert frames[0] is frames[1]
         assert [f.count for f in read_findings(conn, series=SERIES) if f.code == "revision"] == [1]
 
 
-def test_a_file_that_lost_its_past_is_held_until_a_person_accepts_it(
+def test_a_file_that_lacks_many_candles_is_held_until_a_person_accepts_it(
     engine: Engine, client: CddClient, server: CddServer
 ) -> None:
     server.put(SERIES, csv(200))
@@ -185,7 +185,7 @@ def test_a_file_that_lost_its_past_is_held_until_a_person_accepts_it(
     assert count(engine, "candles") == 200  # nothing is deleted
 
 
-def test_a_file_that_moves_its_past_is_held(engine: Engine, client: CddClient, server: CddServer) -> None:
+def test_a_file_that_changes_many_candles_is_held(engine: Engine, client: CddClient, server: CddServer) -> None:
     server.put(SERIES, csv(200))
     ingest(engine, client)
     server.put(SERIES, csv(200, changed=dict.fromkeys(range(0, 70, 7), 106.9)))
@@ -204,7 +204,7 @@ def test_a_file_that_moves_its_past_is_held(engine: Engine, client: CddClient, s
         ("other_pair", CddFormatChanged),
     ],
 )
-def test_what_is_no_file_of_the_series_leaves_no_trace_and_no_harm(
+def test_a_file_that_is_not_of_the_series_is_refused_and_changes_no_candle(
     engine: Engine, client: CddClient, server: CddServer, name: str, error: type[Exception]
 ) -> None:
     server.put(SERIES, (FIXTURES / f"{name}.csv").read_bytes())
@@ -228,7 +228,9 @@ def test_a_file_without_a_single_candle_is_refused_with_the_first_reason(
         ingest(engine, client)
 
 
-def test_one_candle_is_stored_and_serves_nothing_yet(engine: Engine, client: CddClient, server: CddServer) -> None:
+def test_a_single_unfinished_candle_is_stored_and_not_read(
+    engine: Engine, client: CddClient, server: CddServer
+) -> None:
     server.put(SERIES, (FIXTURES / "one_candle.csv").read_bytes())
     assert ingest(engine, client).rows_new == 1
     with engine.connect() as conn:
@@ -248,7 +250,7 @@ def test_an_answer_that_is_an_error_page_is_recorded(engine: Engine, client: Cdd
         ingest(engine, client, day=2)
 
 
-def test_a_clock_that_went_back_keeps_revisions_in_order(engine: Engine, client: CddClient, server: CddServer) -> None:
+def test_revisions_stay_in_order_when_the_clock_goes_back(engine: Engine, client: CddClient, server: CddServer) -> None:
     server.put(SERIES, csv(20))
     ingest(engine, client)
     server.put(SERIES, csv(20, changed={3: 104.0}))
@@ -273,7 +275,7 @@ def test_gaps_are_findings_until_a_file_fills_them(engine: Engine, client: CddCl
         assert {f.code for f in read_findings(conn, series=SERIES, resolved=True)} == {"gap", "stale"}
 
 
-def test_a_garbled_series_is_not_asked_for(engine: Engine, client: CddClient, server: CddServer) -> None:
+def test_no_request_is_sent_for_a_malformed_series(engine: Engine, client: CddClient, server: CddServer) -> None:
     with pytest.raises(UnknownSeries):
         ingest(engine, client, series="../../etc/passwd")
     assert server.requests == []
@@ -291,10 +293,10 @@ def test_the_sample_ingests_with_its_gap_as_a_finding(engine: Engine, sample_csv
     assert candles["close_time"].iloc[-1].isoformat() == "2019-10-17T00:00:00+00:00"
 
 
-def test_vintages_in_time_order_make_a_history_that_answers_as_of(
+def test_real_files_in_time_order_make_a_history_that_can_be_read_as_of(
     engine: Engine, shared_data: Path, tmp_path: Path
 ) -> None:
-    """Real files of 2020, 2022 and 2025: later ones revise candles and fill gaps, and earlier views can be read."""
+    """Real files of 2020, 2022 and 2025: later ones revise candles, and earlier revisions can still be read."""
     series = "Bitstamp_BTCUSD_d"
     reports = []
     for vintage in ("2020-11-19", "2022-08-20", "2025-07-05", "2025-09-24"):
@@ -315,13 +317,11 @@ def test_vintages_in_time_order_make_a_history_that_answers_as_of(
     assert len(before) == 2171
     assert len(after) == 3953
     moved = {row.open_time: row for row in after}
-    # 855 rows with the day that was not over when the first file was made.
+    # 854 closed days, and the day that was unfinished when the first file was made.
     assert sum(moved[row.open_time].open != row.open for row in before) == 854
 
 
-def test_a_file_that_is_no_longer_kept_up_is_a_finding_written_once(
-    engine: Engine, client: CddClient, server: CddServer
-) -> None:
+def test_a_file_that_is_no_longer_updated_is_one_finding(engine: Engine, client: CddClient, server: CddServer) -> None:
     server.put(SERIES, csv(20))
     at = START + timedelta(days=20)
 
@@ -339,7 +339,9 @@ def test_a_file_that_is_no_longer_kept_up_is_a_finding_written_once(
     assert findings(at + 5 * DAY) == []
 
 
-def test_closes_far_from_another_sources_are_a_finding(engine: Engine, client: CddClient, server: CddServer) -> None:
+def test_closes_far_from_those_of_another_exchange_are_a_finding(
+    engine: Engine, client: CddClient, server: CddServer
+) -> None:
     server.put("Bitstamp_BTCUSD_d", csv(40))
     server.put("Bitstamp_ETHUSD_d", csv(40, changed={5: 50.0}))
     server.put("Binance_BTCUSDT_d", csv(40, changed={7: 106.9, 8: 106.0}).replace(b"BTC/USD", b"BTC/USDT"))
@@ -354,7 +356,7 @@ def test_closes_far_from_another_sources_are_a_finding(engine: Engine, client: C
     assert "Bitstamp_BTCUSD_d, 6.9% at most" in outlier.message
 
 
-def test_real_sources_differ_where_a_book_was_thin(engine: Engine, shared_data: Path, tmp_path: Path) -> None:
+def test_real_closes_of_two_exchanges_differ_in_january_2015(engine: Engine, shared_data: Path, tmp_path: Path) -> None:
     for series, vintage in (("Bitstamp_BTCUSD_d", "2020-11-19"), ("Coinbase_BTCUSD_d", "2018-05-26")):
         (tmp_path / f"{series}.csv").write_bytes((shared_data / f"{series}__{vintage}.csv").read_bytes())
         ingest_series(engine, series=series, client=CddClient(str(tmp_path)), now=NOW)
@@ -375,7 +377,7 @@ def test_zero_volume_days_are_marked_and_kept(engine: Engine, client: CddClient,
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_in_are_rows_stored_whatever_the_bytes(engine: Engine, tmp_path: Path, seed: int) -> None:
+def test_every_row_of_a_damaged_file_is_counted(engine: Engine, tmp_path: Path, seed: int) -> None:
     import random
 
     rng = random.Random(seed)

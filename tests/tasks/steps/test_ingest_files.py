@@ -1,4 +1,4 @@
-"""Files that are unusual as a whole: held, split by year, with other names, with rows that come with every file."""
+"""Unusual files: held for a person, split by year, with other names, or with the same bad row in every file."""
 
 import csv
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from candlecast.cli import app
 from models.candles import SeriesName, UnknownSeries
 from storage.candles import read_candle_rows
 from storage.database.engine import open_database
+from storage.errors import CddFormatChanged
 from storage.findings import FindingRow, read_findings
 from storage.source.client import CddClient
 from tasks.steps.holds import Held
@@ -40,9 +41,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def ingest(
-    engine: Engine, path: Path, series: str = SERIES, *, day: int = 0, accept: bool = False, part: bool = False
-) -> IngestReport:
+def ingest(engine: Engine, path: Path, series: str = SERIES, *, day: int = 0, accept: bool = False) -> IngestReport:
     return ingest_series(
         engine,
         series=series,
@@ -69,7 +68,7 @@ def count(engine: Engine, table: str) -> int:
         return int(conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
-def test_a_first_file_of_which_most_is_no_candles_waits_for_a_person(engine: Engine) -> None:
+def test_a_first_file_with_mostly_unusable_rows_is_held(engine: Engine) -> None:
     path = CASES / "prices_rounded_to_zero_IOTABTC_1h.csv"
     with pytest.raises(Held) as error:
         ingest(engine, path, "Binance_IOTABTC_1h")
@@ -82,7 +81,7 @@ def test_a_first_file_of_which_most_is_no_candles_waits_for_a_person(engine: Eng
     assert ingest(engine, path, "Binance_IOTABTC_1h", accept=True).rows_new == 6
 
 
-def test_rows_whose_times_contradict_each_other_are_a_finding_with_their_days(engine: Engine) -> None:
+def test_rows_with_contradictory_times_are_a_finding_with_their_days(engine: Engine) -> None:
     report = ingest(engine, CASES / "one_unix_for_twelve_days.csv")
     assert (report.rows_in, report.rows_new, report.rows_quarantined) == (60, 48, 12)
     finding = findings(engine)["contradiction"]
@@ -98,12 +97,12 @@ def test_rows_whose_times_contradict_each_other_are_a_finding_with_their_days(en
         ("two_tables_side_by_side", "layout", "the file holds 2 tables side by side; the one of BTCUSD was read"),
     ],
 )
-def test_a_file_that_is_read_with_a_doubt_says_so(engine: Engine, name: str, code: str, words: str) -> None:
+def test_a_doubtful_layout_is_read_and_is_a_finding(engine: Engine, name: str, code: str, words: str) -> None:
     assert ingest(engine, CASES / f"{name}.csv").rows_new == 60
     assert words in findings(engine)[code].message
 
 
-def test_a_wick_is_a_finding_with_its_day_and_a_real_jump_is_none(engine: Engine, tmp_path: Path) -> None:
+def test_a_wick_is_a_finding_with_its_day(engine: Engine, tmp_path: Path) -> None:
     start = datetime(2020, 1, 1, tzinfo=UTC)
     rows = lines(start, 40)
     ingest(engine, put(tmp_path, rows))
@@ -115,14 +114,14 @@ def test_a_wick_is_a_finding_with_its_day_and_a_real_jump_is_none(engine: Engine
     assert "its low is 0.1, the lowest of the 3 candles before and after is 90" in wick.message
 
 
-def test_real_jumps_are_no_wicks(engine: Engine, shared_data: Path) -> None:
+def test_real_price_jumps_are_not_wicks(engine: Engine, shared_data: Path) -> None:
     for file in ("Bitstamp_XRPUSD_d__2025-07-05.csv", "Bitstamp_BTCUSD_d__2025-09-24.csv"):
         series = file.split("__")[0]
         ingest(engine, shared_data / file, series)
         assert "wick" not in findings(engine, series)
 
 
-def test_a_row_that_comes_with_every_file_is_kept_once_with_first_and_last_seen(engine: Engine, tmp_path: Path) -> None:
+def test_a_bad_row_of_every_file_is_quarantined_once_with_first_and_last_time(engine: Engine, tmp_path: Path) -> None:
     start = datetime(2020, 1, 1, tzinfo=UTC)
     bad = "1577836800,2020-01-01 00:00:00,BTC/USD,100,x,90,100,10,1000"
     for day in range(3):
@@ -133,7 +132,7 @@ def test_a_row_that_comes_with_every_file_is_kept_once_with_first_and_last_seen(
     assert (rows[0][2][:10], rows[0][3][:10]) == (f"{NOW:%Y-%m-%d}", f"{NOW + 2 * DAY:%Y-%m-%d}")
 
 
-def test_yearly_files_make_one_series_and_lack_nothing_of_other_years(engine: Engine, tmp_path: Path) -> None:
+def test_yearly_files_make_one_series_and_need_only_the_candles_of_their_year(engine: Engine, tmp_path: Path) -> None:
     for year in (2019, 2021, 2020):
         start = datetime(year, 1, 1, tzinfo=UTC)
         days = (datetime(year + 1, 1, 1, tzinfo=UTC) - start).days
@@ -142,10 +141,10 @@ def test_yearly_files_make_one_series_and_lack_nothing_of_other_years(engine: En
         assert ingest(engine, path, day=year).rows_new == days
     # A file of one year must hold all stored candles of that year.
     path = put(tmp_path, lines(datetime(2020, 1, 1, tzinfo=UTC), 366)[::2], "Coinbase_BTCUSD_2020_d.csv")
-    with pytest.raises(Exception, match="2 days apart"):
+    with pytest.raises(CddFormatChanged, match="2 days apart"):
         ingest(engine, path, day=3000)
     lines_of_2020 = lines(datetime(2020, 1, 1, tzinfo=UTC), 366)
-    # The last day of its year may have been unfinished when the file was made.
+    # The last day of the year is not stored as closed: it may have been unfinished when the file was made.
     with pytest.raises(Held, match="lacks 20 of the 365 stored candles"):
         ingest(
             engine, put(tmp_path, [*lines_of_2020[:100], *lines_of_2020[120:]], "Coinbase_BTCUSD_2020_d.csv"), day=3001
@@ -174,13 +173,13 @@ def test_findings_of_another_years_file_stay_open(engine: Engine, tmp_path: Path
         ("bitstamp_BTCUSD_d", "bitstamp_BTCUSD_d"),
     ],
 )
-def test_the_other_names_of_cdds_files_belong_to_series(name: str, series: str) -> None:
+def test_every_form_of_cdds_file_names_gives_a_series(name: str, series: str) -> None:
     assert str(SeriesName.of_file_name(name)) == series
     assert SeriesName.parse(series) == SeriesName.of_file_name(name)
 
 
 @pytest.mark.parametrize("name", ["prices", "Bitstamp_BTCUSD_2021_week", "../etc_BTCUSD_day", "a..b_BTCUSD_day"])
-def test_other_names_are_none(name: str) -> None:
+def test_other_file_names_are_refused(name: str) -> None:
     with pytest.raises(UnknownSeries):
         SeriesName.of_file_name(name)
 
@@ -195,27 +194,29 @@ def test_other_names_are_none(name: str) -> None:
         ("OPUSDT", "Binance", "OP", "USDT"),
     ],
 )
-def test_pairs_are_cut_where_the_exchange_would(pair: str, exchange: str, base: str, quote: str) -> None:
+def test_pairs_are_split_into_base_and_quote_as_on_the_exchange(
+    pair: str, exchange: str, base: str, quote: str
+) -> None:
     name = SeriesName.parse(f"{exchange}_{pair}_d")
     assert (name.base, name.quote) == (base, quote)
 
 
-def test_any_local_file_can_be_ingested_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_file_with_any_name_can_be_ingested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANDLECAST_DATABASE_URL", f"sqlite:///{tmp_path / 'candlecast.db'}")
     path = tmp_path / "my prices (2).txt"
     path.write_text((CASES / "unix_shortened_by_a_spreadsheet.csv").read_text())
-    done = CliRunner().invoke(app, ["ingest", SERIES, "--file", str(path)])
-    assert done.exit_code == 0, done.output
+    result = CliRunner().invoke(app, ["ingest", SERIES, "--file", str(path)])
+    assert result.exit_code == 0, result.output
     engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
     with engine.connect() as conn:
         rows = read_candle_rows(conn, series=SERIES)
     engine.dispose()
     assert (len(rows), f"{rows[-1].open_time:%Y-%m-%d %H:%M}") == (59, "2019-10-15 00:00")
-    two = CliRunner().invoke(app, ["ingest", SERIES, "Bitstamp_BTCUSD_d", "--file", str(path)])
-    assert two.exit_code == 2
+    with_two_series = CliRunner().invoke(app, ["ingest", SERIES, "Bitstamp_BTCUSD_d", "--file", str(path)])
+    assert with_two_series.exit_code == 2
 
 
-def test_several_pairs_in_one_file_wait_for_a_person_and_the_wanted_one_is_taken(
+def test_a_file_with_several_pairs_is_held_and_then_only_the_series_pair_is_stored(
     engine: Engine, tmp_path: Path
 ) -> None:
     start = datetime(2020, 1, 1, tzinfo=UTC)
@@ -226,7 +227,7 @@ def test_several_pairs_in_one_file_wait_for_a_person_and_the_wanted_one_is_taken
     assert ingest(engine, path, accept=True).rows_new == 30
 
 
-def test_a_sheet_of_every_kind_of_reading_has_the_samples_candles(engine: Engine, sample_csv: Path) -> None:
+def test_a_file_with_month_names_gives_the_samples_closes(engine: Engine, sample_csv: Path) -> None:
     with (CASES / "month_names.csv").open() as file:
         closes = [float(row["Close"]) for row in csv.DictReader(file)]
     ingest(engine, CASES / "month_names.csv")

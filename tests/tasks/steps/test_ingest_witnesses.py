@@ -1,4 +1,4 @@
-"""The end of an answer and the time of its file: no cut row is taken, and no open day is taken for a closed one."""
+"""The end of an answer and the time of its file: no cut row is stored, and no unfinished day counts as closed."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from tasks.steps.ingest import IngestReport, ingest_series
 SERIES = "Bitstamp_BTCUSD_d"
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
-# Ten days: the newest opens on the 10th and closes when the 11th begins.
+# The newest of the ten days opens on the 10th and closes when the 11th begins.
 CLOSES = FIRST + 10 * DAY
 HEAD = b"unix,date,symbol,open,high,low,close,Volume BTC,Volume USD\n"
 ROWS = [
@@ -48,7 +48,7 @@ def ingest(engine: Engine, server: CddServer, *replies: bytes, now: datetime = C
 
 
 def days(engine: Engine, *, closed: bool = True) -> list[int]:
-    """The days of January that have a candle, closed or still open."""
+    """Return the days of January that have a closed candle, or an unfinished one."""
     with engine.connect() as conn:
         rows = conn.execute(text("SELECT DISTINCT open_time, provisional FROM candles ORDER BY open_time")).all()
     return [int(str(opened)[8:10]) for opened, provisional in rows if bool(provisional) is not closed]
@@ -64,7 +64,7 @@ def answer(
     etag: str | None = None,
     status: str = "200 OK",
 ) -> bytes:
-    """An answer as bytes; `length` -1 sends the body's length, None sends no length."""
+    """Return an answer as bytes; `length` -1 sends the body's length, None sends no length."""
     lines = [f"HTTP/{version} {status}", "Content-Type: text/csv", "Connection: close"]
     if length is not None:
         lines.append(f"Content-Length: {len(body) if length == -1 else length}")
@@ -78,7 +78,7 @@ def answer(
 
 
 def chunked(body: bytes, *, whole: bool) -> bytes:
-    """An answer in two chunks; unless `whole`, half of the second one is missing."""
+    """Return an answer in two chunks; unless `whole`, half of the second one is missing."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     first, second = body[:300], body[300:]
     end = second + b"\r\n0\r\n\r\n" if whole else second[: len(second) // 2]
@@ -91,12 +91,12 @@ def chunked(body: bytes, *, whole: bool) -> bytes:
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("cut", [1, 9], ids=lambda cut: f"{cut} bytes short")
 @pytest.mark.parametrize("file", [FILE, NEWEST_FIRST], ids=["oldest first", "newest first"])
-def test_nothing_of_a_row_is_taken_in_which_a_body_without_length_ends(
+def test_a_row_in_which_a_body_without_length_ends_is_not_stored(
     engine: Engine, server: CddServer, version: str, cut: int, file: bytes
 ) -> None:
     report = ingest(engine, server, answer(file[:-cut], version=version, length=None))
-    lost = 10 if file is FILE else 1
-    assert lost not in days(engine) + days(engine, closed=False)
+    cut_day = 10 if file is FILE else 1
+    assert cut_day not in days(engine) + days(engine, closed=False)
     assert (report.rows_in, report.rows_new, report.rows_quarantined) == (10, 9, 1)
     with engine.connect() as conn:
         raw, reason = conn.execute(text("SELECT raw_text, reason FROM quarantine")).one()
@@ -105,19 +105,19 @@ def test_nothing_of_a_row_is_taken_in_which_a_body_without_length_ends(
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
-def test_a_body_without_length_that_ends_with_a_line_is_taken_whole(
+def test_every_row_of_a_body_without_length_that_ends_with_a_line_end_is_stored(
     engine: Engine, server: CddServer, end: bytes
 ) -> None:
     report = ingest(engine, server, answer(FILE.replace(b"\n", end), version="1.0", length=None))
     assert (report.rows_new, report.rows_quarantined) == (10, 0)
 
 
-def test_a_last_row_without_line_end_is_taken_where_the_length_is_known(engine: Engine, server: CddServer) -> None:
+def test_a_last_row_without_line_end_is_stored_if_the_length_is_known(engine: Engine, server: CddServer) -> None:
     report = ingest(engine, server, answer(FILE[:-1], version="1.0"))
     assert (report.rows_new, report.rows_quarantined) == (10, 0)
 
 
-def test_a_chunked_body_is_taken_whole(engine: Engine, server: CddServer) -> None:
+def test_every_row_of_a_chunked_body_is_stored(engine: Engine, server: CddServer) -> None:
     assert ingest(engine, server, chunked(FILE, whole=True)).rows_new == 10
 
 
@@ -126,7 +126,7 @@ def test_a_chunked_body_is_taken_whole(engine: Engine, server: CddServer) -> Non
     [chunked(FILE, whole=False), answer(FILE[:-40], length=len(FILE)), answer(FILE[:-40], version="1.0", length=999)],
     ids=["chunked", "HTTP/1.1 with a length", "HTTP/1.0 with a length"],
 )
-def test_a_body_that_is_cut_is_asked_for_again_and_never_taken(engine: Engine, server: CddServer, cut: bytes) -> None:
+def test_a_cut_body_is_requested_again_and_never_stored(engine: Engine, server: CddServer, cut: bytes) -> None:
     with pytest.raises(CddUnavailable, match="broken off after"):
         ingest(engine, server, cut, cut)
     assert len(server.requests) == 2
@@ -148,7 +148,7 @@ def test_a_file_made_after_its_newest_day_closes_it(engine: Engine, server: CddS
         (CLOSES + 3 * HOUR, CLOSES - 3 * HOUR),
         (CLOSES + DAY, CLOSES - 3 * HOUR),
         (CLOSES + DAY, None),
-        # The server's clock is ahead, as the time of its file is.
+        # The server's clock is fast, and so is the time of its file.
         (CLOSES + 3 * HOUR, CLOSES + 4 * HOUR),
     ],
 )
@@ -160,9 +160,7 @@ def test_a_last_modified_in_the_future_closes_no_candle(
     assert days(engine, closed=False) == [10]
 
 
-def test_a_source_that_dates_every_copy_closes_no_candle_however_often_it_is_asked(
-    engine: Engine, server: CddServer
-) -> None:
+def test_a_source_that_dates_files_at_the_download_never_closes_a_candle(engine: Engine, server: CddServer) -> None:
     for minutes in (0, 5, 10):
         now = CLOSES + (20 + minutes) * MINUTE
         ingest(engine, server, answer(FILE, last_modified=now, date=now), now=now)
@@ -172,7 +170,7 @@ def test_a_source_that_dates_every_copy_closes_no_candle_however_often_it_is_ask
 
 
 @pytest.mark.parametrize("unchanged", ["304 with its time", "304 without", "200"])
-def test_a_file_made_just_before_it_was_asked_for_closes_its_day_when_it_is_asked_for_again(
+def test_a_file_made_just_before_the_request_closes_its_day_at_the_next_request(
     engine: Engine, server: CddServer, unchanged: str
 ) -> None:
     file_time = CLOSES + 20 * MINUTE
@@ -181,25 +179,23 @@ def test_a_file_made_just_before_it_was_asked_for_closes_its_day_when_it_is_aske
     later = file_time + 5 * MINUTE
     whole = answer(FILE, last_modified=file_time, date=later, etag='"a"')
     last_modified = file_time if unchanged == "304 with its time" else None
-    nothing_new = answer(
+    not_modified = answer(
         b"", last_modified=last_modified, date=later, etag='"a"', status="304 Not Modified", length=None
     )
-    report = ingest(engine, server, *([whole] if unchanged == "200" else [nothing_new, whole]), now=later)
+    report = ingest(engine, server, *([whole] if unchanged == "200" else [not_modified, whole]), now=later)
     assert report.rows_new == 1
     assert days(engine) == list(range(1, 11))
-    assert ingest(engine, server, nothing_new, now=later + 5 * MINUTE).outcome == "unchanged"
+    assert ingest(engine, server, not_modified, now=later + 5 * MINUTE).outcome == "unchanged"
 
 
-def test_a_file_that_lacks_the_days_before_its_own_time_was_copied_then_and_closes_no_candle(
-    engine: Engine, server: CddServer
-) -> None:
+def test_a_file_that_lacks_the_days_before_its_time_closes_no_candle(engine: Engine, server: CddServer) -> None:
     ingest(
         engine, server, answer(FILE, last_modified=CLOSES + 2 * DAY, date=CLOSES + 2 * DAY + HOUR), now=CLOSES + 3 * DAY
     )
     assert days(engine, closed=False) == [10]
 
 
-def test_a_banner_that_names_the_newest_row_s_day_closes_no_candle_whatever_last_modified_says(
+def test_a_banner_with_the_newest_rows_day_closes_no_candle_for_any_last_modified(
     engine: Engine, server: CddServer
 ) -> None:
     file = b"Created on 01-10-2020 by CryptoDataDownload\n" + FILE

@@ -1,4 +1,4 @@
-"""Replay: a stored forecast is computed again bit for bit, later data do not matter, and tampering is noticed."""
+"""Replay computes a stored forecast again bit for bit, ignores later data and finds changed rows."""
 
 import math
 from datetime import datetime, timedelta
@@ -57,25 +57,23 @@ def test_random_forecasts_replay_bit_for_bit_after_later_revisions(engine: Engin
         assert result.differences == ()
 
 
-def test_a_gap_that_was_filled_later_is_a_gap_again(engine: Engine, tmp_path: Path) -> None:
+def test_a_replay_keeps_a_gap_that_was_filled_later(engine: Engine, tmp_path: Path) -> None:
     candles = random_walk(700, seed=1)
     ingest(engine, tmp_path, SERIES, candles.drop(index=[640, 695]).reset_index(drop=True))
     closes = list(candles["close_time"].dt.to_pydatetime())
     backfill_alone(engine, BackfillJob(SERIES, ("range-ewma",), closes[680], closes[689], NOW))
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
-    # This machine's clock is behind that of the machine that stored the candles.
-    behind = RunClock(NOW - timedelta(hours=1))
-    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=behind) == [version]
+    # The forecasting machine's clock is slower than that of the machine that stored the candles.
+    slow_clock = RunClock(NOW - timedelta(hours=1))
+    assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=slow_clock) == [version]
     assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_new == 2
     results = [replay(engine, forecast=number) for number in numbers(engine)]
     assert len(results) == 11
     assert [one for one in results if not one.exact or not one.matches] == []
 
 
-def test_candles_that_were_stored_while_a_forecast_was_computed_are_not_its_candles(
-    engine: Engine, tmp_path: Path
-) -> None:
-    """The candles have an earlier time than the forecast, which was stored last but was computed without them."""
+def test_a_replay_ignores_candles_stored_while_the_forecast_was_computed(engine: Engine, tmp_path: Path) -> None:
+    """Two revisions are stored after the forecast with times before its time; the replay must not use them."""
     candles = random_walk(400, seed=1)
     ingest(engine, tmp_path, SERIES, candles)
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
@@ -89,7 +87,7 @@ def test_candles_that_were_stored_while_a_forecast_was_computed_are_not_its_cand
     assert replayed.matches
 
 
-def test_changed_candles_and_changed_numbers_do_not_replay(engine: Engine, tmp_path: Path) -> None:
+def test_a_forecast_whose_candles_were_changed_does_not_replay(engine: Engine, tmp_path: Path) -> None:
     make_forecasts(engine, tmp_path / "source")
     first = numbers(engine)[0]
     nth = text("SELECT open_time FROM candles ORDER BY open_time LIMIT 1 OFFSET 660")
@@ -102,7 +100,7 @@ def test_changed_candles_and_changed_numbers_do_not_replay(engine: Engine, tmp_p
     assert "candles are not those" in result.differences[0]
 
 
-def test_a_forecast_of_other_code_replays_and_says_whose_it_is(engine: Engine, tmp_path: Path) -> None:
+def test_a_replay_of_a_forecast_by_other_code_names_that_code(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path, n=400)
     (trained,) = Naive().train([TrainRequest(candles, NOW)])
     with engine.begin() as conn:
@@ -138,7 +136,7 @@ def test_a_series_without_a_closed_candle_has_no_origin(engine: Engine, tmp_path
         forecast_live(engine, series=SERIES, versions=[1], horizon=7, clock=RunClock(NOW))
 
 
-def test_damaged_weights_are_refused_not_used(engine: Engine, tmp_path: Path) -> None:
+def test_damaged_weights_are_refused(engine: Engine, tmp_path: Path) -> None:
     make_forecasts(engine, tmp_path / "source")
     with engine.begin() as conn:
         number, version = conn.execute(
@@ -152,15 +150,24 @@ def test_damaged_weights_are_refused_not_used(engine: Engine, tmp_path: Path) ->
         replay(engine, forecast=number)
 
 
-def test_a_forecast_that_is_not_stored_is_said_so(engine: Engine) -> None:
+def test_a_replay_of_a_missing_forecast_names_it(engine: Engine) -> None:
     with pytest.raises(NotFound, match="no forecast 7"):
         replay(engine, forecast=7)
 
 
-def test_what_replays_was_made_at(engine: Engine, tmp_path: Path) -> None:
-    """A live forecast is replayed from the candles known when it was made, not from those known at its origin."""
-    make_forecasts(engine, tmp_path / "source")
+def test_a_live_forecast_is_replayed_from_the_candles_known_when_it_was_made(engine: Engine, tmp_path: Path) -> None:
+    """One candle is revised between origin and forecast, which counts, and once more after it, which does not."""
+    candles = random_walk(400, seed=1)
+    for days_before in (2, 1):
+        ingest(engine, tmp_path, SERIES, candles, now=NOW - timedelta(days=days_before))
+        candles.loc[390, ["high", "close"]] *= 1.01
+    version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
+    forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW))
+    assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_revised == 1
     with engine.connect() as conn:
-        kind, created = conn.execute(text("SELECT kind, created_at FROM forecasts ORDER BY id DESC LIMIT 1")).one()
+        kind, created = conn.execute(text("SELECT kind, created_at FROM forecasts")).one()
     assert kind == "live"
     assert datetime.fromisoformat(str(created)).date() == NOW.date()
+    replayed = replay(engine, forecast=1)
+    assert replayed.exact
+    assert replayed.matches

@@ -1,4 +1,4 @@
-"""Scores and the gate: scores checked by hand, one per revision of the actual close, none on data a model has seen."""
+"""Scores, the gate and the schedule of trainings, from candles in a database to the stored rows."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ def fill(engine: Engine, model: str, start: datetime, end: datetime) -> None:
     backfill_alone(engine, BackfillJob(SERIES, (model,), start, end, NOW))
 
 
-def test_a_score_is_what_the_formulas_say() -> None:
+def test_a_score_equals_the_formulas() -> None:
     values = tuple(100 * np.exp(0.02 * (level - 0.5)) for level in QUANTILE_LEVELS)
     (score,) = scored([Matured(1, 1, NOW, 100.9, values)])
     assert score.absolute_error == pytest.approx(0.9)
@@ -58,7 +58,7 @@ def test_a_score_is_what_the_formulas_say() -> None:
     assert (centre.covered50, centre.covered80, centre.covered95, centre.pit) == (True, True, True, 0.5)
 
 
-def test_every_matured_step_is_scored_once_and_the_rest_when_it_comes(engine: Engine, tmp_path: Path) -> None:
+def test_every_matured_step_is_scored_once_and_later_steps_when_they_mature(engine: Engine, tmp_path: Path) -> None:
     from synthetic import random_walk
 
     candles = random_walk(420, seed=1)
@@ -72,7 +72,7 @@ def test_every_matured_step_is_scored_once_and_the_rest_when_it_comes(engine: En
     assert score_matured(engine, series=SERIES, now=NOW + timedelta(days=20)) == 70 - expected
 
 
-def test_many_scores_are_stored_a_batch_at_a_time(
+def test_scores_of_several_batches_are_all_stored(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.steps.score.BATCH", 5)
@@ -84,7 +84,9 @@ def test_many_scores_are_stored_a_batch_at_a_time(
         assert conn.execute(select(scores.c.scored_at).distinct()).scalars().all() == [NOW + DAY]
 
 
-def test_a_revised_truth_is_scored_again_and_the_first_score_stays(engine: Engine, tmp_path: Path) -> None:
+def test_a_step_is_scored_again_when_its_candle_is_revised_and_the_first_score_stays(
+    engine: Engine, tmp_path: Path
+) -> None:
     candles = ingest_walk(engine, tmp_path, n=400)
     closes = list(candles["close_time"].dt.to_pydatetime())
     fill(engine, "naive", closes[390], closes[390])
@@ -101,7 +103,7 @@ def test_a_revised_truth_is_scored_again_and_the_first_score_stays(engine: Engin
     assert newest == pytest.approx(changed["close"].iloc[392])
 
 
-def test_without_a_champion_the_baseline_serves(engine: Engine, tmp_path: Path) -> None:
+def test_without_a_champion_the_baseline_becomes_champion(engine: Engine, tmp_path: Path) -> None:
     ingest_walk(engine, tmp_path, n=400)
     version = ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
     assert ensure_champion(engine, series=SERIES, baseline="naive", now=NOW + DAY) == version
@@ -118,9 +120,10 @@ def test_without_a_champion_the_baseline_serves(engine: Engine, tmp_path: Path) 
 def add_scored_version(
     engine: Engine, model: str, crps: Mapping[int, float], *, steps: int = 1, kind: Kind = Kind.BACKFILL, **hits: bool
 ) -> int:
-    """Store a version of `model` with scores by days after CLOSED, equal at every step; returns its number.
+    """Store a version of `model` with scores; return its number.
 
-    By default the bands cover four of five and nineteen of twenty actual closes.
+    `crps` are by day after CLOSED and the same for every step. By default the bands cover four of five and nineteen of
+    twenty actual closes.
     """
     days = sorted(crps)
     values = np.array([[100.0 + level for level in QUANTILE_LEVELS]] * steps)
@@ -151,7 +154,7 @@ def add_scored_version(
 
 
 def losses(first: int, last: int, factor: float = 1.0) -> dict[int, float]:
-    """Losses that rise and fall with the day alike for all models, except for a factor and a little noise per model."""
+    """Return losses by day: the same curve for all models, times `factor`, plus a little noise that `factor` seeds."""
     noise = np.random.default_rng(int(factor * 1000)).standard_normal(last)
     return {day: factor * (1 + 0.5 * np.sin(day)) + 0.001 * float(noise[day]) for day in range(first, last)}
 
@@ -173,7 +176,7 @@ def market(engine: Engine) -> Engine:
     return engine
 
 
-def test_the_gate_compares_on_the_origins_and_steps_that_all_have(market: Engine) -> None:
+def test_the_gate_compares_origins_and_steps_that_all_models_have(market: Engine) -> None:
     add_scored_version(market, "naive", losses(0, 90), steps=2)
     serve(market, add_scored_version(market, "lstm", losses(5, 100), steps=3))
     challenger = add_scored_version(market, "range-ewma", losses(10, 80, 0.9), steps=2)
@@ -186,11 +189,11 @@ def test_the_gate_compares_on_the_origins_and_steps_that_all_have(market: Engine
     assert decision.evidence["skill_vs_incumbent_step2"] == pytest.approx(0.1, abs=0.001)
     assert decision.evidence["coverage80_step1"] == 0.8
     assert decision.evidence["coverage95_step2"] == round(67 / 70, 4)
-    # The first decision fixed the start: evidence is valid at every look because its start does not move.
+    # The first decision fixed the start, because evidence is valid at any time only if its start does not move.
     assert gate_decision(market, challenger, "range-ewma", start=CLOSED + 13 * DAY).evidence["origins"] == 70
 
 
-def test_the_gate_writes_down_what_it_decided(market: Engine) -> None:
+def test_the_gate_stores_its_decision(market: Engine) -> None:
     naive = add_scored_version(market, "naive", losses(0, 70))
     serve(market, naive)
     challenger = add_scored_version(market, "range-ewma", losses(0, 70, 1.1))
@@ -210,7 +213,7 @@ def test_the_gate_writes_down_what_it_decided(market: Engine) -> None:
     assert not any("incumbent" in name for name in decision.evidence)
 
 
-def test_a_newer_version_of_the_family_that_serves_need_not_be_better(market: Engine) -> None:
+def test_a_new_version_of_the_champions_model_need_not_be_better(market: Engine) -> None:
     add_scored_version(market, "naive", losses(0, 70))
     lstm = add_scored_version(market, "lstm", losses(0, 70))
     assert "it is not better than the baseline" in gate_decision(market, lstm, "lstm").reason
@@ -227,13 +230,13 @@ def test_late_scores_do_not_count(market: Engine) -> None:
 
 
 @pytest.mark.parametrize("band", ["80", "95"])
-def test_the_gate_looks_at_both_bands(market: Engine, band: str) -> None:
+def test_the_gate_checks_both_bands(market: Engine, band: str) -> None:
     add_scored_version(market, "naive", losses(0, 70))
     challenger = add_scored_version(market, "lstm", losses(0, 70, 0.5), **{f"covered{band}": False})
     assert gate_decision(market, challenger, "lstm").reason == f"the {band} % band of step 1 covered 0%"
 
 
-def test_a_challenger_without_a_walk_forward_is_kept_back(engine: Engine, tmp_path: Path) -> None:
+def test_a_challenger_with_too_few_scores_is_rejected(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path, n=450)
     closes = list(candles["close_time"].dt.to_pydatetime())
     ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
@@ -252,10 +255,10 @@ def test_a_challenger_without_a_walk_forward_is_kept_back(engine: Engine, tmp_pa
     assert champion.model == "naive"
 
 
-def test_a_good_challenger_takes_over_with_its_evidence(engine: Engine, tmp_path: Path) -> None:
+def test_a_better_challenger_is_promoted_with_its_evidence(engine: Engine, tmp_path: Path) -> None:
     from synthetic import random_walk
 
-    # The market's volatility changes slowly, so the past year's average is a poor forecast of it.
+    # The market's volatility changes slowly, so naive, which averages the past year, is a poor forecast.
     candles = random_walk(700, seed=1)
     swing = 1 + 0.9 * np.sin(2 * np.pi * np.arange(700) / 120)
     start = np.log(1000.0)
@@ -330,7 +333,7 @@ def test_training_is_due_by_data_time(engine: Engine, tmp_path: Path) -> None:
     assert due() == (Mode.SCRATCH, None)
 
 
-def test_a_training_that_is_registered_is_not_done_again(engine: Engine, tmp_path: Path) -> None:
+def test_a_registered_training_is_not_repeated(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path, n=500)
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
     first, second = (
@@ -343,8 +346,8 @@ def test_a_training_that_is_registered_is_not_done_again(engine: Engine, tmp_pat
         assert conn.execute(text("SELECT count(*) FROM model_versions")).scalar_one() == 1
 
 
-def test_a_version_that_nobody_has_judged_is_due_again(engine: Engine, tmp_path: Path) -> None:
-    """A training killed between registering and the gate leaves such a version; the next day decides about it."""
+def test_a_training_is_due_again_until_its_version_was_judged(engine: Engine, tmp_path: Path) -> None:
+    """A training that is killed between registering and the gate leaves such a version; the next day judges it."""
     candles = ingest_walk(engine, tmp_path, n=500)
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
     versions = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)

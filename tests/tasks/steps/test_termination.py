@@ -1,4 +1,4 @@
-"""SIGTERM stops a process even if a library turned it into an ordinary error."""
+"""SIGTERM stops a process even if a library turned its exception into another one or dropped it."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tasks.steps.termination import reraise_termination, resend_lost_sigterm
 
 @pytest.fixture
 def sigterm_raises() -> Iterator[None]:
-    """In these tests SIGTERM raises TerminationSignal at any point of this process, as under Prefect."""
+    """SIGTERM raises TerminationSignal in this process, as under Prefect."""
 
     def stop(number: int, _frame: object) -> None:
         raise TerminationSignal(signal=number)
@@ -27,7 +27,7 @@ def sigterm_raises() -> Iterator[None]:
 
 
 def build_models() -> None:
-    """Keep pydantic's Rust busy, which calls Python for its patterns."""
+    """Build pydantic validators for ever; pydantic's Rust code calls Python for the patterns."""
     number = 0
     while True:
         number += 1
@@ -35,7 +35,7 @@ def build_models() -> None:
 
 
 @pytest.mark.usefixtures("sigterm_raises")
-def test_sigterm_that_pydantic_made_a_schema_error_is_an_order_again() -> None:
+def test_sigterm_that_pydantic_turned_into_a_schema_error_is_raised_again() -> None:
     swallowed = None
     for _ in range(50):
         threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)).start()
@@ -51,7 +51,7 @@ def test_sigterm_that_pydantic_made_a_schema_error_is_an_order_again() -> None:
         reraise_termination(swallowed)
 
 
-def test_other_errors_are_let_pass() -> None:
+def test_other_errors_are_not_raised_again() -> None:
     try:
         try:
             raise KeyError("one")
@@ -62,7 +62,7 @@ def test_other_errors_are_let_pass() -> None:
 
 
 class StoppedInItsDestructor:
-    """An object that is being deleted when SIGTERM comes; Python drops an exception raised there."""
+    """An object that sends SIGTERM in its destructor, where Python drops exceptions."""
 
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -70,18 +70,18 @@ class StoppedInItsDestructor:
 
 
 @pytest.mark.usefixtures("sigterm_raises")
-def test_sigterm_that_python_dropped_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_that_python_dropped_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     resend_lost_sigterm()
     resend_lost_sigterm()
-    thing = StoppedInItsDestructor()
-    del thing
+    instance = StoppedInItsDestructor()
+    del instance
     with pytest.raises(TerminationSignal):
         time.sleep(10)
 
 
 @pytest.mark.usefixtures("sigterm_raises")
-def test_other_dropped_errors_are_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_dropped_errors_reach_the_previous_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda dropped: reported.append(dropped.exc_type))
     resend_lost_sigterm()
@@ -90,6 +90,6 @@ def test_other_dropped_errors_are_told_as_before(monkeypatch: pytest.MonkeyPatch
         def __del__(self) -> None:
             raise ValueError
 
-    thing = Broken()
-    del thing
+    instance = Broken()
+    del instance
     assert reported == [ValueError]

@@ -1,4 +1,4 @@
-"""Trained models: registered once, and used without reading them from the database again."""
+"""Trained models are registered once, and used without being read from the database again."""
 
 import re
 from datetime import UTC, datetime
@@ -21,33 +21,33 @@ SERIES = "Bitstamp_BTCUSD_d"
 CUTOFF = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def test_a_backfill_makes_features_once_a_frame_and_reads_no_trained_model_back(
+def test_a_backfill_computes_features_once_and_reads_no_model_that_it_trained(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candles = ingest_walk(engine, tmp_path / "source", n=640)
     closes = list(candles["close_time"].dt.to_pydatetime())
-    features_made, read = [], []
+    feature_calls, weight_reads = [], []
     make_features = models.features.make_features
 
     def counted(candles: CandleFrame, **more: Any) -> models.features.Features:
-        features_made.append(len(candles))
+        feature_calls.append(len(candles))
         return make_features(candles, **more)
 
     @event.listens_for(engine, "before_cursor_execute")
     def note(_conn: Connection, _cursor: object, statement: str, *_rest: object) -> None:
         if re.search(r"SELECT.*model_versions\.weights\b", statement, re.DOTALL):
-            read.append(statement)
+            weight_reads.append(statement)
 
-    # Training has imported the function already, so only forecasting is counted.
+    # The module of the trainings has imported the function already, so only forecasting is counted.
     forecaster("lstm")
     monkeypatch.setattr(models.features, "make_features", counted)
-    done = backfill_alone(engine, BackfillJob(SERIES, ("lstm",), closes[520], closes[630], NOW))
+    backfilled = backfill_alone(engine, BackfillJob(SERIES, ("lstm",), closes[520], closes[630], NOW))
     quarters = {(close.year, (close.month - 1) // 3) for close in closes[520:631]}
-    assert (done.stored, len(quarters)) == (111, 2)
-    assert (features_made, read) == ([640], [])
+    assert (backfilled.stored, len(quarters)) == (111, 2)
+    assert (feature_calls, weight_reads) == ([640], [])
     # A model that was registered before is read.
     backfill_alone(engine, BackfillJob(SERIES, ("lstm",), closes[515], closes[631], NOW))
-    assert len(read) == 2
+    assert len(weight_reads) == 2
 
 
 def test_a_model_that_another_process_registered_first_is_used_instead(engine: Engine, tmp_path: Path) -> None:

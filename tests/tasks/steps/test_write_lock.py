@@ -33,7 +33,9 @@ def day(engine: Engine, folder: Path, n: int) -> None:
     watch(engine, series=SERIES, now=now)
 
 
-def test_a_day_takes_the_write_lock_once_for_each_thing_that_it_stores(engine: Engine, tmp_path: Path) -> None:
+def test_a_day_takes_the_write_lock_once_for_candles_scores_and_each_models_forecast(
+    engine: Engine, tmp_path: Path
+) -> None:
     statements: list[str] = []
 
     def listen(connection: Any, *_: object) -> None:
