@@ -1,4 +1,4 @@
-"""A local HTTP server that plays CryptoDataDownload: files, validators, and faults on request."""
+"""A local HTTP server in place of CryptoDataDownload: files, ETag and Last-Modified, and faults on request."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """One answer; `cut` sends only so many bytes of the promised body, `drop` closes without an answer.
+    """One answer; `cut` sends only that many bytes of the announced body, `drop` closes without an answer.
 
     `bytes_per_s` slows the body down, and with `slow_head` also the headers; `stream` is sent after the body, without
     a length unless `headers` have one. `raw` is sent unchanged instead of all that; then the connection is closed.
@@ -51,7 +51,7 @@ class Publication:
 
 
 class CddServer:
-    """Serves `files` (path -> bytes), or what is published by `clock`; replies queued in `faults` come first.
+    """Serves `files` (path -> bytes), or the newest file published by `clock`; replies in `faults` are sent first.
 
     Use as a context manager.
     """
@@ -110,7 +110,7 @@ class CddServer:
                     time.sleep(1 / bytes_per_s)
 
             def handle(self) -> None:
-                # The client went away, or we dropped it on purpose.
+                # The client has disconnected, or a fault closed the connection.
                 with contextlib.suppress(OSError, ValueError):
                     super().handle()
 
@@ -134,13 +134,13 @@ class CddServer:
         return f"http://127.0.0.1:{self.port}/cdd/"
 
     def file(self, request: Request, *, at: datetime | None = None) -> Reply:
-        """The answer to `request`, with the file that was the newest one `at` an instant, by default now."""
+        """Return the answer to `request` with the newest file published by `at`, by default by now."""
         path = request.path.split("?")[0]
         body, last_modified = self.files.get(path), self.last_modified
         now = self.clock()
-        out = [one for one in self.published.get(path, ()) if one.at <= (at or now)]
-        if out:
-            newest = max(out, key=lambda one: one.at)
+        published = [publication for publication in self.published.get(path, ()) if publication.at <= (at or now)]
+        if published:
+            newest = max(published, key=lambda publication: publication.at)
             body = newest.body
             last_modified = None if newest.last_modified is None else format_datetime(newest.last_modified, usegmt=True)
         if body is None:
@@ -159,14 +159,14 @@ class CddServer:
         return Reply(200, body, headers)
 
     def dated(self, request: Request, at: datetime) -> Reply:
-        """The file, with `at` as its time whenever it was made."""
+        """Return the file with `at` as its Last-Modified."""
         reply = self.file(Request(request.path, {}, request.at))
         if reply.status == 200:
             reply.headers["Last-Modified"] = format_datetime(at, usegmt=True)
         return reply
 
     def publish(self, series: str, body: bytes, at: datetime, *, last_modified: datetime | None) -> None:
-        """Publish a file from `at` on, by `clock`, with this Last-Modified in its answers."""
+        """Serve `body` from `at` on by `clock`, with this Last-Modified."""
         self.published.setdefault(f"/cdd/{series}.csv", []).append(Publication(at, body, last_modified))
 
     def put(self, series: str, body: bytes) -> None:

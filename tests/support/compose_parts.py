@@ -68,9 +68,9 @@ class Host:
     image: Path
     env_file: Path
     places: Mapping[str, str]
-    """Text of the file, and what it is on this machine; longer text goes first."""
+    """Text of the file and its replacement on this machine; longer text is replaced first."""
     more: Mapping[str, Mapping[str, str]]
-    """Variables that a service needs to listen on a port of its own."""
+    """Variables with which each service listens on a different port."""
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -79,7 +79,7 @@ class Installation:
         return len(self.log())
 
     def kill_at_random(self, command: Sequence[str], chance: random.Random, lasts: float) -> None:
-        """Kill -9 a run of `command` in the middle; a run that ended before is not counted and is repeated."""
+        """Kill -9 a run of `command` at a random moment; repeat it if it had ended before."""
         for _ in range(5):
             offset = self.log_size()
             process = self.start(command)
@@ -89,7 +89,7 @@ class Installation:
             kill_session(process)
             if alive:
                 return
-            # How long an undisturbed run lasts was measured when the machine had more to do.
+            # The machine may have been slower when `lasts` was measured.
             lasts /= 2
         raise AssertionError("no run lived long enough to be killed")
 

@@ -1,4 +1,4 @@
-"""A local server that receives webhooks, as a chat does."""
+"""A local server that receives webhooks, as a chat service does."""
 
 import http.server
 import json

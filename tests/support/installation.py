@@ -1,4 +1,4 @@
-"""The command line as people run it: a separate process in a separate folder."""
+"""Runs the command line as users do: in a separate process and a separate folder."""
 
 import os
 import subprocess

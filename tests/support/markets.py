@@ -62,13 +62,16 @@ def backfill_alone(engine: Engine, job: BackfillJob) -> Backfilled:
 
 
 def store_live_days(engine: Engine, folder: Path, *, wild: bool, series: str = "Bitstamp_BTCUSD_d") -> None:
-    """Store seventy live days of naive and of the champion, range-ewma; with `wild` they saw a tenth of the moves."""
+    """Store seventy live days of naive and of the champion, range-ewma.
+
+    With `wild` they were made from candles with a tenth of the real moves, so the bands are too narrow.
+    """
     candles = random_walk(480, seed=2)
     closes = list(candles["close_time"].dt.to_pydatetime())
     for day in range(400, 471):
         known = candles.iloc[:day].reset_index(drop=True)
         if wild:
-            # The candles known then looked calm; later files have the true ones.
+            # These candles have small moves; the file of the last day has the real ones.
             for name in ("open", "high", "low", "close"):
                 known[name] = 1000 * (known[name] / 1000) ** 0.1
         ingest(engine, folder, series, known, now=closes[day - 1] + timedelta(minutes=20))

@@ -8,5 +8,5 @@ import pytest
 def skip_or_fail(reason: str) -> None:
     """Skip with `reason`, or fail in CI, which installs every program."""
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}, and CI=true says it should be here")
+        pytest.fail(f"{reason}; with CI=true every program must be installed")
     pytest.skip(reason)

@@ -23,13 +23,13 @@ FOLDER = ROOT / "screenshots"
 WIDE, PHONE, SMALL = {"width": 1280, "height": 900}, {"width": 390, "height": 844}, {"width": 860, "height": 1150}
 
 
-def past(page: Page) -> None:
+def open_past_origin(page: Page) -> None:
     page.locator("input[value=backfill]").check()
     page.locator("#origin").evaluate("(node) => { node.value -= 20; node.dispatchEvent(new Event('input')); }")
     page.wait_for_selector("#fan[data-origin='2019-09-27T00:00:00Z']")
 
 
-def nothing(page: Page) -> None:
+def do_nothing(page: Page) -> None:
     pass
 
 
@@ -46,7 +46,7 @@ def main() -> None:
                 name: str,
                 *,
                 url: str = web.url,
-                then: Callable[[Page], None] = nothing,
+                then: Callable[[Page], None] = do_nothing,
                 whole: bool = True,
                 **window: object,
             ) -> None:
@@ -60,10 +60,10 @@ def main() -> None:
             shoot("page")
             shoot("page-dark", color_scheme="dark")
             shoot("page-phone", viewport=PHONE)
-            shoot("past", then=past)
+            shoot("past", then=open_past_origin)
             shoot("stale", whole=False)
             shoot("empty", url=bare.url, whole=False)
-            shoot("readme", viewport=SMALL, then=past, whole=False)
+            shoot("readme", viewport=SMALL, then=open_past_origin, whole=False)
     with Image.open(FOLDER / "readme.png") as picture:
         picture.convert("RGB").quantize(64).save(FOLDER / "readme.png", optimize=True)
 

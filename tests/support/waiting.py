@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 
 class JumpingClock(RunClock):
-    """A clock that stands still during a request, and jumps when there is nothing else to do."""
+    """A clock that stands still during a request and jumps to the next event while a run waits."""
 
     def __init__(self, start: datetime) -> None:
         super().__init__(start, stands=True)
@@ -32,7 +32,7 @@ class JumpingClock(RunClock):
 
 
 class SharedClock(JumpingClock):
-    """A jumping clock whose time is kept in a file, where other processes see it and a new clock goes on from it."""
+    """A jumping clock that keeps its time in a file; other processes see it, and a new clock continues from it."""
 
     def __init__(self, file: Path, start: datetime | None = None) -> None:
         self._file = file
@@ -65,10 +65,10 @@ def live_day(clock: RunClock, *series: str, wait: bool = True) -> None:
 
 
 class Published:
-    """A series whose file of each day is published at a given time, or by a timetable.
+    """A series whose file of a day is published at a given time or by a timetable.
 
-    `day` numbers count from the first candle. The file ends with the day's closed candle, or with `partial` rows that
-    are not over yet; no file holds the candles that are `left_out`.
+    Days are numbered from the first candle. A file's newest row is the day's closed candle or, with `partial`, the
+    unfinished one; no file has the candles that are `left_out`.
     """
 
     def __init__(self, server: CddServer, series: str, candles: CandleFrame) -> None:
@@ -77,9 +77,9 @@ class Published:
         self.closes: list[datetime] = [moment.to_pydatetime() for moment in candles["close_time"]]
 
     def file(self, day: int, *, partial: bool = False, so_far: float = 0.0) -> bytes:
-        """The file with the candles up to `day`; `partial` replaces the newest by what is known before its end.
+        """Return the file with the candles up to `day`; with `partial` the newest candle is unfinished.
 
-        Of the way from its open to its close the share `so_far` is done.
+        An unfinished candle's price has gone the share `so_far` of the way from its open to its close.
         """
         lines = ["unix,date,open,high,low,close,Volume BTC,Volume USD"]
         for row in reversed(list(self.candles.iloc[: day + 1].itertuples())):
@@ -103,7 +103,7 @@ class Published:
         partial: bool = False,
         last_modified: Callable[[datetime], datetime | None] = lambda at: at,
     ) -> datetime:
-        """Publish the file of `day` that long after its close; returns the time of publication."""
+        """Publish the file of `day` at `delay` after its close; return the time of publication."""
         at = self.closes[day] + delay
         self.server.publish(self.series, self.file(day, partial=partial), at, last_modified=last_modified(at))
         return at
@@ -119,10 +119,10 @@ class Published:
 
 
 def market(server: CddServer, series: str, *, n: int, seed: int = 1, ends: datetime) -> Published:
-    """A series of `n` days, the last of which closes at `ends`."""
+    """Return a series of `n` days, the last of which closes at `ends`."""
     return Published(server, series, random_walk(n, seed=seed, start=ends - n * DAY))
 
 
 def today() -> datetime:
-    """The last midnight, UTC."""
+    """Return the last midnight, UTC."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

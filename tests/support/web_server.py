@@ -1,4 +1,4 @@
-"""The web server as people start it."""
+"""Runs the web server as users do, as a separate process."""
 
 import subprocess
 import sys
