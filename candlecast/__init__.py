@@ -41,12 +41,14 @@ def _import_own_packages() -> None:
     for name in ("flows", "tasks", "storage", "models"):
         own = home / name / "__init__.py"
         spec = find_spec(name)
-        # A folder without an __init__.py has no origin; any real package comes before it.
         place = Path(spec.origin).resolve() if spec is not None and spec.origin else None
         if place == own:
             continue
-        if place is not None:
-            hiding = place.parent if place.name == "__init__.py" else place
+        hiding = place.parent if place is not None and place.name == "__init__.py" else place
+        if hiding is None and name in sys.modules and spec is not None and spec.submodule_search_locations:
+            # A folder without an __init__.py has no origin. Any real package comes before it, unless it is in use.
+            hiding = Path(next(iter(spec.submodule_search_locations))).resolve()
+        if hiding is not None:
             passed_over = hiding.parent == Path.cwd() and (sys.flags.safe_path or runs_candlecast)
             if name in sys.modules or not passed_over:
                 raise ImportError(

@@ -61,16 +61,50 @@ def test_a_served_flow_run_finds_candlecasts_flows(hiding: Installation) -> None
     assert done.stdout == "daily True 86000.0\n", done.stderr[-3000:]
 
 
+def hides(folder: Path) -> str:
+    """The error about a folder that hides one of our packages."""
+    return (
+        f"{folder.resolve()} hides candlecast's own package {folder.name!r}: rename it, or run Python in another folder"
+    )
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_the_python_api_names_the_folder_that_hides_a_package(empty: Installation, name: str) -> None:
     (empty.folder / name).mkdir()
     (empty.folder / name / "__init__.py").touch()
     done = python(empty, "-c", "import candlecast; candlecast.series()")
     assert done.returncode == 1
-    place = (empty.folder / name).resolve()
-    assert done.stderr.splitlines()[-1] == (
-        f"ImportError: {place} hides candlecast's own package {name!r}: rename it, or run Python in another folder"
-    )
+    assert done.stderr.splitlines()[-1] == f"ImportError: {hides(empty.folder / name)}"
+
+
+@pytest.mark.parametrize("arguments", [("own.py",), ("-m", "own")])
+def test_a_program_beside_such_a_folder_is_told_of_it(empty: Installation, arguments: tuple[str, ...]) -> None:
+    (empty.folder / "models").mkdir()
+    (empty.folder / "models" / "__init__.py").touch()
+    (empty.folder / "own.py").write_text("import candlecast\n")
+    done = python(empty, *arguments)
+    assert done.stderr.splitlines()[-1] == f"ImportError: {hides(empty.folder / 'models')}"
+
+
+# The kernel's client leaves a socket open until garbage collection.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::DeprecationWarning")
+def test_a_notebook_beside_such_a_folder_is_told_of_it(empty: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython puts the working directory before the installed packages, and after PYTHONPATH."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    (empty.folder / "models").mkdir()
+    (empty.folder / "models" / "__init__.py").touch()
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("IPYTHONDIR", str(empty.folder / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(empty.folder / "runtime"))
+    cell = nbformat.v4.new_code_cell(f"import sys; sys.path.append({str(ROOT)!r}); import candlecast")
+    place = {"metadata": {"path": str(empty.folder)}}
+    client = NotebookClient(nbformat.v4.new_notebook(cells=[cell]), timeout=120, resources=place)
+    with pytest.raises(CellExecutionError) as error:
+        client.execute()
+    assert (error.value.ename, error.value.evalue) == ("ImportError", hides(empty.folder / "models"))
 
 
 def test_a_folder_on_the_import_path_is_named_too(hiding: Installation) -> None:
@@ -80,6 +114,14 @@ def test_a_folder_on_the_import_path_is_named_too(hiding: Installation) -> None:
     path = f"{hiding.folder / 'elsewhere'}{os.pathsep}{ROOT}"
     done = python(hiding, "-P", "-c", "import candlecast", PYTHONPATH=path)
     assert f"{(hiding.folder / 'elsewhere' / 'tasks').resolve()} hides" in done.stderr
+
+
+def test_a_folder_without_an_init_that_is_in_use_already_is_not_replaced(empty: Installation) -> None:
+    (empty.folder / "models").mkdir()
+    (empty.folder / "models" / "own.py").touch()
+    code = f"import sys, models.own; sys.path.append({str(ROOT)!r}); import candlecast"
+    done = python(empty, "-c", code, PYTHONPATH="")
+    assert done.stderr.splitlines()[-1] == f"ImportError: {hides(empty.folder / 'models')}"
 
 
 def test_a_folder_without_an_init_hides_nothing(empty: Installation, daily_done: Installation) -> None:
