@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Float, Text, column, exists, func, select, ta
 
 from models.candles import Finding, Interval, SeriesName, Severity
 from models.freshness import is_stale
+from models.wording import close_name
 from storage.arrivals import read_usual_time
 from storage.candles import latest_close_time
 from storage.database.times import UtcDateTime
@@ -33,13 +34,13 @@ _DOLLARS = {"USD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "FDUSD", "DAI", "PAX"
 
 
 def check_candles(conn: Connection, *, series: str, interval: Interval) -> list[Finding]:
-    """Return what is odd about the closed candles of `series`.
+    """Return the findings about the closed candles of `series`.
 
-    Gaps, candles without any trade, and closes far from those another stored source has of the same pair (not for
-    minutes: there are too many of them to compare every day).
+    They are gaps, candles without any trade, and closes far from the closes of the same pair from another stored source
+    (not for minutes: there are too many of them to compare every day).
     """
-    found = [*_gaps(conn, series, interval), *_without_volume(conn, series)]
-    return found if interval is Interval.MINUTE else [*found, *_outliers(conn, series)]
+    findings = [*_gaps(conn, series, interval), *_without_volume(conn, series)]
+    return findings if interval is Interval.MINUTE else [*findings, *_outliers(conn, series)]
 
 
 def check_age(conn: Connection, *, series: str, interval: Interval, now: datetime) -> list[Finding]:
@@ -51,7 +52,7 @@ def check_age(conn: Connection, *, series: str, interval: Interval, now: datetim
         Finding(
             "stale",
             Severity.WARNING,
-            f"no candle has closed since {latest:%Y-%m-%d %H:%M} UTC, as far as the source tells",
+            f"no candle is stored after the {close_name(latest, interval)}",
             "does the source still serve this series, and is the schedule running? candlecast doctor",
             1,
             latest - interval.length,
@@ -87,7 +88,8 @@ def _gaps(conn: Connection, series: str, interval: Interval) -> list[Finding]:
                 Finding(
                     "gap",
                     Severity.WARNING,
-                    f"{missing} candles are missing between {first:%Y-%m-%d %H:%M} and {after:%Y-%m-%d %H:%M} UTC",
+                    f"{missing} candles are missing between the {close_name(first, interval)} and the "
+                    f"{close_name(after + interval.length, interval)}",
                     "nothing is filled in; a later file of the source may bring them, then ingest again",
                     missing,
                     first,
@@ -110,7 +112,7 @@ def _without_volume(conn: Connection, series: str) -> list[Finding]:
         Finding(
             "zero-volume",
             Severity.INFO,
-            f"{count} candles saw no trade and repeat one price",
+            f"{count} candles have no trade and repeat one price",
             "an outage of the exchange or a thin market; they are kept as they are",
             count,
             first,

@@ -1,9 +1,9 @@
-"""Every Prefect task on one page: its name, its retries and the plain function it stands for.
+"""Every Prefect task on one page: its name, its retries and the plain function that it calls.
 
 A task holds no arithmetic: it calls one or two functions of `tasks.steps` or `tasks.show` and tells Prefect about it.
-No task is retried: the day itself asks a source again (tasks/steps/asking.py), and the next run does everything else
-that failed. What imports pandas, TensorFlow or matplotlib is imported by the task that needs it, because a day that
-waits for its candles imports this page and has to stay small.
+No task is retried: the day itself asks a source again (tasks/steps/asking.py), and the next run repeats everything else
+that failed. A task imports the modules that need pandas, TensorFlow or matplotlib only when it runs: a day that waits
+for its candles imports this page, and its process has to stay small.
 """
 
 import time
@@ -51,9 +51,9 @@ class Late(RuntimeError):
 
 @task(name="wait", task_run_name="wait-{series}", cache_policy=NO_CACHE)
 def wait_task(wait: Wait, *, series: str) -> None:
-    """Show that a series is waited for, since when, and how that ended; the asking is done by the desk.
+    """Show on Prefect's pages that the day waits for a series, since when, and how the wait ended.
 
-    Raises Late when the candle was given up.
+    The desk (tasks/steps/asking.py) asks the source. Raises Late when the day has given up the candle.
     """
     log = get_run_logger()
     log.info(wait.words)
@@ -65,7 +65,7 @@ def wait_task(wait: Wait, *, series: str) -> None:
 
 @task(name="ingest", task_run_name="ingest-{series}", cache_policy=NO_CACHE)
 def ingest_task(steps: Steps, *, series: str, answer: Source, now: datetime) -> IngestReport:
-    """Ingest what the source has answered; asking again is the day's business."""
+    """Ingest one answer of the source; the day itself decides when to ask again."""
     return steps(ingest_series, series=series, client=answer, now=now)
 
 
@@ -73,26 +73,26 @@ def ingest_task(steps: Steps, *, series: str, answer: Source, now: datetime) -> 
 def forecast_task(
     steps: Steps, *, series: str, model: str, horizon: int, clock: Clock, flow_run: str | None
 ) -> LiveForecasts:
-    """Store the live forecasts that are missing and tell Prefect of each new one."""
-    made = steps(forecast_newest, series=series, model=model, horizon=horizon, clock=clock, flow_run=flow_run)
-    for version in made.new:
+    """Store the live forecasts that are missing and emit an event for each new one."""
+    forecasts = steps(forecast_newest, series=series, model=model, horizon=horizon, clock=clock, flow_run=flow_run)
+    for version in forecasts.new:
         emit_event(
             NEW_FORECAST, series=series, message=f"{series}: a new forecast by version {version}", version=version
         )
-    return made
+    return forecasts
 
 
 @task(name="score", task_run_name="score-{series}", cache_policy=NO_CACHE)
 def score_task(steps: Steps, *, series: str, now: datetime) -> int:
-    """Score what has matured."""
+    """Score the forecasts whose candles have closed; returns the number of new scores."""
     return steps(score_matured, series=series, now=now)
 
 
 @task(name="watch", task_run_name="watch-{series}", cache_policy=NO_CACHE)
 def watch_task(steps: Steps, *, series: str, now: datetime, wait: Wait | None = None) -> list[str]:
-    """Note what is wrong with the data, the champion and its bands, tell Prefect, and return it in words.
+    """Record problems of the data, the champion and its bands, emit an event for each, and return their sentences.
 
-    With `wait` also whether the candle that was waited for is late.
+    With `wait` it also checks whether the candle of that wait is late.
     """
     stale, drift, odd, demoted = steps(watch, series=series, now=now)
     troubles = []
@@ -120,7 +120,7 @@ def watch_task(steps: Steps, *, series: str, now: datetime, wait: Wait | None = 
 
 @task(name="publish", task_run_name="publish-{series}", cache_policy=NO_CACHE)
 def publish_task(steps: Steps, *, series: str, reports: Path) -> Path | None:
-    """Draw the newest forecast and show it, its table and the data's findings in Prefect's UI."""
+    """Draw the newest forecast and show its chart, its table and the series' findings in Prefect's UI."""
     return publish(steps, series=series, reports=reports)
 
 
@@ -150,7 +150,7 @@ def train_task(
 
 @task(name="backfill", task_run_name="backfill-{job.series}", cache_policy=NO_CACHE)
 def backfill_task(database_url: SecretStr, job: "BackfillJob") -> "list[Backfilled]":
-    """Backfill one series, in whichever process or machine this task runs."""
+    """Backfill one series in the process, and on the machine, where this task runs."""
     from tasks.steps.backfill import backfill_series
 
     engine = make_engine(database_url.get_secret_value())
@@ -170,7 +170,7 @@ def gate_task(
 
 @task(name="replay", task_run_name="replay-{forecast}", cache_policy=NO_CACHE)
 def replay_task(engine: Engine, *, forecast: int) -> "Replayed":
-    """Make one stored forecast again and compare."""
+    """Compute one stored forecast again and compare the two."""
     from tasks.steps.replay import replay
 
     return replay(engine, forecast=forecast)
@@ -193,7 +193,7 @@ def load_closes_task(file: Path, *, start: datetime, end: datetime) -> "CandleFr
 def train_recipe_task(
     candles: "CandleFrame", recipe: "Recipe", *, window_sizes: Sequence[int], seeds: int
 ) -> "tuple[list[Trial], float]":
-    """Train every setup, window length and seed, each epoch's loss in the log; returns the seconds it took too."""
+    """Train every setup, window length and seed, and log each epoch's losses; returns the trials and the seconds."""
     from models.tutorial.study import run_trials
 
     log = get_run_logger()
@@ -201,8 +201,8 @@ def train_recipe_task(
     with reported_progress("training the tutorial's recipe") as progress:
 
         def report(done: int, epochs: int, losses: dict[str, float]) -> None:
-            shown = "; ".join(f"{label} {loss:.5f}" for label, loss in losses.items())
-            log.info("epoch %d/%d, loss: %s", done, epochs, shown)
+            losses_text = "; ".join(f"{label} {loss:.5f}" for label, loss in losses.items())
+            log.info("epoch %d/%d, loss: %s", done, epochs, losses_text)
             progress(done, epochs, "epoch")
 
         trials = run_trials(
@@ -213,7 +213,7 @@ def train_recipe_task(
 
 @task(name="judge-recipe", cache_policy=NO_CACHE)
 def judge_task(candles: "CandleFrame", trials: "Sequence[Trial]", recipe: "Recipe", *, quick: bool) -> "list[Line]":
-    """Put the recipe beside naive and blend on the same days."""
+    """Score the recipe, naive and blend on the same days."""
     from tasks.steps.study import judge_study
 
     with reported_progress("walking naive and blend forward") as progress:

@@ -13,6 +13,7 @@ from models.arrivals import Arrival, UsualTime, usual_words
 from models.candles import Interval, SeriesName
 from models.freshness import is_stale, normal_delay
 from models.waiting import close_words, due_close
+from models.wording import close_day
 from storage.database.engine import open_for_reading, reading
 from storage.database.version import head_version
 from storage.errors import StorageError
@@ -100,7 +101,7 @@ def _series(settings: Settings, name: str) -> list[Check]:
         Check(
             f"data of {name}",
             not stale,
-            f"newest closed candle ended {latest:%Y-%m-%d %H:%M} UTC, {days:.1f} days ago",
+            f"the newest stored close is that of {close_day(latest, interval)}, {days:.1f} days ago",
             "is the schedule running, and does the source still serve this series?" if stale else "",
         )
     ]

@@ -60,7 +60,7 @@ def tell_what_is_not_published(settings: Settings, names: list[str], *, now: dat
             latest = latest_close_time(conn, series=name)
             if latest is None or latest < due:
                 usual = usual_words(read_usual_time(conn, series=name), interval)
-                have = "" if latest is None else f"; the newest that is stored closed {latest:%Y-%m-%d %H:%M} UTC"
+                have = "" if latest is None else f"; {close_words(latest, interval)} is the newest stored"
                 print_note(f"{name}: {close_words(due, interval)} is not published yet ({usual}){have}")
     engine.dispose()
 

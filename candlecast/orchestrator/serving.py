@@ -11,17 +11,17 @@ from uuid import UUID
 from candlecast.orchestrator.server import ServerNotStarted, answers, child
 from storage.redaction import safe_url
 
-# Soon after the daily candles have closed; the day waits until the source has written its files.
+# Five minutes after the daily candles have closed; the day then waits until the source has written its files.
 CRON = "5 0 * * *"
-# From the start of `serve` to the first day.
+# The first day starts this long after `serve`.
 FIRST_DAY_AFTER = timedelta(minutes=1)
 
 
 def serve_schedule(port: int, *, notify: str | None = None) -> None:
-    """Run the schedule until the process is stopped, beside a Prefect server of its own or that of PREFECT_API_URL."""
+    """Run the schedule until the process is stopped, on the server of PREFECT_API_URL or on a server it starts."""
     with _server(port) as url:
         os.environ["PREFECT_API_URL"] = url
-        # For the processes of the flow runs: no module of theirs comes from the working directory.
+        # The processes of the flow runs inherit this: they import no module from the working directory.
         os.environ["PYTHONSAFEPATH"] = "1"
         # Prefect reads its environment when it is imported.
         from prefect import serve
@@ -46,10 +46,10 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
             parameters={"wait": True},
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
-        # Prefect would name the function, flows.daily.daily, which has none of the options of `scheduled`.
+        # Prefect would set flows.daily.daily here, the plain flow without the options of `scheduled`.
         deployment.entrypoint = "candlecast.orchestrator.served.scheduled"
-        # One day soon: a machine that was restarted while a day waited continues to wait. Not at once, so that a
-        # command that is stopped right away does not stop a run that has just begun.
+        # Run one day soon, so that a machine that was restarted while a day waited continues to wait. It does not start
+        # at once, so that stopping this command right away does not interrupt a run that has just begun.
         soon = datetime.now(UTC) + FIRST_DAY_AFTER
         with get_client(sync_client=True) as client:
             client.create_flow_run_from_deployment(
@@ -60,15 +60,15 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
 
 @contextmanager
 def _server(port: int) -> Iterator[str]:
-    given = os.environ.get("PREFECT_API_URL")
-    if given:
-        yield given
+    configured = os.environ.get("PREFECT_API_URL")
+    if configured:
+        yield configured
         return
     url = f"http://127.0.0.1:{port}/api"
     if answers(url):
         raise ServerNotStarted(
             f"something answers at {url} already; if it is the Prefect server you want, set PREFECT_API_URL={url}, "
-            f"else choose another --port"
+            f"otherwise choose another --port"
         )
     with child(["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)], url) as ready:
         ready()

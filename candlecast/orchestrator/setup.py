@@ -1,4 +1,4 @@
-"""`candlecast setup`: what a Prefect server needs beside the deployments - pools, queues and automations."""
+"""`candlecast setup`: creates the pools, queues and automations that the deployments need on a Prefect server."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,18 +18,18 @@ from tasks.show.events import DEMOTED, DRIFT, LATE, ODD_BAND, STALE
 
 POOLS = ("default", "gpu")
 FLOWS = ("daily", "retrain", "backfill", "study", "verify")
-# A backfill of years waits while the day's run is due; lower is served first.
+# A worker takes the queue with the lower number first, so a day's run does not wait behind a backfill of years.
 QUEUES = {"daily": 1, "backfill": 2}
-# After this many missed heartbeats a run's process is taken for dead.
+# A run is marked Crashed after this many missed heartbeats.
 MISSED_HEARTBEATS = 3
-# So long after a day crashed it is run again.
+# A crashed day is run again after this time.
 AGAIN = timedelta(minutes=1)
 
 _RUN_ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
 
 
 class Prepared(NamedTuple):
-    """One thing that the setup looked after."""
+    """A pool, queue or automation that the setup has checked, and whether it was created, updated or already there."""
 
     what: str
     name: str
@@ -37,22 +37,22 @@ class Prepared(NamedTuple):
 
 
 def prepare(*, notify: str | None = None, pools: bool = True) -> list[Prepared]:
-    """Create or bring up to date what the Prefect server of PREFECT_API_URL needs; may be repeated at any time.
+    """Create or update the pools, queues and automations on the server of PREFECT_API_URL; may be repeated.
 
-    `notify` is a URL that is sent a JSON object with a `text` when a champion drifts, a candle is late, data is stale
-    or a run fails, as Slack's, Mattermost's and many other services' incoming webhooks take it. `pools` is off where
-    nothing is deployed to workers.
+    With `notify`, the server sends a JSON object with a `text` to that URL when a champion drifts or is demoted, a band
+    is odd, a candle is late, data is stale or a run fails. Slack, Mattermost and many other services accept it.
+    `pools=False` creates no pools and queues, for a server without workers.
     """
-    done: list[Prepared] = []
+    prepared: list[Prepared] = []
     with get_client(sync_client=True) as client:
         if pools:
-            done += [_pool(client, name) for name in POOLS]
-            done += [_queue(client, name, priority) for name, priority in QUEUES.items()]
+            prepared += [_pool(client, name) for name in POOLS]
+            prepared += [_queue(client, name, priority) for name, priority in QUEUES.items()]
         automations = [_crash_zombies(), _run_crashed_days_again()]
         if notify is not None:
             block = Webhook(url=notify).save("candlecast-notify", overwrite=True)
-            automations += [_tell_of_data(block), _tell_of_runs(block)]
-        return done + [_put(client, automation) for automation in automations]
+            automations += [_notify_of_data(block), _notify_of_runs(block)]
+        return prepared + [_put(client, automation) for automation in automations]
 
 
 def _created(what: str, name: str, create: Callable[[], object]) -> Prepared:
@@ -74,7 +74,7 @@ def _queue(client: SyncPrefectClient, name: str, priority: int) -> Prepared:
         lambda: client.create_work_queue(name, priority=priority, work_pool_name="default"),
     )
     if outcome.outcome == "was there":
-        # A deployment makes the queue it names, with whatever priority is next.
+        # `prefect deploy` creates the queues that its deployments name, with the next free priority.
         queue = client.read_work_queue_by_name(name, work_pool_name="default")
         client.update_work_queue(queue.id, priority=priority)
     return outcome
@@ -90,16 +90,16 @@ def _put(client: SyncPrefectClient, automation: AutomationCore) -> Prepared:
 
 
 def _crash_zombies() -> AutomationCore:
-    """A run whose process was killed would stay Running for ever, and hold its deployment's place."""
+    """Mark killed runs: they would otherwise stay Running for ever and block the next run of their deployment."""
     return AutomationCore(
         name="candlecast: crash runs whose process is gone",
         description="A run that sends no heartbeat any more is marked Crashed, so that the next one may start.",
         trigger=EventTrigger(
-            # A process that is killed at once has no heartbeat to miss; that the run began is the server's own event.
+            # A process that is killed at once never sends a heartbeat; the server itself emits the event Running.
             after={"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},
             expect={"prefect.flow-run.heartbeat"} | _RUN_ENDS,
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            # Others' flows on the same server may send theirs less often.
+            # Flows of other projects on the same server may send heartbeats less often.
             match_related=ResourceSpecification(
                 {"prefect.resource.role": ["flow"], "prefect.resource.name": list(FLOWS)}
             ),
@@ -117,9 +117,9 @@ def _crash_zombies() -> AutomationCore:
 
 
 def _run_crashed_days_again() -> AutomationCore:
-    """A day whose process or machine went down while it waited goes on waiting; what is stored is not stored again.
+    """Run a day again after its process or machine went down; nothing is stored twice.
 
-    The second run trains nothing: a training that kills its process every time would be run for ever.
+    The second run trains nothing: otherwise a training that kills its process each time would be repeated for ever.
     """
     return AutomationCore(
         name="candlecast: run a crashed day again",
@@ -138,7 +138,7 @@ def _run_crashed_days_again() -> AutomationCore:
     )
 
 
-def _tell_of_data(block: object) -> AutomationCore:
+def _notify_of_data(block: object) -> AutomationCore:
     return AutomationCore(
         name="candlecast: tell of drift and stale data",
         trigger=EventTrigger(
@@ -152,7 +152,7 @@ def _tell_of_data(block: object) -> AutomationCore:
     )
 
 
-def _tell_of_runs(block: object) -> AutomationCore:
+def _notify_of_runs(block: object) -> AutomationCore:
     text = 'flow.name ~ " run " ~ flow_run.name ~ " " ~ flow_run.state.name ~ ": " ~ flow_run.state.message'
     return AutomationCore(
         name="candlecast: tell of failed runs",

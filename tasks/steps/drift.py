@@ -1,4 +1,4 @@
-"""Has the champion drifted? An alarm is a finding, an event in Prefect, and a reason to train from scratch."""
+"""The daily check for drift. A drift is a finding, an event in Prefect and a reason to train from scratch."""
 
 from datetime import datetime
 
@@ -20,10 +20,9 @@ CODE = "drift"
 def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
     """Check the champion's live one-step scores for drift, record it as a finding, and return it.
 
-    Late scores do not count: those forecasts were stored after their candles had closed.
-
-    The baseline cannot drift from itself. A finding is closed when a later check, of a newly trained champion perhaps,
-    no longer sees it.
+    Late scores do not count: those forecasts were stored after their candles had closed. The baseline is not checked,
+    because it would be compared with itself. A finding is closed when a later check, perhaps of a newly trained
+    champion, finds no drift.
     """
     with reading(engine) as conn:
         serving = registry.champion(conn, series=series)
@@ -43,8 +42,8 @@ def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
                 np.array([naive[origin].crps for origin in shared]),
                 np.array([ours[origin].pit for origin in shared]),
             )
-        noted = any(finding.code == CODE for finding in read_findings(conn, series=series))
-    if drift is not None or noted:
+        is_recorded = any(finding.code == CODE for finding in read_findings(conn, series=series))
+    if drift is not None or is_recorded:
         with writing(engine) as conn:
             record_findings(conn, series=series, codes={CODE}, seen=_findings(drift), now=now)
     return drift

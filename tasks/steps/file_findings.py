@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from models.candles import Finding, Severity
 from models.times import from_unix
+from models.waiting import close_words
 from storage.candles import StoreCounts
 from storage.source.checks import CONTRADICTED, DUPLICATE, PLACEHOLDER, WICK_FACTOR, WICK_NEIGHBOURS, SetAside, Spans
 from storage.source.file import CddFile
@@ -139,7 +140,7 @@ def _reading(file: CddFile) -> list[Finding]:
 
 
 def _wicks(file: CddFile) -> list[Finding]:
-    wicks = file.checks.wicks
+    wicks, interval = file.checks.wicks, file.series.interval
     findings = []
     for wick in wicks[:WICKS_SHOWN]:
         at = from_unix(wick.open_time)
@@ -148,7 +149,7 @@ def _wicks(file: CddFile) -> list[Finding]:
             Finding(
                 "wick",
                 Severity.WARNING,
-                f"the candle of {at:%Y-%m-%d %H:%M} lies far outside its neighbours: its {wick.side} is "
+                f"{close_words(at + interval.length, interval)} lies far outside its neighbours: its {wick.side} is "
                 f"{wick.price:g}, the {least} of the {WICK_NEIGHBOURS} candles before and after is {wick.neighbours:g}",
                 f"compare it with another source; only wicks of {WICK_FACTOR:g} times and more are shown",
                 1,

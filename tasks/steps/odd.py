@@ -1,13 +1,14 @@
-"""Odd bands: a newest live forecast several times wider or narrower than naive's, or than the model's own before."""
+"""Odd bands: the newest live forecast is several times wider or narrower than naive's or the model's previous one."""
 
 import math
 from datetime import datetime
 
 from sqlalchemy import Engine
 
-from models.candles import Finding, Severity
+from models.candles import Finding, SeriesName, Severity
 from models.forecasts import BASELINE, Kind
 from models.gate import ODD
+from models.wording import after_close
 from storage.database.engine import reading, writing
 from storage.findings import read_findings, record_findings
 from storage.forecasts import BandRow, read_bands, read_origins
@@ -19,7 +20,7 @@ CODE = "odd-band"
 def check_bands(engine: Engine, *, series: str, now: datetime) -> list[Finding]:
     """Record which of the newest live forecasts have an odd 80 % band as findings of their day, and return them.
 
-    The forecasts stay stored: the market may be odd. A finding is closed when the next forecast is as usual.
+    The forecasts stay stored, because the market itself may be odd. The finding is closed when the next band is normal.
     """
     with reading(engine) as conn:
         of_naive = read_origins(conn, ForecastFilter(series, model=BASELINE, kind=Kind.LIVE))
@@ -28,8 +29,9 @@ def check_bands(engine: Engine, *, series: str, now: datetime) -> list[Finding]:
             return []
         wanted = ForecastFilter(series, kind=Kind.LIVE, start=origins[0])
         bands = {(row.model, row.origin, row.step): row for row in read_bands(conn, wanted)}
-        noted = any(finding.code == CODE for finding in read_findings(conn, series=series))
+        is_recorded = any(finding.code == CODE for finding in read_findings(conn, series=series))
     newest, before = origins[-1], origins[0]
+    interval = SeriesName.parse(series).interval
     seen = []
     for model in sorted({model for model, origin, _ in bands if origin == newest}):
         steps = sorted(step for name, origin, step in bands if (name, origin) == (model, newest))
@@ -47,13 +49,13 @@ def check_bands(engine: Engine, *, series: str, now: datetime) -> list[Finding]:
                 Finding(
                     CODE,
                     Severity.WARNING,
-                    f"the 80 % band of {model} after the close of {newest:%Y-%m-%d %H:%M} is odd: {complaints[0]}",
+                    f"the 80 % band of {model} {after_close(newest, interval)} is odd: {complaints[0]}",
                     "look at the newest candles and at candlecast forecasts; the forecast is stored and will be scored",
                     first_time=newest,
                     last_time=newest,
                 )
             )
-    if seen or noted:
+    if seen or is_recorded:
         with writing(engine) as conn:
             record_findings(conn, series=series, codes={CODE}, seen=seen, now=now)
     return seen

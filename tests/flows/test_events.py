@@ -43,4 +43,4 @@ def test_a_new_forecast_and_stale_data_are_events(installation: Path) -> None:
     daily(series=[series], now=datetime(2030, 1, 1, tzinfo=UTC))
     assert len(arrived("candlecast.forecast", series, count=2)) == 2
     (stale,) = arrived("candlecast.stale", series)
-    assert "no candle has closed since" in stale["message"]
+    assert "no candle is stored after the close of" in stale["message"]

@@ -186,7 +186,7 @@ def test_by_hand_nothing_is_waited_for_and_what_is_not_published_is_no_failure(
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert line == (
         f"{name}: the candle of Wed 2026-04-22 is not published yet (usual time of publication not known yet); "
-        "the newest that is stored closed 2026-04-22 00:00 UTC"
+        "the candle of Tue 2026-04-21 is the newest stored"
     )
 
 

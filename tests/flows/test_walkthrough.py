@@ -178,7 +178,9 @@ def test_every_line_of_the_walk_through_does_what_the_page_says(tmp_path: Path, 
         assert "coverage80" in shell.run(skill)
         assert shell.run(plan).endswith("nothing is missing\n")
         # The sample's data are years old, and the day reported that to the webhook.
-        assert any("no candle has closed since 2019-10-17" in text for text in receiver.texts(wait_s=30)), shell.logs()
+        assert any(
+            "no candle is stored after the close of Wed 2019-10-16" in text for text in receiver.texts(wait_s=30)
+        ), shell.logs()
     finally:
         shell.stop()
         receiver.close()

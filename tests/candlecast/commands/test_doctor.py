@@ -121,7 +121,7 @@ def test_candles_are_late_after_two_intervals_and_half_a_day(house: House) -> No
     assert checks[f"data of {SERIES}"].ok
     late = checks[f"data of {OTHER}"]
     assert not late.ok
-    assert f"ended {house.midnight - timedelta(days=3):%Y-%m-%d %H:%M} UTC, " in late.found
+    assert f"the newest stored close is that of {house.midnight - timedelta(days=4):%a %Y-%m-%d}, 3." in late.found
     assert "schedule" in late.remedy
 
 

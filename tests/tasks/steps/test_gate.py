@@ -178,7 +178,7 @@ def test_odd_bands_are_findings_with_their_day(market: Engine) -> None:
     live(market, "range-ewma", [0.02, 0.03], scored=False)
     (finding,) = check_bands(market, series=SERIES, now=FIRST + DAY)
     assert finding.message == (
-        "the 80 % band of lstm after the close of 2024-01-02 00:00 is odd: step 1 is 5 times as wide as its own the "
+        "the 80 % band of lstm after the close of 2024-01-01 is odd: step 1 is 5 times as wide as its own the "
         "day before"
     )
     assert (finding.first_time, codes(market)) == (FIRST + DAY, {"odd-band"})
