@@ -31,7 +31,7 @@ def test_the_weekday_is_that_of_the_next_candle(candles):
 
 
 @pytest.mark.parametrize("row", [60, 250, 311, 400])
-def test_changing_what_comes_after_a_row_changes_none_of_its_features(candles, row):
+def test_later_candles_change_no_feature_of_a_row(candles, row):
     changed = candles.copy()
     for column in ("open", "high", "low", "close", "volume_base", "volume_quote"):
         changed.loc[row + 1 :, column] *= 3.0

@@ -194,7 +194,7 @@ def test_a_champion_whose_bands_become_five_times_too_wide_is_almost_always_demo
     assert late / 40 <= 0.05
 
 
-def test_a_champion_that_has_become_worse_is_demoted_although_it_was_good_for_years():
+def test_a_champion_that_becomes_worse_after_good_years_is_demoted():
     closes, volatility = market(1500)
     sigma = np.where(np.arange(1500) < 1095, volatility, 2.5 * volatility)
     verdict = watch(walk(closes, sigma), walk(closes, volatility * 1.3))

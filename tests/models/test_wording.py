@@ -62,7 +62,7 @@ def test_when_stored_names_the_time_before_the_close_or_the_steps_after_the_fact
     assert when_stored(MIDNIGHT + after_origin, MIDNIGHT, Interval.DAY, 7) == words
 
 
-def test_a_forecast_of_one_step_that_is_late_is_after_the_fact_as_a_whole() -> None:
+def test_when_stored_says_that_all_steps_of_a_late_one_step_forecast_are_after_the_fact() -> None:
     words = when_stored(MIDNIGHT + 90 * HOUR / 60, MIDNIGHT, Interval.HOUR, 1)
     assert words == (
         "Stored 2026-04-24 01:30 UTC, 30 min after the close at 2026-04-24 01:00 UTC: all steps are after the fact."

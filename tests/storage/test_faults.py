@@ -168,9 +168,9 @@ def write_lock_held(ingesting: Ingesting, seconds: float) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_doctor_finds_damaged_pages_and_a_backup_restores_them(installed: Ingesting) -> None:
+def test_doctor_finds_a_damaged_file_and_a_backup_restores_it(installed: Ingesting) -> None:
     assert installed.run("ingest").returncode == 0
-    everything = installed.sql("SELECT * FROM candles ORDER BY open_time")
+    candles_before = installed.sql("SELECT * FROM candles ORDER BY open_time")
     done = installed.run("backup", "good.db")
     assert done.returncode == 0, done.stderr
     # Overwrite two pages in the middle of the candles, as a failing disk would.
@@ -181,6 +181,7 @@ def test_doctor_finds_damaged_pages_and_a_backup_restores_them(installed: Ingest
         file.write(b"\xde\xad\xbe\xef" * 2048)
     check = doctor_check(installed, "file")
     assert not check["ok"]
+    # SQLite lists the damage or cannot read the file at all. Then the remedy is in the message.
     assert "damaged" in check["found"]
     assert "candlecast restore FILE" in check["remedy"] + check["found"]
     refused = installed.run("backup", "bad.db")
@@ -189,7 +190,7 @@ def test_doctor_finds_damaged_pages_and_a_backup_restores_them(installed: Ingest
     done = installed.run("restore", "good.db")
     assert done.returncode == 0, done.stderr
     assert doctor_check(installed, "file") == {"check": "file", "ok": True, "found": "sound", "remedy": ""}
-    assert installed.sql("SELECT * FROM candles ORDER BY open_time") == everything
+    assert installed.sql("SELECT * FROM candles ORDER BY open_time") == candles_before
     # The damaged file was moved aside, not deleted.
     assert len(list(installed.folder.glob("candlecast.db.replaced-*"))) == 1
 

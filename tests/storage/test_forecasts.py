@@ -161,7 +161,7 @@ def test_a_forecast_cannot_have_a_version_of_another_model_or_series(store: Any)
     for claim in ({"model": "naive"}, {"model": "lstm", "series": "Kraken_ETHEUR_d"}):
         with pytest.raises(NotFound, match=f"version {version} is none of"):
             store.add_forecasts(version, [store.origin], **claim)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="version 99 is none of lstm"):
         store.add_forecasts(99, [store.origin], model="lstm")
 
 

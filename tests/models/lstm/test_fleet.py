@@ -176,7 +176,7 @@ def test_the_learning_rate_rises_for_three_tenths_of_the_steps_and_falls_to_near
         assert np.isfinite(one_cycle(1.0, steps)).all()
 
 
-def test_scored_parts_cover_every_row_once_whatever_the_offset():
+def test_scored_parts_cover_every_row_once_for_every_offset():
     training = TrainingConfig()
     for offset in range(60):
         starts = _chunk_starts(10, 500, offset, training)

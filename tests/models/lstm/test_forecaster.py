@@ -25,7 +25,7 @@ def _closes(candles):
 
 
 def _after(candles, instant, *, factor=1.7):
-    """The same candles with everything that closes after `instant` changed."""
+    """Return the candles with all that close after `instant` changed."""
     changed = candles.copy()
     later = (candles["close_time"] > instant).to_numpy()
     for column in ("open", "high", "low", "close", "volume_base", "volume_quote"):
@@ -150,9 +150,9 @@ def test_too_few_candles_are_refused_with_the_instant(candles, trained):
 
 def test_weights_of_another_network_are_refused(candles, trained):
     cut = replace(trained, weights={name: values[:, :-1] for name, values in trained.weights.items()})
-    with pytest.raises(BadWeights):
+    with pytest.raises(BadWeights, match="expected input of shape"):
         Lstm().forecast(cut, candles, [_closes(candles)[600]])
-    with pytest.raises(BadWeights):
+    with pytest.raises(BadWeights, match="expected input of shape"):
         Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, init_from=cut)])
 
 
@@ -175,7 +175,7 @@ def calm():
     return random_walk(1100, seed=6)
 
 
-def test_calibration_comes_from_quarters_the_networks_had_not_seen(calm):
+def test_calibration_uses_quarters_after_the_networks_training(calm):
     cutoff = _closes(calm)[1000]
     trained = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
     table = trained.weights["calibration"]

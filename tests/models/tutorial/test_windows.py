@@ -131,12 +131,12 @@ def test_scaling_inverts_and_survives_storage(kind):
     fitted = fit_scaling(rows, cutoff_row=19, kind=kind)
     stored = Scaling.from_weights(fitted.as_weights())
     np.testing.assert_allclose(stored.invert(stored.apply(rows)), rows)
-    seen = stored.apply(rows[:20])
+    scaled = stored.apply(rows[:20])
     if kind == "standard":
-        np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-12)
-        np.testing.assert_allclose(seen.std(axis=0), 1)
+        np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(scaled.std(axis=0), 1)
     else:
-        np.testing.assert_allclose([seen.min(), seen.max()], [0, 1], atol=1e-12)
+        np.testing.assert_allclose([scaled.min(), scaled.max()], [0, 1], atol=1e-12)
 
 
 def test_a_model_without_its_scaling_is_refused():

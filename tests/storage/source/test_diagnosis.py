@@ -52,7 +52,7 @@ def test_a_source_that_refuses_this_client_names_the_setting_to_change(server: C
         assert fetched.size == len(CSV)
 
 
-def test_a_source_that_wants_a_password_says_where_to_write_it(server: CddServer) -> None:
+def test_the_message_for_a_source_with_a_password_says_where_to_write_it(server: CddServer) -> None:
     error = refusal(server, Reply(401, b"", {"WWW-Authenticate": 'Basic realm="files"'}))
     assert isinstance(error, CddDenied)
     assert "write user and password into CANDLECAST_SOURCE as https://USER:PASSWORD@host/" in str(error)
@@ -63,7 +63,7 @@ def test_a_proxy_that_wants_a_password_is_named_as_the_proxy(server: CddServer) 
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 503])
-def test_a_login_page_is_recognised_whatever_its_status(server: CddServer, status: int) -> None:
+def test_a_login_page_is_recognised_with_any_status(server: CddServer, status: int) -> None:
     error = refusal(server, Reply(status, LOGIN, HTML))
     assert isinstance(error, CddDenied)
     assert f"a login page came instead of the file (HTTP {status})" in str(error)
@@ -75,7 +75,7 @@ def test_a_login_page_is_recognised_whatever_its_status(server: CddServer, statu
     [CHALLENGE, b"\xef\xbb\xbf\n <HTML><body><div class='g-recaptcha'></div></body></html>"],
     ids=["check of the browser", "captcha"],
 )
-def test_a_challenge_page_is_recognised_whatever_its_status(server: CddServer, status: int, page: bytes) -> None:
+def test_a_challenge_page_is_recognised_with_any_status(server: CddServer, status: int, page: bytes) -> None:
     error = refusal(server, Reply(status, page, HTML))
     assert isinstance(error, CddDenied)
     assert f"a challenge page for browsers came instead of the file (HTTP {status})" in str(error)

@@ -23,7 +23,7 @@ def test_a_banner_is_skipped_and_its_date_is_the_files_time() -> None:
     assert chunk.provisional.tolist() == [False, False, False, True]
 
 
-def test_the_newest_candle_is_closed_when_the_files_time_says_so() -> None:
+def test_the_newest_candle_is_closed_if_the_file_was_made_after_its_close() -> None:
     dated = (FIXTURES / "banner_created_crlf.csv").read_bytes()
     undated = dated.replace(b"Created on 06-04-2019,", b"")
     late = datetime(2019, 6, 5, tzinfo=UTC)

@@ -93,5 +93,5 @@ def test_an_untrusted_certificate_of_the_listing_names_the_setting(server: CddSe
 
 
 def test_a_closed_port_of_the_listing_is_an_unavailable_source() -> None:
-    with pytest.raises(CddUnavailable):
+    with pytest.raises(CddUnavailable, match="did not answer"):
         available_series("Bitstamp", api="http://127.0.0.1:9/")

@@ -236,5 +236,5 @@ def test_a_closed_port_is_an_unavailable_source() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(CddUnavailable):
+    with pytest.raises(CddUnavailable, match="did not answer"):
         CddClient(f"http://127.0.0.1:{port}/", tries=1).fetch(SERIES)
