@@ -347,7 +347,7 @@ def test_each_series_has_its_own_latest_forecast(store: Any, engine: Engine) -> 
         }
 
 
-def test_no_forecast_is_stored_as_late(store: Any, engine: Engine) -> None:
-    """Late is how a step may count; the forecast is live."""
+def test_late_is_not_a_kind_of_forecasts(store: Any, engine: Engine) -> None:
+    """`late` is a kind of scores: some steps of a live forecast were stored after their close."""
     with engine.connect() as conn, pytest.raises(ValueError, match="'late' is not a valid Kind"):
         read_bands(conn, ForecastFilter(kind=ScoreKind.LATE))

@@ -11,7 +11,7 @@ from storage.database.engine import open_database
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An empty SQLite database; modules whose queries matter open one of each kind instead."""
+    """An empty SQLite database; test modules about queries open SQLite and PostgreSQL instead."""
     engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
     yield engine
     engine.dispose()

@@ -26,7 +26,7 @@ CONFIG = NetworkConfig(n_features=3, hidden=4, horizon=2)
 
 
 def _some_weights(members, seed=0):
-    """Weights whose head is not zero, as it is before training, so that no gradient is zero."""
+    """Random weights. The head, which starts at zero, is not zero here, so that no gradient is zero."""
     rng = np.random.default_rng(seed)
     weights = [fresh_weights(CONFIG, rng) for _ in range(members)]
     for member in weights:

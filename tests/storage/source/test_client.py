@@ -1,4 +1,4 @@
-"""The client against a server that plays CDD: which requests it repeats or refuses, and how it spaces them."""
+"""The client with a local server in place of CDD: which requests it repeats or refuses, and how it spaces them."""
 
 import itertools
 import time

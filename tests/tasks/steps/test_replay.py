@@ -63,7 +63,7 @@ def test_a_replay_keeps_a_gap_that_was_filled_later(engine: Engine, tmp_path: Pa
     closes = list(candles["close_time"].dt.to_pydatetime())
     backfill_alone(engine, BackfillJob(SERIES, ("range-ewma",), closes[680], closes[689], NOW))
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
-    # The forecasting machine's clock is slower than that of the machine that stored the candles.
+    # This machine's clock is one hour behind that of the machine that stored the candles.
     slow_clock = RunClock(NOW - timedelta(hours=1))
     assert forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=slow_clock) == [version]
     assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_new == 2

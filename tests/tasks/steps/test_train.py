@@ -38,7 +38,7 @@ def test_a_backfill_computes_features_once_and_reads_no_model_that_it_trained(
         if re.search(r"SELECT.*model_versions\.weights\b", statement, re.DOTALL):
             weight_reads.append(statement)
 
-    # The module of the trainings has imported the function already, so only forecasting is counted.
+    # Training calls the original function, which it has imported already, so only forecasting is counted.
     forecaster("lstm")
     monkeypatch.setattr(models.features, "make_features", counted)
     backfilled = backfill_alone(engine, BackfillJob(SERIES, ("lstm",), closes[520], closes[630], NOW))
