@@ -1,4 +1,4 @@
-"""The daily flow: wait for each series' candle, forecast as it comes, score, show; then train what is due."""
+"""The daily flow: wait for each series' candle, forecast when it comes, score and draw; then train the models due."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -24,10 +24,10 @@ from tasks.steps.train import plan_training
 
 
 class DailyFailed(RuntimeError):
-    """Some series could not be brought up to date; the message names each with its reason."""
+    """Some series could not be brought up to date; the message names each of them with its reason."""
 
 
-# Called with a series, a piece of work and the error that stopped it, or None once it is done after all.
+# Called with a series, a sentence about what failed, and the error; with None when it has succeeded after all.
 Note = Callable[[str, str, Exception | None], None]
 
 
@@ -39,28 +39,28 @@ def daily(
     wait: bool = False,
     train: bool = True,
 ) -> None:
-    """Bring every series up to date, then train what is due; fail at the end, naming them, if some could not be.
+    """Bring every series up to date, then train the models that are due; fail at the end if a series failed.
 
-    With `wait` a series whose due candle is not published yet is asked for again, until it is there or the setting
-    `wait_hours` has passed since its close; without it, each is asked for once. `train` is off in a day that is run
-    again because it crashed. `series` defaults to the settings'; `now` replaces the clock.
+    With `wait` the flow asks again for a due candle that is not published yet, until it is there or the setting
+    `wait_hours` has passed since its close. Without `wait` it asks once for each series. `train` is False in the second
+    run of a day that crashed. `series` defaults to the setting; `now` replaces the clock.
     """
     resend_lost_sigterm()
     settings = Settings() if series is None else Settings(series=tuple(series))
     run_day(settings, mode=mode if train else None, wait=wait, clock=RunClock(now, stands=now is not None and not wait))
 
 
-# As it is deployed and served, where `wait` is set. The wait is 23 hours at most; a training that hangs must not keep
-# the next day from its place.
+# Deployments and `serve` use this one, with `wait`. A wait takes 23 hours at most; the time-out stops a training that
+# hangs, so that it does not block the next day.
 scheduled = daily.with_options(timeout_seconds=86_000)
 
 
 def run_day(settings: Settings, *, mode: Mode | None, wait: bool, clock: RunClock) -> None:
     """Do one day by `clock`; without a `mode` nothing is trained.
 
-    One series' trouble does not stop the others, and a source that is away does not stop a series: the champion
-    forecasts from the candles there are. No training begins before every series has its candle or is given up, so
-    nothing that a training does, not even to the process it runs in, costs a forecast. Raises DailyFailed.
+    A series that fails does not stop the others. If the source does not answer, the champion forecasts from the stored
+    candles. No training begins before every series has its candle or is given up, so a training cannot cost a forecast,
+    not even when it kills the process. Raises DailyFailed.
     """
     log = get_run_logger()
     problems: dict[tuple[str, str], str] = {}
@@ -77,7 +77,7 @@ def run_day(settings: Settings, *, mode: Mode | None, wait: bool, clock: RunCloc
         log.error("%s: %s: %s", name, what, error)
 
     engine = open_database(settings.database_url)
-    # A process that waits for hours does the heavy work in a child; by hand nothing is worth starting one.
+    # A process that waits for hours does the heavy work in a child, to stay small; a single run needs no child.
     steps: Steps = InChild(settings.database_url) if wait else InThisProcess(engine)
     try:
         bring_all_up_to_date(engine, steps, settings, wait=wait, clock=clock, note=note)
@@ -87,9 +87,11 @@ def run_day(settings: Settings, *, mode: Mode | None, wait: bool, clock: RunCloc
             if mode is None:
                 break
             if nobody_trains:
-                log.warning("%s: no training was tried, since nobody took the one before", name)
+                log.warning("%s: no training was tried, because no worker started the previous one", name)
                 continue
-            with locked(engine, f"daily-{name}", waiting=partial(log.info, "%s: another run is at it; waiting", name)):
+            with locked(
+                engine, f"daily-{name}", waiting=partial(log.info, "%s: another run works on it; waiting", name)
+            ):
                 train_what_is_due(engine, here, name, settings, mode=mode, clock=clock, note=note)
     finally:
         steps.rest()
@@ -101,7 +103,7 @@ def run_day(settings: Settings, *, mode: Mode | None, wait: bool, clock: RunCloc
 def bring_all_up_to_date(
     engine: Engine, steps: Steps, settings: Settings, *, wait: bool, clock: RunClock, note: Note
 ) -> None:
-    """Ask for every series at once and bring each up to date the moment it can be."""
+    """Ask for all series at once, and bring each one up to date as soon as its candle is there."""
     log = get_run_logger()
     with Desk(
         engine,
@@ -111,24 +113,26 @@ def bring_all_up_to_date(
         poll_interval_s=settings.poll_interval_s,
         wait_hours=settings.wait_hours if wait else None,
     ) as desk:
-        shown: set[str] = set()
+        shown_as_waiting: set[str] = set()
         for news in desk.news():
             one, name = news.wait, news.wait.series
             waits = wait and not one.late and not desk.is_stored(one)
-            with locked(engine, f"daily-{name}", waiting=partial(log.info, "%s: another run is at it; waiting", name)):
+            with locked(
+                engine, f"daily-{name}", waiting=partial(log.info, "%s: another run works on it; waiting", name)
+            ):
                 fresh = news.answer is not None and ingest(steps, name, news.answer, now=clock(), note=note)
-                # In a minute the due candle may be there: an older origin would be forecast in vain.
+                # The due candle may be there in a minute, so a forecast from an older origin would be useless.
                 soon = waits and one.doubtful and not desk.is_stored(one)
-                made = not soon and forecast(steps, name, settings, clock=clock, note=note)
-                # While a series waits and nothing is new there is nothing to score or to show either.
-                if (fresh and not soon) or made or not waits or desk.is_stored(one):
+                has_new_forecast = not soon and forecast(steps, name, settings, clock=clock, note=note)
+                # A series that waits and has nothing new has nothing to score or to draw.
+                if (fresh and not soon) or has_new_forecast or not waits or desk.is_stored(one):
                     score_and_show(steps, one, settings, now=clock(), note=note)
             if news.what is What.STORED:
                 note(name, "the download was not stored", None)
             if one.late:
                 note(name, "late", TimeoutError(f"{one.candle} has not been published in time"))
-            elif waits and name not in shown and not desk.is_stored(one):
-                shown.add(name)
+            elif waits and name not in shown_as_waiting and not desk.is_stored(one):
+                shown_as_waiting.add(name)
                 wait_task.submit(one, series=name)
             elif not wait and not desk.is_stored(one):
                 log.info("%s: %s is not published yet; %s", name, one.candle, one.usual_words)
@@ -137,10 +141,10 @@ def bring_all_up_to_date(
 
 
 def ingest(steps: Steps, name: str, answer: Answer, *, now: datetime, note: Note) -> bool:
-    """Store what the source has answered; returns whether it brought another file."""
+    """Store one answer of the source; returns whether it contained a new file."""
     try:
         report = ingest_task(steps, series=name, answer=answer, now=now)
-    except Exception as error:  # whatever happened, the champion still forecasts from what is stored
+    except Exception as error:  # whatever failed, the champion still forecasts from the stored candles
         note(name, "the download was not stored", error)
         return False
     get_run_logger().info("%s: %s", name, report)
@@ -149,21 +153,21 @@ def ingest(steps: Steps, name: str, answer: Answer, *, now: datetime, note: Note
 
 
 def forecast(steps: Steps, name: str, settings: Settings, *, clock: RunClock, note: Note) -> bool:
-    """Store the live forecasts that are missing; returns whether there were any."""
+    """Store the live forecasts that are missing; returns whether any were missing."""
     try:
-        made = forecast_task(
+        forecasts = forecast_task(
             steps, series=name, model=settings.model, horizon=settings.horizon, clock=clock, flow_run=flow_run.id
         )
     except Exception as error:
         note(name, "no forecast", error)
         return False
-    get_run_logger().info("%s: champion is version %d", name, made.champion)
+    get_run_logger().info("%s: champion is version %d", name, forecasts.champion)
     note(name, "no forecast", None)
-    return bool(made.new)
+    return bool(forecasts.new)
 
 
 def score_and_show(steps: Steps, wait: Wait, settings: Settings, *, now: datetime, note: Note) -> None:
-    """Score what has matured, watch and draw one series."""
+    """Score the forecasts of one series whose candles have closed, check the series, and draw its newest forecast."""
     log, name = get_run_logger(), wait.series
     what = "the forecasts were not scored or shown"
     try:
@@ -180,13 +184,14 @@ def score_and_show(steps: Steps, wait: Wait, settings: Settings, *, now: datetim
 def train_what_is_due(
     engine: Engine, steps: Steps, name: str, settings: Settings, *, mode: Mode, clock: RunClock, note: Note
 ) -> None:
-    """Train one series' challenger, here or elsewhere; a model that has not spoken of the newest origin then forecasts.
+    """Train one series' challenger, here or by a deployment; then store live forecasts that the newest origin lacks.
 
-    A newer version of a model that has spoken speaks from the next origin on: of one origin a model says one thing.
+    A new version of a model that already has a forecast of this origin starts with the next origin: each model has one
+    forecast per origin.
     """
     log = get_run_logger()
     try:
-        # Asked here, so that a day on which nothing is due costs no run of its own, here or on the GPU.
+        # Checked before a run is started, so that nothing is started, here or on the GPU, when no training is due.
         due = plan_training(engine, series=name, mode=mode, schedule=settings.schedule)
         if due is None:
             log.info("%s: no training is due", name)
@@ -194,7 +199,7 @@ def train_what_is_due(
         if settings.train_deployment:
             train_elsewhere(settings.train_deployment, series=name, due=due, timeout_s=settings.train_timeout_s)
         else:
-            # Imports pandas, which a day that waits does without.
+            # This imports pandas, which a day that waits does not need.
             from flows.retrain import retrain
 
             retrain(series=name, due=due, now=clock())

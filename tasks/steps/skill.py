@@ -1,4 +1,4 @@
-"""How good the forecasts were, and whether chance could explain it."""
+"""The skill of the forecasts against naive, with its confidence interval and p-value."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -29,7 +29,7 @@ def judged_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) -> l
         return losses[name, model, kind]
 
     def naives(name: str, kind: ScoreKind, step: int) -> dict[datetime, float]:
-        # In time or late: naive's numbers are the same, as the view `model_skill` says.
+        # Naive's live and late forecasts count together, as in the view `model_skill`: its quantiles are the same.
         kinds = [each for each in ScoreKind if each.stored_as is kind.stored_as]
         return {origin: crps for each in kinds for origin, crps in by_step(name, BASELINE, each)[step].items()}
 

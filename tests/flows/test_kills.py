@@ -185,5 +185,5 @@ def test_of_two_days_at_once_one_does_the_work_and_the_other_waits(
     assert_same(installation.tables(), undisturbed.after_day)
     log = installation.log()
     # Once for the forecast, and perhaps once more for the training.
-    assert 1 <= log.count("another run is at it; waiting") <= 2
+    assert 1 <= log.count("another run works on it; waiting") <= 2
     assert log.count("training lstm (scratch)") == 1

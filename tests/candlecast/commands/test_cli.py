@@ -29,14 +29,14 @@ def test_daily_prints_forecast_skill_plot_and_what_to_type_next(daily_done):
     assert "candlecast serve" in text
 
 
-def test_the_table_of_forecasts_says_that_those_of_old_candles_are_after_the_fact(daily_done):
+def test_forecasts_prints_that_forecasts_of_old_candles_are_after_the_fact(daily_done):
     notes = daily_done.run("forecasts").stderr
     assert notes.startswith(f"{SERIES}, range-ewma after the close of 2019-10-16: Stored ")
     assert notes.endswith(" after the close of Wed 2019-10-23: all steps are after the fact.\n")
     assert daily_done.run("forecasts", "--json").stderr == ""
 
 
-def test_forecasts_are_the_champions_latest(daily_done):
+def test_forecasts_prints_the_champions_latest_forecast(daily_done):
     rows = json.loads(daily_done.run("forecasts", "--json").stdout)
     assert [row["step"] for row in rows] == list(range(1, 8))
     assert {row["model"] for row in rows} == {"range-ewma"}
@@ -60,7 +60,7 @@ def test_forecasts_can_be_narrowed(daily_done, arguments, expected):
     assert len(json.loads(daily_done.run("forecasts", SERIES, "--json", *arguments).stdout)) == expected
 
 
-def test_candles_come_with_the_day_asked_for_and_as_known(daily_done):
+def test_candles_can_be_limited_to_days_and_to_a_past_revision(daily_done):
     done = daily_done.run("candles", SERIES, "--start", "2019-10-15", "--end", "2019-10-16", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["open_time"] for row in rows] == ["2019-10-15T00:00:00Z", "2019-10-16T00:00:00Z"]
@@ -68,22 +68,27 @@ def test_candles_come_with_the_day_asked_for_and_as_known(daily_done):
     assert json.loads(daily_done.run("candles", SERIES, "--as-of", "2001-01-01", "--json").stdout) == []
 
 
-def test_skill_stands_beside_naive_with_a_p_value(daily_done):
+def test_skill_is_relative_to_naive_and_its_p_value_agrees_with_its_interval(daily_done):
+    from scipy.stats import t as student_t
+
     rows = json.loads(daily_done.run("skill", SERIES, "--json").stdout)
     ours = [row for row in rows if row["model"] == "range-ewma" and row["kind"] == "backfill"]
     assert [row["step"] for row in ours] == list(range(1, 8))
     for row in ours:
         assert row["skill"] == pytest.approx(1 - row["crps"] / row["naive_crps"])
-        assert 0 <= row["p_value"] <= 1
+        assert row["skill_high"] - row["skill"] == pytest.approx(row["skill"] - row["skill_low"])
+        # The interval reaches as many standard errors to each side as Student's t needs for 95 %.
+        error = (row["skill_high"] - row["skill"]) / student_t.ppf(0.975, row["n"] - 1)
+        assert row["p_value"] == pytest.approx(2 * student_t.sf(abs(row["skill"]) / error, row["n"] - 1), rel=1e-4)
     assert {row["p_value"] for row in rows if row["model"] == "naive"} == {None}
 
 
-def test_models_show_who_is_champion(daily_done):
+def test_models_shows_which_version_is_champion(daily_done):
     rows = json.loads(daily_done.run("models", SERIES, "--json").stdout)
     assert [row["model"] for row in rows if row["champion"]] == ["range-ewma"]
 
 
-def test_rows_leave_as_files_too(daily_done, tmp_path):
+def test_rows_can_be_written_to_files(daily_done, tmp_path):
     import pandas as pd
 
     path = tmp_path / "out.parquet"
@@ -98,7 +103,7 @@ def test_rows_leave_as_files_too(daily_done, tmp_path):
     assert len(text.read_text().splitlines()) == 8
 
 
-def test_forecasts_leave_in_the_hubs_layout(daily_done):
+def test_forecasts_can_be_written_in_the_layout_of_a_forecast_hub(daily_done):
     done = daily_done.run("forecasts", "--format", "hub")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert len(rows) == 7 * 23
@@ -129,7 +134,7 @@ def test_forecasts_leave_in_the_hubs_layout(daily_done):
         (("frobnicate",), 2, "frobnicate"),
     ],
 )
-def test_wrong_use_and_failure_say_so_and_end_with_their_code(daily_done, arguments, code, message):
+def test_wrong_use_and_failures_print_a_reason_and_end_with_their_exit_code(daily_done, arguments, code, message):
     done = daily_done.run(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     assert message in done.stderr.replace("\n", " ")
@@ -137,7 +142,7 @@ def test_wrong_use_and_failure_say_so_and_end_with_their_code(daily_done, argume
     assert "Traceback" not in done.stderr
 
 
-def test_before_the_first_run_reading_says_what_to_run(empty):
+def test_reading_before_the_first_run_names_the_command_to_run(empty):
     for command in (("forecasts",), ("skill",), ("models",), ("candles", SERIES)):
         done = empty.run(*command)
         assert done.returncode == 1
@@ -155,7 +160,7 @@ def test_before_the_first_run_reading_says_what_to_run(empty):
         (None, "no file"),
     ],
 )
-def test_a_bad_file_is_refused_with_nothing_half_written(empty, fixture, message):
+def test_a_bad_file_is_refused_and_nothing_is_stored(empty, fixture, message):
     source = empty.folder / "source"
     source.mkdir()
     if fixture is not None:
@@ -171,7 +176,7 @@ def test_a_bad_file_is_refused_with_nothing_half_written(empty, fixture, message
         ]
 
 
-def test_one_candle_only_cannot_be_forecast_and_daily_says_why(empty):
+def test_daily_explains_that_one_candle_is_too_few_for_a_forecast(empty):
     source = empty.folder / "source"
     source.mkdir()
     shutil.copy(FIXTURES / "one_candle.csv", source / f"{SERIES}.csv")
@@ -184,7 +189,7 @@ def test_one_candle_only_cannot_be_forecast_and_daily_says_why(empty):
         assert conn.execute("SELECT count(*) FROM forecasts").fetchone() == (0,)
 
 
-def test_a_database_that_cannot_be_written_is_an_error_that_helps(empty):
+def test_a_database_that_cannot_be_written_is_an_error_with_a_remedy(empty):
     done = empty.run("ingest", CANDLECAST_DATABASE_URL="sqlite:////nowhere/candlecast.db")
     assert done.returncode == 1
     assert "/nowhere" in done.stderr
@@ -203,7 +208,7 @@ def test_a_wrong_setting_is_named_with_its_variable(empty):
     assert "CANDLECAST_SERIES" in done.stderr
 
 
-def test_ingest_says_what_it_found_and_is_quiet_about_it_the_second_time(empty):
+def test_ingest_counts_rows_and_findings_and_a_second_ingest_is_unchanged(empty):
     first = json.loads(empty.run("ingest", "--json").stdout)
     assert first[0]["rows_new"] == 1770
     assert first[0]["findings"] == 4
@@ -257,7 +262,7 @@ def test_findings_have_severity_and_remedy(daily_done):
     assert all(row["severity"] in ("info", "warning", "error") and row["remedy"] for row in rows)
 
 
-def test_what_a_source_has_can_be_listed(daily_done):
+def test_the_series_of_a_source_can_be_listed(daily_done):
     from cdd_server import CddServer, Reply
 
     with CddServer() as server:
@@ -308,7 +313,7 @@ def test_ingest_replay_and_a_dry_run_import_neither_prefect_nor_networks(daily_d
         assert not {"prefect", "tensorflow", "keras", "sklearn", "matplotlib", "fastapi"} & set(imported), command
 
 
-def test_doctor_names_trouble_with_a_remedy(daily_done, empty):
+def test_doctor_reports_problems_with_a_remedy(daily_done, empty):
     done = daily_done.run("doctor", "--json")
     checks = {row["check"]: row for row in json.loads(done.stdout)}
     assert checks["source"]["ok"]
@@ -318,15 +323,15 @@ def test_doctor_names_trouble_with_a_remedy(daily_done, empty):
     assert not checks[f"data of {SERIES}"]["ok"]
     assert checks[f"data of {SERIES}"]["remedy"]
     assert done.returncode == 1
-    nothing = empty.run("doctor", "--json", CANDLECAST_SOURCE=str(empty.folder / "nowhere"))
-    checks = {row["check"]: row for row in json.loads(nothing.stdout)}
+    of_empty = empty.run("doctor", "--json", CANDLECAST_SOURCE=str(empty.folder / "nowhere"))
+    checks = {row["check"]: row for row in json.loads(of_empty.stdout)}
     assert not checks["source"]["ok"]
     assert "candlecast daily" in checks["database"]["remedy"] + checks["database"]["found"]
     assert not empty.database.exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_an_error_that_helps(empty):
+def test_a_read_only_folder_is_an_error_with_its_reason(empty):
     empty.folder.chmod(0o555)
     try:
         done = empty.run("ingest")
@@ -346,7 +351,7 @@ def test_the_study_runs_quickly_and_prints_its_table_as_json(empty):
     assert (empty.folder / "reports" / "study" / "study.md").exists()
 
 
-def test_the_tutorials_cost_is_said_before_it_is_paid(daily_done, tmp_path):
+def test_a_backfill_of_the_tutorial_warns_that_it_is_slow(daily_done, tmp_path):
     shutil.copy(daily_done.database, tmp_path / "candlecast.db")
     done = daily_done.run(
         "backfill", "Coinbase_BTCUSD_d", "--start", "1990-01-01", "--end", "1990-01-02", "--model", "tutorial",
@@ -368,7 +373,7 @@ def test_a_dry_run_shows_what_is_missing_and_stores_nothing(daily_done, tmp_path
         assert done.stderr.startswith("181 forecasts in 2 partitions, about 0:00:")
 
 
-def test_setup_without_a_server_and_a_webhook_that_is_none_are_wrong_use(empty):
+def test_setup_without_a_server_and_a_webhook_that_is_no_url_are_wrong_use(empty):
     done = empty.run("setup")
     assert done.returncode == 2
     assert "PREFECT_API_URL names no server" in done.stderr
@@ -396,7 +401,7 @@ def test_a_forecast_is_drawn_in_the_terminal_and_plain_in_a_pipe(daily_done):
     )
 
 
-def test_what_cannot_be_drawn_is_refused(daily_done):
+def test_plot_refuses_many_forecasts_and_json(daily_done):
     many = daily_done.run("forecasts", "--plot", "--model", "naive")
     assert many.returncode == 2
     assert "too many to draw" in many.stderr
