@@ -120,7 +120,7 @@ def main() -> None:
             ["raw executemany", f"{rows / statistics.median(raw_times):,.0f}", "1.00"],
         ]
         print(f"{path.name}: {rows:,} rows into an empty SQLite, medians of {RUNS} runs")
-        print(tabulate(table, ["", "rows/s", "of raw"], "simple", disable_numparse=True))
+        print(tabulate(table, ["", "rows/s", "relative to raw"], "simple", disable_numparse=True))
         share = statistics.median(unchanged_times) / statistics.median(first_times)
         print(f"an unchanged file: {1000 * statistics.median(unchanged_times):.1f} ms, {share:.1%} of storing it\n")
         memory_rows = [memory(n, folder) for n in (chosen.rows // 10, chosen.rows)]

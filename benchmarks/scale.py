@@ -1,8 +1,8 @@
-"""One year of origins for 1, 10, 100, 1000 series: python benchmarks/scale.py [COUNT ...] [--model M] [--url URL]
+"""Measures the cost per series for 1, 10, 100 series: python benchmarks/scale.py [COUNT ...] [--model M] [--url URL]
 
-Synthetic prices, a file a series, through the code that users run: ingest, backfill (train where the model learns),
-store, score. One process, one series after the other; what it costs a series should not depend on how many there are.
-A PostgreSQL database is named by --url and must be empty.
+It writes one file of synthetic prices per series, and ingests, backfills (with training if the model learns), stores
+and scores one year of origins with the code that users run. One process handles one series after the other. The cost
+per series should not depend on the number of series. With --url it uses an empty PostgreSQL database.
 """
 
 import argparse
@@ -31,7 +31,7 @@ NOW = START + timedelta(days=DAYS + 1)
 
 
 def write_series(folder: Path, number: int) -> str:
-    """Write a random walk whose volatility clusters, as CDD would; returns the series' name."""
+    """Write a random walk with changing volatility in CDD's format; returns the name of the series."""
     chance = np.random.default_rng(number)
     sigma = np.exp(-3.5 + 0.3 * np.cumsum(chance.normal(size=DAYS)) / np.sqrt(DAYS))
     close = 100 * np.exp(np.cumsum(sigma * chance.normal(size=DAYS)))
@@ -43,7 +43,7 @@ def write_series(folder: Path, number: int) -> str:
     for day in range(DAYS):
         unix = int((START + timedelta(days=day)).timestamp())
         lines.append(f"{unix},{opened[day]},{high[day]},{low[day]},{close[day]},10,{10 * (high[day] + low[day]) / 2}")
-    # One more candle, which is not over yet: the last one above is closed.
+    # This newest candle is not over yet, so the one above counts as closed.
     lines.append(
         f"{int((START + timedelta(days=DAYS)).timestamp())},{close[-1]},{close[-1]},{close[-1]},{close[-1]},1,1"
     )
@@ -80,13 +80,13 @@ def measure(count: int, model: str, url: str | None) -> dict[str, object]:
     return {
         "series": count,
         "wall s": wall,
-        "s a series": wall / count,
-        "CPU-s a series": cpu / count,
-        "ingest s a series": ingested / count,
+        "s per series": wall / count,
+        "CPU-s per series": cpu / count,
+        "ingest s per series": ingested / count,
         "median of first tenth": statistics.median(costs[:tenth]),
         "median of last tenth": statistics.median(costs[-tenth:]),
         "rows": sum(rows.values()),
-        "MB a series": size / count / 1e6,
+        "MB per series": size / count / 1e6,
         "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -95,10 +95,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", type=int, nargs="*", default=[1, 10, 100])
     parser.add_argument("--model", default="range-ewma")
-    parser.add_argument("--url", help="an empty PostgreSQL database; SQLite without it")
+    parser.add_argument("--url", help="URL of an empty PostgreSQL database; default: a new SQLite file")
     chosen = parser.parse_args()
     logging.disable(logging.INFO)
-    print(f"{chosen.model}, 366 origins a series, {os.cpu_count()} cores, {'PostgreSQL' if chosen.url else 'SQLite'}")
+    print(f"{chosen.model}, 366 origins per series, {os.cpu_count()} cores, {'PostgreSQL' if chosen.url else 'SQLite'}")
     measured = [measure(count, chosen.model, chosen.url) for count in chosen.counts]
     print(tabulate(measured, headers="keys", floatfmt=".2f", tablefmt="github"))
 

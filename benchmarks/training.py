@@ -1,8 +1,8 @@
-"""What training a network costs: python benchmarks/training.py [--nets 100] [--most 1000]
+"""Measures the cost of training a network: python benchmarks/training.py [--nets 100] [--most 1000]
 
-The same small network (LSTM(32) -> dropout -> dense, Student-t head, 1,000 days, 20 epochs) trained in one run as a
-fleet, as one Keras `fit` each, and in plain PyTorch where it is installed; then the fleet's cost against its size. Run
-it with KERAS_BACKEND=jax for the other backend, and on a machine with a card for the card.
+It trains the same small network (LSTM(32) -> dropout -> dense, Student-t head, 1,000 days, 20 epochs) as a fleet, with
+one Keras `fit` per network, and in plain PyTorch if that is installed; then it trains fleets of several sizes. Run it
+with KERAS_BACKEND=jax to measure that backend, and on a machine with a GPU to measure the GPU.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def market(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fleet(nets: int) -> float:
-    """Seconds a net, compilation included."""
+    """Return the seconds per network, including compilation."""
     features, targets = market()
     began = time.perf_counter()
     train_fleet(features, targets, [Member(((0, DAYS),), (seed,), EPOCHS) for seed in range(nets)], network=NETWORK)
@@ -38,18 +38,18 @@ def fleet(nets: int) -> float:
 
 
 def gradient_steps() -> int:
-    """How often one net's weights are moved."""
+    """Return how many gradient steps the training of one network has."""
     return EPOCHS * -(-len(range(0, DAYS - 1 - TRAINING.burn_in, TRAINING.scored)) // TRAINING.batch)
 
 
 def flops_a_net() -> float:
-    """Multiplications and additions of one net's training: the LSTM forwards, and twice as much back."""
+    """Return the multiplications and additions that train one network: the LSTM forward, and twice that backward."""
     moment = 2 * (FEATURES + NETWORK.hidden) * 4 * NETWORK.hidden
     return 3.0 * gradient_steps() * TRAINING.batch * TRAINING.chunk * moment
 
 
 def chunks() -> tuple[np.ndarray, np.ndarray]:
-    """The chunks a member learns from in an epoch, as one array each."""
+    """Return the features and the targets of all chunks from which a member learns in an epoch."""
     features, targets = market()
     starts = range(0, DAYS - 1 - TRAINING.burn_in - TRAINING.scored, TRAINING.scored)
     x = np.stack([features[start : start + TRAINING.chunk] for start in starts])
@@ -58,7 +58,7 @@ def chunks() -> tuple[np.ndarray, np.ndarray]:
 
 
 def one_keras_fit() -> float:
-    """Seconds for one net by Keras's own fit: a model of its own, traced on its own, as projects commonly do it."""
+    """Return the seconds of one network by Keras's `fit`, as a separate model that is traced separately."""
     from keras import layers, ops
 
     x, y = chunks()
@@ -66,7 +66,7 @@ def one_keras_fit() -> float:
     def loss(actual: object, out: object) -> object:
         log_scale, freedom = out[..., :HORIZON], 2.1 + ops.softplus(out[..., HORIZON:])
         surprise = ops.square(actual) * ops.exp(-2 * log_scale) / freedom
-        # The normalising constant has no closed form in keras.ops; leaving it out only makes this fit cheaper.
+        # keras.ops has no function for the normalising constant; leaving it out only makes this fit cheaper.
         return ops.mean(0.5 * (freedom + 1) * ops.log1p(surprise) + log_scale)
 
     began = time.perf_counter()
@@ -79,7 +79,7 @@ def one_keras_fit() -> float:
 
 
 def one_torch_training() -> float | None:
-    """Seconds for one net in plain PyTorch, eager, one thread."""
+    """Return the seconds of one network in plain PyTorch, eager, with one thread; None if PyTorch is not installed."""
     try:
         import torch
     except ImportError:
@@ -108,21 +108,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=int, default=100)
     parser.add_argument("--most", type=int, default=1000)
-    parser.add_argument("--limit-tflops", type=float, help="what the device can do in float32, to show the share of it")
-    parser.add_argument("--fits", type=int, default=5, help="nets of which the one-by-one medians are taken")
+    parser.add_argument(
+        "--limit-tflops", type=float, help="the float32 TFLOP/s of the device, to show the share that is used"
+    )
+    parser.add_argument("--fits", type=int, default=5, help="single fits of which the median is taken")
     chosen = parser.parse_args()
     print(
-        f"{device()}, {os.cpu_count()} cores; {DAYS} days, {EPOCHS} epochs a net, seconds a net, compilation included"
+        f"{device()}, {os.cpu_count()} cores; {DAYS} days, {EPOCHS} epochs per network; "
+        "seconds per network, including compilation"
     )
-    ours = fleet(chosen.nets)
+    fleet_each = fleet(chosen.nets)
     keras_each = statistics.median(one_keras_fit() for _ in range(chosen.fits))
-    found = [one_torch_training() for _ in range(chosen.fits)]
-    torch_each = statistics.median(value for value in found if value is not None) if found[0] is not None else None
-    rows = [[f"fleet of {chosen.nets}", f"{ours:.4f}", "1.0"]]
-    rows.append([f"one Keras fit each ({chosen.fits} fits, median)", f"{keras_each:.4f}", f"{keras_each / ours:.1f}"])
+    torch_seconds = [one_torch_training() for _ in range(chosen.fits)]
+    known_seconds = [seconds for seconds in torch_seconds if seconds is not None]
+    torch_each = statistics.median(known_seconds) if known_seconds else None
+    rows = [[f"fleet of {chosen.nets}", f"{fleet_each:.4f}", "1.0"]]
+    rows.append(
+        [f"one Keras fit each ({chosen.fits} fits, median)", f"{keras_each:.4f}", f"{keras_each / fleet_each:.1f}"]
+    )
     if torch_each is not None:
-        rows.append([f"plain PyTorch each ({chosen.fits}, median)", f"{torch_each:.4f}", f"{torch_each / ours:.1f}"])
-    print(tabulate(rows, ["", "s a net", "times the fleet"], "simple", disable_numparse=True))
+        rows.append(
+            [f"plain PyTorch each ({chosen.fits}, median)", f"{torch_each:.4f}", f"{torch_each / fleet_each:.1f}"]
+        )
+    print(tabulate(rows, ["", "s per network", "relative to the fleet"], "simple", disable_numparse=True))
     sizes = [size for size in (1, 3, 10, 30, 100, 300, 1000) if size <= chosen.most]
     costs = [(size, fleet(size)) for size in sizes]
     print()
@@ -131,7 +139,14 @@ def main() -> None:
         rate = flops_a_net() / cost
         share = f"{rate / (chosen.limit_tflops * 1e12):.2%}" if chosen.limit_tflops else "-"
         table.append([nets, f"{cost:.4f}", f"{cost * nets:.1f}", f"{rate / 1e9:.1f}", share])
-    print(tabulate(table, ["nets", "s a net", "s in all", "GFLOP/s", "of the limit"], "simple", disable_numparse=True))
+    print(
+        tabulate(
+            table,
+            ["networks", "s per network", "s in total", "GFLOP/s", "share of the limit"],
+            "simple",
+            disable_numparse=True,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmarks against peers say how they are run, and hold a peer to its answers. No peer is installed here."""
+"""The benchmarks against peers: their help, and how they ask a peer. No peer is installed here."""
 
 import importlib.util
 import subprocess
@@ -27,7 +27,7 @@ def peer() -> ModuleType:
 
 @pytest.fixture
 def script(tmp_path):
-    """A peer's script: it adds, and prints what is no answer."""
+    """A peer's script that adds two numbers, and also prints text that is no answer."""
     file = tmp_path / "adding.py"
     file.write_text(
         f"import sys\nsys.path.append({str(PEERS / 'theirs')!r})\nfrom answering import answer\n\n"
@@ -41,29 +41,29 @@ def script(tmp_path):
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_each_benchmark_says_how_it_is_run_and_stands_in_the_page(name):
+def test_each_benchmark_prints_its_command_and_is_on_the_page(name):
     done = subprocess.run([sys.executable, PEERS / f"{name}.py", "--help"], capture_output=True, text=True, check=True)
     assert f"python benchmarks/peers/{name}.py" in done.stdout
     assert f"python benchmarks/peers/{name}.py" in (ROOT / "docs" / "benchmarks.md").read_text()
 
 
-def test_a_peer_answers_again_and_again_whatever_it_prints(peer, script):
+def test_a_peer_answers_repeatedly_whatever_else_it_prints(peer, script):
     with peer.Peer(script, Path(sys.executable)) as adding:
         costs = [adding.ask("add", first=1, second=second) for second in range(3)]
-    assert [cost.found for cost in costs] == [1, 2, 3]
+    assert [cost.result for cost in costs] == [1, 2, 3]
     assert all(cost.seconds > 0 and cost.cpu >= 0 for cost in costs)
 
 
-def test_a_peer_that_fails_ends_the_benchmark_with_its_own_words(peer, script):
+def test_a_peer_that_fails_ends_the_benchmark_with_its_message(peer, script):
     with peer.Peer(script, Path(sys.executable)) as adding, pytest.raises(SystemExit, match="no negative numbers"):
         adding.ask("add", first=1, second=-1)
 
 
-def test_rounds_go_forth_and_back_and_the_first_is_left_out(peer):
-    done = []
-    found = peer.by_turns(2, lambda: done.append("a") or len(done), lambda: done.append("b") or len(done))
-    assert "".join(done) == "baabba"
-    assert found == [[3, 6], [4, 5]]
+def test_every_second_round_is_reversed_and_the_first_is_left_out(peer):
+    order = []
+    results = peer.by_turns(2, lambda: order.append("a") or len(order), lambda: order.append("b") or len(order))
+    assert "".join(order) == "baabba"
+    assert results == [[3, 6], [4, 5]]
 
 
 def test_every_peer_is_pinned_and_none_is_a_dependency():

@@ -1,10 +1,10 @@
-"""A year's backfill beside a retraining a day: python benchmarks/peers/backfill.py [FILE] [--model M] [--days N]
+"""Compares a backfill with one retraining per day: python benchmarks/peers/backfill.py [FILE] [--model M] [--days N]
 
-What freqtrade's FreqAI does in a backtest with `backtest_period_days` 1: for each origin the same network is trained
-from scratch on all candles up to it, by the same code, and forecasts that origin. Measured on N days of the year and
-counted to 365, with and without the ensembles of past quarters that calibrate a model. Beside it the product's backfill
-of all 365 origins, which trains up to the start of each quarter, as one fleet. FILE holds daily candles; without it the
-bundled sample is taken.
+candlecast's backfill of a year trains one fleet, with a model for the start of each quarter, and forecasts 365
+origins. The other method retrains for each origin on all candles up to it, as freqtrade's FreqAI does in a backtest
+with `backtest_period_days` 1. It uses the same networks and code, is measured on N days of the year and scaled up to
+365, with and without the ensembles of past quarters that calibrate a model. FILE holds daily candles; the default is
+the bundled sample.
 """
 
 import argparse
@@ -30,8 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path, default=ROOT / "sample" / "Coinbase_BTCUSD_d.csv")
     parser.add_argument("--model", default="lstm", choices=("lstm", "blend"))
-    parser.add_argument("--days", type=int, default=10, help="days of the year that are retrained for")
-    parser.add_argument("--rounds", type=int, default=3, help="backfills of the whole year")
+    parser.add_argument("--days", type=int, default=10, help="days of the year for which a model is retrained")
+    parser.add_argument("--rounds", type=int, default=3, help="number of backfills of the whole year")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure(chosen.file, chosen.model, days=chosen.days, rounds=chosen.rounds, folder=Path(folder))
@@ -52,7 +52,7 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
         history = read_history(conn, series=series)
     candles = history.known_at()
     closed = [moment.to_pydatetime() for moment in candles["close_time"]]
-    # The newest origins have no truth yet.
+    # The newest origins have no actual closes yet.
     origins = possible_origins(closed, model=model, start=closed[0], end=closed[-1])[-YEAR - HORIZON : -HORIZON]
     job = BackfillJob(series, (model,), origins[0], origins[-1], quality.NOW, horizon=HORIZON)
     engine.dispose()
@@ -65,10 +65,10 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
         cost = timed(lambda: backfill(filled, job, model=model, history=history))
         stored = quality.stored_quantiles(filled, series, model, chosen)
         filled.dispose()
-        return Cost(cost.seconds, cost.cpu, (cost.found.stored, stored))
+        return Cost(cost.seconds, cost.cpu, (cost.result.stored, stored))
 
     models = {
-        "a retraining a day": forecaster(model),
+        "one retraining per day": forecaster(model),
         "the same, uncalibrated": type(forecaster(model))(LstmConfig(calibration_quarters=0)),
     }
 
@@ -80,42 +80,48 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
 
         return timed(retrain)
 
-    # What is compiled for the first training of a process is left out on both sides.
+    # The first training of a process also compiles; it is left out on both sides.
     whole_year(0)
     years: list[Cost] = []
-    a_day: dict[str, dict[datetime, Cost]] = {name: {} for name in models}
+    of_days: dict[str, dict[datetime, Cost]] = {name: {} for name in models}
     for name in models:
         one_day(name, chosen[0])
     for number in range(rounds):
         years.append(whole_year(1 + number))
         for origin in chosen[number::rounds]:
             for name in models:
-                a_day[name][origin] = one_day(name, origin)
+                of_days[name][origin] = one_day(name, origin)
     print(f"candlecast on {machine()}")
-    print(f"\n{series}, {model}: {YEAR} origins, {days} of them retrained for; medians of {rounds} backfills\n")
+    print(f"\n{series}, {model}: {YEAR} origins, with a retraining for {days} of them; medians of {rounds} backfills\n")
     seconds, cpu = (median(getattr(cost, kind) for cost in years) for kind in ("seconds", "cpu"))
-    stored, quantiles = years[-1].found
+    stored, quantiles = years[-1].result
     rows = [["backfill, a fleet for all quarters", stored, "1.0", "1.0", *crps(candles, chosen, quantiles)]]
-    for name, costs in a_day.items():
-        took = [YEAR * median(getattr(cost, kind) for cost in costs.values()) for kind in ("seconds", "cpu")]
-        found = np.stack([costs[origin].found for origin in chosen])
+    for name, costs in of_days.items():
+        scaled_up = [YEAR * median(getattr(cost, kind) for cost in costs.values()) for kind in ("seconds", "cpu")]
+        forecasts = np.stack([costs[origin].result for origin in chosen])
         rows.append(
-            [f"{name}, counted to {YEAR}", days, f"{took[0] / seconds:.0f}", f"{took[1] / cpu:.0f}",
-             *crps(candles, chosen, found)]
+            [f"{name}, scaled up to {YEAR}", days, f"{scaled_up[0] / seconds:.0f}", f"{scaled_up[1] / cpu:.0f}",
+             *crps(candles, chosen, forecasts)]
         )  # fmt: skip
-    head = ["", "forecasts made", "time, ours is 1", "CPU, ours is 1", *(f"CRPS x100, step {step}" for step in STEPS)]
+    head = [
+        "",
+        "forecasts made",
+        "time, candlecast's is 1",
+        "CPU, candlecast's is 1",
+        *(f"CRPS x100, step {step}" for step in STEPS),
+    ]
     print(table(head, rows))
 
 
 def crps(candles: "CandleFrame", origins: list[datetime], quantiles: NDArray[np.float64]) -> list[str]:
-    """Return the mean CRPS on the days that both did, from logarithms of prices."""
+    """Return the mean CRPS x100 of log returns at STEPS, for quantiles of log prices from `origins`."""
     from models import metrics
 
     row_of = {moment.to_pydatetime(): row for row, moment in enumerate(candles["close_time"])}
     close = np.log(candles["close"].to_numpy())
     rows = np.array([row_of[origin] for origin in origins])[:, None]
-    found = metrics.crps(close[rows + np.arange(1, HORIZON + 1)], quantiles)
-    return [f"{100 * found[:, step - 1].mean():.3f}" for step in STEPS]
+    scores = metrics.crps(close[rows + np.arange(1, HORIZON + 1)], quantiles)
+    return [f"{100 * scores[:, step - 1].mean():.3f}" for step in STEPS]
 
 
 if __name__ == "__main__":

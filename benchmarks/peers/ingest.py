@@ -1,10 +1,11 @@
-"""Ingesting beside dlt and sqlite-utils: python benchmarks/peers/ingest.py [HOURLY_FILE] [--rounds N]
+"""Compares ingestion with dlt and sqlite-utils: python benchmarks/peers/ingest.py [HOURLY_FILE] [--rounds N]
 
-The same file into an empty database, the same file again, and the file with one candle more and one changed; each from
-opening the database to the last commit, without imports, by turns. dlt merges, once into SQLite so that every revision
-stays (scd2), once into DuckDB so that the newest does (delete-insert); sqlite-utils upserts into SQLite. Their key is
-the column `date`, since `unix` is in seconds and in milliseconds in some files and then names one hour twice. Without a
-file it makes one of 28,000 rows from a random walk.
+Each side loads a file into an empty database, loads it again, and loads it with one more candle and one changed
+candle. The time is from opening the database to the last commit, without imports; the sides take turns. dlt merges
+into SQLite and keeps every revision (scd2), and into DuckDB and keeps the newest revision (delete-insert).
+sqlite-utils upserts into SQLite. Their key is the column `date`, because some files have `unix` in seconds and in
+milliseconds, and so have one hour under two keys. Without a file the benchmark makes one of 28,000 rows from a random
+walk.
 """
 
 import argparse
@@ -19,17 +20,25 @@ from pathlib import Path
 from peer import Cost, Peer, by_turns, heading, median, peer, table, timed
 
 KEY = "date"
-SITUATIONS = ("empty database", "same file again", "one candle more, one changed")
-HEAD = ("", "rows/s", "time, ours is 1", "CPU, ours is 1", "rows stored", "different candles", "rows beyond")
+SITUATIONS = ("empty database", "same file again", "one more candle, one changed")
+HEAD = (
+    "",
+    "rows/s",
+    "time, candlecast's is 1",
+    "CPU, candlecast's is 1",
+    "rows stored",
+    "different candles",
+    "rows beyond one per candle",
+)
 Load = Callable[[Path, Path], Cost]
 
 
 def changed(lines: list[str]) -> list[str]:
-    """Return a file that begins with its column names, with a newer candle on top and one in the middle changed."""
+    """Return the lines (column names first) with a newer candle on top and one changed in the middle."""
     names, *candles = (line.split(",") for line in lines)
     newest, before = (int(float(candle[0])) for candle in candles[:2])
     ahead = 2 * newest - before
-    # Both are in seconds in some of the source's files and in milliseconds in others.
+    # Some of the source's files have seconds, others milliseconds.
     day = datetime.fromtimestamp(ahead / (1000 if ahead > 10**11 else 1), UTC)
     newer = [str(ahead), day.strftime("%Y-%m-%d %H:%M:%S"), *candles[0][2:]]
     opened, closed = names.index("open"), names.index("close")
@@ -68,12 +77,14 @@ def main() -> None:
         else:
             write_file(sources[0] / f"{series}.csv", 28_000, 3600)
         lines = (sources[0] / f"{series}.csv").read_text().splitlines()
-        # No reader is asked to understand the banner that some files begin with.
+        # Some files begin with a banner line, which the peers cannot read.
         lines = lines[not lines[0].startswith("unix") :]
         if not lines[0].startswith(f"unix,{KEY},"):
-            raise SystemExit(f"the file's columns are {lines[0]!r}; this benchmark needs them to begin unix,{KEY}")
-        for source, kept in zip(sources, (lines, changed(lines)), strict=True):
-            (source / f"{series}.csv").write_text("\n".join(kept) + "\n")
+            raise SystemExit(
+                f"the file's columns are {lines[0]!r}; this benchmark needs columns that begin with unix,{KEY}"
+            )
+        for source, its_lines in zip(sources, (lines, changed(lines)), strict=True):
+            (source / f"{series}.csv").write_text("\n".join(its_lines) + "\n")
         dlt = stack.enter_context(peer("dlt", "load_dlt.py"))
         sqlite_utils = stack.enter_context(peer("sqlite-utils", "load_sqlite_utils.py"))
 
@@ -95,26 +106,26 @@ def main() -> None:
         }
         measured = by_turns(chosen.rounds, *(partial(three_loads, load) for load in sides.values()))
         print(heading("dlt", "sqlite-utils"))
-        for situation, what in enumerate(SITUATIONS):
+        for situation, title in enumerate(SITUATIONS):
             rows = len(lines) - 1 + (situation == 2)
-            print(f"\n{what}: {series}, {rows:,} rows in the file, medians of {chosen.rounds} rounds\n")
-            costs = {side: [loads[situation] for loads in found] for side, found in zip(sides, measured, strict=True)}
-            print(table(HEAD, shown(costs, rows)))
+            print(f"\n{title}: {series}, {rows:,} rows in the file, medians of {chosen.rounds} rounds\n")
+            costs = {side: [loads[situation] for loads in rounds] for side, rounds in zip(sides, measured, strict=True)}
+            print(table(HEAD, table_rows(costs, rows)))
 
 
-def shown(costs: dict[str, list[Cost]], rows: int) -> list[list[object]]:
+def table_rows(costs: dict[str, list[Cost]], rows: int) -> list[list[object]]:
     seconds, cpu = (
-        {side: median(getattr(cost, kind) for cost in found) for side, found in costs.items()}
+        {side: median(getattr(cost, kind) for cost in of_side) for side, of_side in costs.items()}
         for kind in ("seconds", "cpu")
     )
-    found = []
+    lines: list[list[object]] = []
     for side in costs:
-        ((stored, keys),) = {tuple(cost.found) for cost in costs[side]}
-        found.append(
+        ((stored, keys),) = {tuple(cost.result) for cost in costs[side]}
+        lines.append(
             [side, f"{rows / seconds[side]:,.0f}", f"{seconds[side] / seconds['candlecast']:.2f}",
              f"{cpu[side] / cpu['candlecast']:.2f}", f"{stored:,}", f"{keys:,}", stored - keys]
         )  # fmt: skip
-    return found
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Other projects at the same work: each in a venv of its own, asked by the benchmarks of this folder.
+"""Runs other projects ("peers"), each in its own venv, for the benchmarks of this folder.
 
-What a peer is and at which versions stands in requirements/NAME.txt; the venv is made on first use, in `.venv-peers`
-beside the project's own, and made again when that file changes. A script of theirs/ runs in it, imports nothing of this
-project, and is asked one thing at a time, so that both sides can be measured by turns while both are warm.
+requirements/NAME.txt pins a peer's packages. The venv is made on first use, in `.venv-peers`, and made again when that
+file changes. A script of theirs/ runs in it, imports nothing of this project, and answers one question at a time, so
+that both sides can take turns while both are warm.
 """
 
 import json
@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 VENVS = ROOT / ".venv-peers"
 REQUIREMENTS = Path(__file__).parent / "requirements"
 THEIRS = Path(__file__).parent / "theirs"
-# The benchmarks are scripts and no package: from here on `benchmarks.NAME` can be imported by those of this folder.
+# The benchmarks are scripts, not a package; this lets those of this folder import `benchmarks.NAME`.
 sys.path.append(str(ROOT))
-# No peer tells anyone that it was used, and none looks for a card that the other side does not have.
+# No peer sends usage statistics, and none uses a GPU that the other side does not use.
 QUIET = {"DO_NOT_TRACK": "1", "RUNTIME__DLTHUB_TELEMETRY": "false", "NIXTLA_ID_AS_COL": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 T = TypeVar("T")
@@ -35,35 +35,37 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cost:
-    """What one piece of work took, without what had been imported before, and what it returned."""
+    """The time and CPU seconds of one piece of work, without earlier imports, and its result."""
 
     seconds: float
     cpu: float
-    found: Any
+    result: Any
 
 
 def timed(work: Callable[[], Any]) -> Cost:
     began, cpu = time.perf_counter(), time.process_time()
-    found = work()
-    return Cost(time.perf_counter() - began, time.process_time() - cpu, found)
+    result = work()
+    return Cost(time.perf_counter() - began, time.process_time() - cpu, result)
 
 
 def venv(name: str) -> Path:
-    """Return the folder of a peer's programs, its venv made and filled if it is not there as it should be."""
-    folder, wanted = VENVS / name, (REQUIREMENTS / f"{name}.txt").read_text()
+    """Return the program folder of a peer's venv, which is made if it is missing or its requirements changed."""
+    folder, requirements = VENVS / name, (REQUIREMENTS / f"{name}.txt").read_text()
     stamp = folder / ".installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        print(f"installing {', '.join(wanted.split())} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
+    if not stamp.exists() or stamp.read_text() != requirements:
+        print(
+            f"installing {', '.join(requirements.split())} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True
+        )
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "-r", REQUIREMENTS / f"{name}.txt"], check=True, stdout=sys.stderr)
-        # Written last, so that a broken install is tried again.
-        stamp.write_text(wanted)
+        # Written last, so that a failed installation is repeated.
+        stamp.write_text(requirements)
     return folder / "bin"
 
 
 class Peer:
-    """A script of theirs/ at work in its peer's venv."""
+    """A running script of theirs/, in the venv of its peer."""
 
     def __init__(self, script: Path, python: Path) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the peer is
@@ -83,7 +85,7 @@ class Peer:
         self._folder.cleanup()
 
     def ask(self, question: str, **given: object) -> Cost:
-        """Return what the peer found and what it took by its own clock; what it cannot do ends the benchmark."""
+        """Return the peer's result and the time that the peer measured; a failure of the peer ends the benchmark."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -104,18 +106,18 @@ def peer(name: str, script: str) -> Peer:
 
 
 def by_turns(rounds: int, *works: Callable[[], T]) -> list[list[T]]:
-    """Return for each of `works` what each of `rounds` rounds gave; a first round, of first times, is left out.
+    """Return for each of `works` its results of `rounds` rounds; a first, cold round is left out.
 
-    Every other round goes backwards, so that none always comes after the same one.
+    Every second round runs in reverse order, so that no work always follows the same other one.
     """
-    given: list[list[T]] = [[] for _ in works]
+    results: list[list[T]] = [[] for _ in works]
     for number in range(rounds + 1):
         order = range(len(works)) if number % 2 else reversed(range(len(works)))
         for place in order:
-            found = works[place]()
+            result = works[place]()
             if number:
-                given[place].append(found)
-    return given
+                results[place].append(result)
+    return results
 
 
 def median(values: Iterable[float]) -> float:
@@ -123,10 +125,10 @@ def median(values: Iterable[float]) -> float:
 
 
 def heading(*names: str) -> str:
-    """Return what stands above every table: who was measured, and on what."""
+    """Return the line above every table: the measured versions and the machine."""
     pins = [line for name in names for line in (REQUIREMENTS / f"{name}.txt").read_text().split()]
     ours = f"candlecast {version('candlecast')} (keras {version('keras')}, numpy {version('numpy')})"
-    return f"{ours} beside {', '.join(dict.fromkeys(pins))}\n{machine()}"
+    return f"{ours}, compared with {', '.join(dict.fromkeys(pins))}\n{machine()}"
 
 
 def machine() -> str:
@@ -139,5 +141,5 @@ def machine() -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows as a table that a page can take as it is."""
+    """Return rows as a Markdown table."""
     return tabulate(rows, head, "github", disable_numparse=True)

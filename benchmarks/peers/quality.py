@@ -66,7 +66,7 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
         history = read_history(conn, series=series)
     candles = history.known_at()
     closed = [moment.to_pydatetime() for moment in candles["close_time"]]
-    # The last origins have no truth yet at every step.
+    # The last origins do not have an actual close for every step yet.
     origins = possible_origins(closed, model="lstm", start=start, end=end)[:-HORIZON:stride]
     job = BackfillJob(series, quality.MODELS, start, end, quality.NOW, horizon=HORIZON)
     for model in quality.MODELS:
@@ -75,12 +75,14 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
     scores = quality.Scores(engine, series)
     log_close = np.log(candles["close"].to_numpy())
 
-    def made(name: str, worker: Peer, quarter: datetime, group: list[datetime], **given: object) -> list[object]:
+    def quantiles_of(
+        name: str, worker: Peer, quarter: datetime, group: list[datetime], **given: object
+    ) -> list[object]:
         rows = [closed.index(origin) for origin in group]
-        asked = {"log_close": log_close.tolist(), "origins": rows, "levels": QUANTILE_LEVELS, "horizon": HORIZON}
+        arguments = {"log_close": log_close.tolist(), "origins": rows, "levels": QUANTILE_LEVELS, "horizon": HORIZON}
         file = folder / f"{name}-{stride}-{quarter:%Y-%m}.json"
         print(f"  {name}: {quarter:%Y-%m}, {len(rows)} origins", file=sys.stderr, flush=True)
-        return cached(file, lambda: worker.ask("forecast", **asked, **given).found)
+        return cached(file, lambda: worker.ask("forecast", **arguments, **given).result)
 
     peers: dict[str, NDArray[np.float64]] = {}
     with ExitStack() as stack:
@@ -93,17 +95,17 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
             )
         )
         peers["arch GARCH(1,1)-t"] = garch_quantiles(
-            candles, scores.origins, lambda returns: arch.ask("fit", returns=returns).found
+            candles, scores.origins, lambda returns: arch.ask("fit", returns=returns).result
         )
         quarters = by_quarter(scores.origins)
         for name in ("AutoETS", "AutoTheta"):
-            found = [made(name, statsforecast, *quarter, model=name) for quarter in quarters.items()]
-            peers[f"statsforecast {name}"] = np.concatenate(found)
-        found = [
-            made("LSTM", neuralforecast, *quarter, known=sum(moment <= quarter[0] for moment in closed))
+            by_quarters = [quantiles_of(name, statsforecast, *quarter, model=name) for quarter in quarters.items()]
+            peers[f"statsforecast {name}"] = np.concatenate(by_quarters)
+        by_quarters = [
+            quantiles_of("LSTM", neuralforecast, *quarter, known=sum(moment <= quarter[0] for moment in closed))
             for quarter in quarters.items()
         ]
-        peers["neuralforecast LSTM"] = np.concatenate(found)
+        peers["neuralforecast LSTM"] = np.concatenate(by_quarters)
     close = log_close[[closed.index(origin) for origin in scores.origins]][:, None, None]
     quantiles = {
         model: quality.stored_quantiles(engine, series, model, scores.origins) - close for model in scores.values

@@ -1,9 +1,9 @@
-"""The read API beside Datasette: python benchmarks/peers/read_api.py [--requests N] [--rounds N]
+"""Compares the read API with Datasette: python benchmarks/peers/read_api.py [--requests N] [--rounds N]
 
-One SQLite file with the bundled sample's candles, a live forecast and a year of backfilled ones, served by `candlecast
-web` and by Datasette, each in one process, on loopback. The latest forecast (7 rows) and a year of forecasts are asked
-for over connections that stay open, the next request when the answer is there: with one connection and with eight.
-candlecast keeps its answers until the database changes: it is also asked so that every question is a new one.
+`candlecast web` and Datasette serve one SQLite file with the bundled sample's candles, a live forecast and a year of
+backfilled ones, each with one process on loopback. Clients request the latest forecast (7 rows) and a year of
+forecasts, over one and over eight connections that stay open. A connection sends its next request when the answer is
+there. candlecast keeps its answers until the database changes, so it is also measured with a new request each time.
 """
 
 import argparse
@@ -36,29 +36,29 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Server:
-    """A server at work, what it is asked for the same rows, and how to find them in its answer."""
+    """A running server, and the paths of the two requests that are measured."""
 
     port: int
     pid: int
     latest: str
     year: str
     new: str = ""
-    """What, with a number after it, makes a question one that was not asked before."""
+    """A query parameter; a number after it makes each request a new one. Empty: always the same request."""
 
     def cpu(self) -> float:
-        """CPU seconds so far, all threads."""
+        """Return the CPU seconds of all threads so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def rows(self, path: str) -> list[dict[str, object]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request("GET", path)
-        found = json.loads(connection.getresponse().read())
+        answer = json.loads(connection.getresponse().read())
         connection.close()
-        return found if isinstance(found, list) else found["rows"]
+        return answer if isinstance(answer, list) else answer["rows"]
 
     def load(self, path: str, *, connections: int, requests: int) -> Cost:
-        """Ask `requests` times in all over `connections`; returns seconds, CPU seconds, and failures and bytes."""
+        """Send `requests` requests over `connections`; returns the cost, the failures and the bytes of an answer."""
         answers: list[tuple[int, int]] = []
 
         def ask(times: int) -> None:
@@ -99,7 +99,9 @@ def started(stack: ExitStack, command: list[str], port: int, folder: Path, envir
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=400, help="for the latest forecast; a tenth for a year")
+    parser.add_argument(
+        "--requests", type=int, default=400, help="requests for the latest forecast; a tenth of them for the year"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     from benchmarks.load import PROGRAM, SERIES, Installation
@@ -128,7 +130,7 @@ def main() -> None:
             "10000",
         ]
         theirs = started(stack, command, ports[1], folder, os.environ | QUIET)
-        # An instant is text in SQLite: every one of the year's last day is below that day's hour "24".
+        # An instant is text in SQLite; every instant of the year's last day is less than "DAY 24".
         one_year = f"series={SERIES}&model={MODEL}&kind=backfill"
         kept = Server(
             ports[0], ours, f"/api/v1/forecasts/latest?series={SERIES}",
@@ -136,7 +138,7 @@ def main() -> None:
         )  # fmt: skip
         servers = {
             "candlecast web": kept,
-            "the same, each question new": replace(kept, new="&asked="),
+            "candlecast web, each request new": replace(kept, new="&asked="),
             "Datasette": Server(
                 ports[1], theirs, f"/candlecast/latest_forecasts.json?series={SERIES}&{COUNT}",
                 f"/candlecast/forecast_bands.json?{one_year}&origin__gte={YEAR[0]}&origin__lt={YEAR[1]}%2024&_size=5000&{COUNT}",
@@ -145,11 +147,11 @@ def main() -> None:
         print(heading("datasette"))
         for what, share in (("latest", 1), ("year", 10)):
             paths = {side: getattr(server, what) for side, server in servers.items()}
-            found = {side: server.rows(paths[side]) for side, server in servers.items()}
-            medians = {tuple(sorted(row["q50"] for row in rows)) for rows in found.values()}
-            rows = len(next(iter(found.values())))
+            rows_of = {side: server.rows(paths[side]) for side, server in servers.items()}
+            medians = {tuple(sorted(row["q50"] for row in rows)) for rows in rows_of.values()}
+            rows = len(next(iter(rows_of.values())))
             print(f"\n{what}: {rows:,} rows, {'the same' if len(medians) == 1 else 'NOT the same'} from both\n")
-            shown = []
+            lines = []
             for connections in CONNECTIONS:
                 requests = chosen.requests // share
                 asks = [
@@ -161,13 +163,21 @@ def main() -> None:
                 for side, costs in zip(servers, measured, strict=True):
                     seconds = median(cost.seconds for cost in costs)
                     cpu = median(cost.cpu for cost in costs)
-                    shown.append(
+                    lines.append(
                         [connections, side, f"{requests / seconds:,.0f}", f"{own / seconds:.2f}",
-                         f"{1000 * cpu / requests:.2f}", sum(cost.found[0] for cost in costs),
-                         f"{costs[-1].found[1]:,}"]
+                         f"{1000 * cpu / requests:.2f}", sum(cost.result[0] for cost in costs),
+                         f"{costs[-1].result[1]:,}"]
                     )  # fmt: skip
-            head = ("connections", "", "requests/s", "rate, ours is 1", "CPU ms a request", "failed", "bytes an answer")
-            print(table(head, shown))
+            head = (
+                "connections",
+                "",
+                "requests/s",
+                "rate, candlecast's is 1",
+                "CPU ms per request",
+                "failed",
+                "bytes per answer",
+            )
+            print(table(head, lines))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What a fit costs beside neuralforecast and darts: python benchmarks/peers/training.py [--fits N] [--rounds N]
+"""Compares the cost of a fit with neuralforecast and darts: python benchmarks/peers/training.py [--fits N] [--rounds N]
 
-The same made-up market (1,000 days, 21 features) learnt by networks of one LSTM layer of the same width that look back
-as far, in as many gradient steps with as many windows each: the product's fleet, neuralforecast's LSTM and darts'
-BlockRNNModel, once and N times in one process, by turns. Imports are left out; what each compiles or sets up for a fit
-is not.
+candlecast's fleet, neuralforecast's LSTM and darts' BlockRNNModel fit the same synthetic market (1,000 days, 21
+features) with one LSTM layer of the same width, the same lookback, and the same number of gradient steps and of
+windows per step. Each makes one fit and N fits in one process; they take turns. Imports are left out. Compilation and
+the set-up of each fit are included.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from functools import partial
 
 from peer import Cost, by_turns, heading, median, peer, table, timed
 
-WHAT = ("s", "CPU-s", "CPU, ours is 1")
+UNITS = ("s", "CPU-s", "CPU, candlecast's is 1")
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     from benchmarks import training
 
     features, targets = training.market()
-    asked = {
+    arguments = {
         "features": features.tolist(), "target": targets[:, 0].tolist(), "hidden": training.NETWORK.hidden,
         "lookback": training.TRAINING.chunk, "horizon": training.HORIZON, "batch": training.TRAINING.batch,
         "steps": training.gradient_steps(),
@@ -35,8 +35,8 @@ def main() -> None:
 
         sides = {
             "candlecast fleet": ours,
-            "neuralforecast LSTM": lambda fits: neuralforecast.ask("fit", fits=fits, **asked),
-            "darts BlockRNNModel": lambda fits: darts.ask("fit", fits=fits, **asked),
+            "neuralforecast LSTM": lambda fits: neuralforecast.ask("fit", fits=fits, **arguments),
+            "darts BlockRNNModel": lambda fits: darts.ask("fit", fits=fits, **arguments),
         }
         first = {name: side(1) for name, side in sides.items()}
         measured = {
@@ -45,8 +45,8 @@ def main() -> None:
         }
     print(heading("neuralforecast", "darts"))
     print(
-        f"\n{asked['steps']} gradient steps a fit, {asked['batch']} windows of {asked['lookback']} days a step; a "
-        f"fit's cost, medians of {chosen.rounds} rounds\n"
+        f"\n{arguments['steps']} gradient steps per fit, {arguments['batch']} windows of {arguments['lookback']} days "
+        f"per step; cost per fit, medians of {chosen.rounds} rounds\n"
     )
     rows = []
     for place, name in enumerate(sides):
@@ -56,11 +56,11 @@ def main() -> None:
             seconds = median(cost.seconds / fits for cost in costs[place])
             row += [f"{seconds:.3f}", f"{cpu:.3f}", f"{cpu / own:.1f}"]
         rows.append(row)
-    columns = [f"{fits} {word}: {what}" for fits, word in ((1, "fit"), (chosen.fits, "fits")) for what in WHAT]
-    print(table(["", "the first: s", *columns], rows))
-    weights = ", ".join(f"{name} {side.found:,}" for name, side in list(first.items())[1:])
+    columns = [f"{fits} {word}: {unit}" for fits, word in ((1, "fit"), (chosen.fits, "fits")) for unit in UNITS]
+    print(table(["", "the first fit: s", *columns], rows))
+    weights = ", ".join(f"{name} {side.result:,}" for name, side in list(first.items())[1:])
     own = sum(math.prod(shape) for shape in training.NETWORK.shapes().values())
-    print(f"\nweights a network: candlecast {own:,}, {weights}")
+    print(f"\nweights per network: candlecast {own:,}, {weights}")
 
 
 if __name__ == "__main__":

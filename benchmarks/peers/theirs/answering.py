@@ -1,4 +1,7 @@
-"""A question a line in, an answer a line out: what every script of this folder ends with. Standard library only."""
+"""Answers questions: each is a line of JSON on standard input. Every script of this folder ends with `answer(...)`.
+
+It imports only the standard library.
+"""
 
 import json
 import os
@@ -8,16 +11,16 @@ from collections.abc import Callable
 
 
 def answer(**questions: Callable[..., object]) -> None:
-    """Answer each line of standard input by the function of that name, and say what it took.
+    """Call the function that each line names, and print its result with its time and CPU seconds.
 
-    Whatever else a peer prints goes to standard error: an answer is the only thing on standard output.
+    Everything else that a peer prints goes to standard error, so that standard output holds only answers.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        given = json.loads(line)
-        asked = questions[given.pop("question")]
+        arguments = json.loads(line)
+        function = questions[arguments.pop("question")]
         began, cpu = time.perf_counter(), time.process_time()
-        found = asked(**given)
-        took = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
-        print(json.dumps({**took, "found": found}), file=answers, flush=True)
+        result = function(**arguments)
+        cost = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
+        print(json.dumps({**cost, "result": result}), file=answers, flush=True)

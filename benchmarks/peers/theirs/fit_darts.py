@@ -1,4 +1,4 @@
-"""Fit darts' recurrent network to one made-up market."""
+"""Fit darts' recurrent network to one synthetic market."""
 
 import logging
 import warnings
@@ -17,9 +17,9 @@ def fit(
     features: list[list[float]], target: list[float], fits: int, hidden: int, lookback: int, horizon: int,
     batch: int, steps: int,
 ) -> int:  # fmt: skip
-    """Fit `fits` networks, one after the other; returns how many weights one has.
+    """Fit `fits` networks, one after the other; returns the number of weights of one network.
 
-    The likelihood is a normal one: darts has no Student-t.
+    The likelihood is normal, because darts has no Student-t.
     """
     known = TimeSeries.from_values(np.array(features, np.float32))
     market = TimeSeries.from_values(np.array(target, np.float32))

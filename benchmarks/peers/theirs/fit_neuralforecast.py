@@ -1,4 +1,4 @@
-"""Fit neuralforecast's LSTM to one made-up market."""
+"""Fit neuralforecast's LSTM to one synthetic market."""
 
 import logging
 import warnings
@@ -17,7 +17,7 @@ def fit(
     features: list[list[float]], target: list[float], fits: int, hidden: int, lookback: int, horizon: int,
     batch: int, steps: int,
 ) -> int:  # fmt: skip
-    """Fit `fits` networks with a Student-t loss, one after the other; returns how many weights one has."""
+    """Fit `fits` networks with a Student-t loss, one after the other; returns the weights per network."""
     names = [f"x{place}" for place in range(len(features[0]))]
     market = pd.DataFrame(features, columns=names).assign(
         unique_id="market", ds=pd.date_range("2020-01-01", periods=len(target)), y=target

@@ -12,20 +12,20 @@ from neuralforecast.losses.pytorch import MQLoss
 from neuralforecast.models import LSTM
 
 INPUT, HIDDEN, WINDOWS = 90, 32, 32
-START = "2000-01-01"  # any: there is no calendar in the model
+START = "2000-01-01"  # any date: the model has no calendar
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore")
-# Its matrices are too small for a second thread to help.
+# A second thread does not help with such small matrices.
 torch.set_num_threads(1)
 
 
 def forecast(known: int, log_close: list[float], origins: list[int], levels: list[float], horizon: int) -> list[object]:
-    """Return quantiles of log returns, (n_origins, horizon, n_levels), by a network that knows `known` closes.
+    """Return quantiles of log returns, (n_origins, horizon, n_levels), by a network trained on `known` closes.
 
-    What it learns from are the log returns over 1 to `horizon` days, one series each: the step h of the series of h-day
-    returns is the return from the origin to h days later. The size is that of candlecast's networks, the rest the
-    library's defaults.
+    It learns the log returns over 1 to `horizon` days, as one series each: step h of the series of h-day returns is the
+    return from the origin to h days later. The network has the size of candlecast's, and otherwise the library's
+    defaults.
     """
     values = np.array(log_close)
     spans = range(1, horizon + 1)
@@ -37,18 +37,18 @@ def forecast(known: int, log_close: list[float], origins: list[int], levels: lis
     )  # fmt: skip
     fitted = NeuralForecast([model], freq="D")
     fitted.fit(series)
-    asked = [
+    inputs = [
         _frame(
             f"{origin:06}-{span}", values[origin + 1 - INPUT : origin + 1] - values[origin + 1 - INPUT - span :][:INPUT]
         )
         for origin in origins
         for span in spans
     ]
-    forecasts = fitted.predict(pd.concat(asked)).sort_values(["unique_id", "ds"], kind="stable")
+    forecasts = fitted.predict(pd.concat(inputs)).sort_values(["unique_id", "ds"], kind="stable")
     quantiles = forecasts[[name for name in forecasts.columns if name.startswith("LSTM")]].to_numpy()
     quantiles = quantiles.reshape(len(origins), horizon, horizon, len(levels))
     steps = np.arange(horizon)
-    # Quantiles fitted one by one may cross; sorting never makes their score worse.
+    # Quantiles that are fitted separately may cross; sorting them never makes the score worse.
     return np.sort(quantiles[:, steps, steps], axis=-1).astype(float).tolist()
 
 

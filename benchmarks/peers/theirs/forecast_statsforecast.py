@@ -10,8 +10,8 @@ MODELS = {"AutoETS": AutoETS, "AutoTheta": AutoTheta}
 def forecast(model: str, log_close: list[float], origins: list[int], levels: list[float], horizon: int) -> list[object]:
     """Return quantiles of log returns, (n_origins, horizon, n_levels), by a model refitted at every origin.
 
-    Fitted to all log prices up to it, with the library's defaults (no season); the quantiles are the edges of its own
-    prediction intervals and, in the middle, its mean, which is the median of its normal distribution.
+    It is fitted to all log prices up to the origin, with the library's defaults (no season). The quantiles are the
+    edges of the library's prediction intervals; the middle one is the mean, the median of its normal distribution.
     """
     values = np.array(log_close)
     return [_quantiles(MODELS[model](), values[: row + 1], levels, horizon).tolist() for row in origins]

@@ -1,4 +1,4 @@
-"""Load a file of candles with dlt, by the `merge` that its documentation gives for data that comes again."""
+"""Load a file of candles with dlt's `merge`, which its documentation recommends for data that is loaded repeatedly."""
 
 import csv
 from collections.abc import Iterator
@@ -13,10 +13,11 @@ NUMBERS = ("open", "high", "low", "close")
 
 
 def load(file: str, database: str, key: str, strategy: str) -> tuple[int, int]:
-    """Merge every row by its key; returns how many rows and how many different keys are stored then.
+    """Merge every row by its key; returns how many rows and how many different keys are then stored.
 
-    `scd2` keeps every revision of a row with when it was valid, here in SQLite; `delete-insert` keeps the newest row of
-    a key, here in DuckDB: dlt makes no index, and in SQLite its deletes would read one table for every row of another.
+    `scd2` keeps every revision of a row with the time for which it was valid, here in SQLite. `delete-insert` keeps the
+    newest row of each key, here in DuckDB: dlt makes no index, so in SQLite its deletes would read a whole table for
+    every row of another one.
     """
     with Path(file).open(newline="") as lines:
         columns = next(csv.reader(lines))
@@ -24,8 +25,8 @@ def load(file: str, database: str, key: str, strategy: str) -> tuple[int, int]:
     def rows() -> Iterator[list[dict[str, str]]]:
         with Path(file).open(newline="") as lines:
             reader = csv.DictReader(lines)
-            while some := list(islice(reader, 5000)):
-                yield some
+            while batch := list(islice(reader, 5000)):
+                yield batch
 
     resource = dlt.resource(
         rows,
@@ -44,7 +45,7 @@ def load(file: str, database: str, key: str, strategy: str) -> tuple[int, int]:
         else dlt.destinations.duckdb(database),
         dataset_name="main",
     )
-    # Parquet is what is quick for DuckDB; SQLite's own way is quicker than it.
+    # Parquet is fastest for DuckDB; the default format is faster for SQLite.
     pipeline.run(resource(), loader_file_format=None if in_sqlite else "parquet")
     question = f"SELECT count(*), count(DISTINCT {key}) FROM candles"
     if in_sqlite:
@@ -53,8 +54,8 @@ def load(file: str, database: str, key: str, strategy: str) -> tuple[int, int]:
             stored, keys = conn.execute(sqlalchemy.text(question)).one()
         engine.dispose()
     else:
-        with pipeline.sql_client() as client, client.execute_query(question) as found:
-            stored, keys = found.fetchone()
+        with pipeline.sql_client() as client, client.execute_query(question) as cursor:
+            stored, keys = cursor.fetchone()
     return stored, keys
 
 

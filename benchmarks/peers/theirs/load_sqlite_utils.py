@@ -9,9 +9,10 @@ from sqlite_utils.utils import TypeTracker
 
 
 def load(file: str, database: str, key: str) -> tuple[int, int]:
-    """Upsert every row by its key; returns how many rows and how many different keys are stored then.
+    """Upsert every row by its key; returns how many rows and how many different keys are then stored.
 
-    What `sqlite-utils upsert --csv --pk KEY` does, less its start: types are detected when the table is new.
+    It does the same as `sqlite-utils upsert --csv --pk KEY`, without the start of a process: types are detected when
+    the table is new.
     """
     new = not Path(database).exists()
     db = sqlite_utils.Database(database)
