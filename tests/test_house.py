@@ -23,7 +23,7 @@ def test_no_module_hides_a_package_when_its_folder_comes_first_on_the_path() -> 
     assert not [path for package in PACKAGES for path in (ROOT / package).glob("*.py") if path.stem in PACKAGES]
 
 
-def test_every_function_people_may_call_says_what_it_returns() -> None:
+def test_every_function_has_a_return_type() -> None:
     silent = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
         for package in PACKAGES

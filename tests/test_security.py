@@ -37,7 +37,7 @@ def test_bandit_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_what_is_installed_is_pinned_and_its_licence_was_looked_at() -> None:
+def test_every_installed_package_is_pinned_and_its_licence_was_checked() -> None:
     assert audit.problems(list(distributions())) == []
 
 
@@ -50,7 +50,7 @@ def test_what_is_installed_is_pinned_and_its_licence_was_looked_at() -> None:
         ("Name: unheard-of\nVersion: 1", "the licence '(none stated)'"),
     ],
 )
-def test_a_stranger_is_noticed(tmp_path: Path, metadata: str, message: str) -> None:
+def test_an_unknown_package_version_or_licence_is_reported(tmp_path: Path, metadata: str, message: str) -> None:
     (tmp_path / "METADATA").write_text(f"Metadata-Version: 2.4\n{metadata}\n")
     assert message in "\n".join(audit.problems([Distribution.at(tmp_path)]))
 
@@ -66,7 +66,7 @@ def test_the_tests_that_the_security_page_names_exist() -> None:
     assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
-def test_nothing_that_is_read_can_hold_code() -> None:
+def test_no_file_that_is_read_is_run_as_code() -> None:
     """No pickle, no eval, no YAML or Keras loader: what is stored or fetched is parsed as data."""
     forbidden = re.compile(
         r"\b(pickle|cloudpickle|joblib|dill|marshal|shelve)\b|\b(eval|exec)\(|yaml\.load|load_model|allow_pickle=True"

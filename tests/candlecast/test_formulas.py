@@ -104,7 +104,7 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_no_question_is_answered_with_a_formula(web, question):
+def test_no_answer_of_the_api_contains_a_formula(web, question):
     limit = "" if question in ("skill", "calibration", "forecasts/latest") else "limit=10000&"
     answer = web.get(f"/api/v1/{question}{'&' if '?' in question else '?'}{limit}format=csv")
     assert answer.status_code == 200
@@ -114,7 +114,7 @@ def test_no_question_is_answered_with_a_formula(web, question):
     assert ("'=HYPERLINK" in answer.text) == (question not in without)
 
 
-def test_every_question_of_the_api_that_has_rows_is_asked_here(web):
+def test_every_collection_of_the_api_is_requested_here(web):
     paths = [path for path in web.get("/openapi.json").json()["paths"] if path.startswith("/api/v1/")]
     assert sorted(paths) == sorted(f"/api/v1/{question.split('?')[0]}" for question in QUESTIONS)
 

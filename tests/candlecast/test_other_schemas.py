@@ -90,7 +90,7 @@ def test_every_command_refuses_it(empty, url, version, remedy, commands):
     assert sorted(path.name for path in empty.folder.iterdir() if not path.name.startswith("copy-of.db")) == []
 
 
-def test_the_web_server_says_so(empty, url):
+def test_the_web_server_refuses_it_with_the_reason(empty, url):
     stamped(url, "9999")
     with Web(empty, CANDLECAST_DATABASE_URL=url) as web:
         for path in ("/healthz", "/metrics", "/api/v1/series", "/api/v1/forecasts/latest"):
@@ -100,7 +100,7 @@ def test_the_web_server_says_so(empty, url):
 
 
 @slow
-def test_doctor_says_so(empty, url):
+def test_doctor_reports_it(empty, url):
     stamped(url, "9999")
     done = empty.run("doctor", CANDLECAST_DATABASE_URL=url)
     assert done.returncode == 1

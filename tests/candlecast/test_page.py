@@ -40,13 +40,13 @@ def looked_back(tmp_path_factory, prefect_home) -> Installation:
     from markets import write_csv
     from synthetic import random_walk
 
-    made = Installation(tmp_path_factory.mktemp("looked-back"), prefect_home)
-    done = made.run("daily")
+    installation = Installation(tmp_path_factory.mktemp("looked-back"), prefect_home)
+    done = installation.run("daily")
     assert done.returncode == 0, done.stderr
-    write_csv(made.folder / "files", OTHER, random_walk(30, seed=3))
-    done = made.run("ingest", OTHER, CANDLECAST_SOURCE=str(made.folder / "files"))
+    write_csv(installation.folder / "files", OTHER, random_walk(30, seed=3))
+    done = installation.run("ingest", OTHER, CANDLECAST_SOURCE=str(installation.folder / "files"))
     assert done.returncode == 0, done.stderr
-    return made
+    return installation
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +63,23 @@ def opened(browser) -> Iterator[Opened]:
 
 def serious(page: Page) -> list[str]:
     """What axe-core calls serious or critical, with where it is."""
-    found = Axe().run(page).response["violations"]
+    violations = Axe().run(page).response["violations"]
     return [
-        f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:4]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
+        f"{violation['id']}: {violation['help']}: {[node['target'] for node in violation['nodes']][:4]}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
     ]
 
 
-def test_the_page_shows_the_forecast_that_the_api_tells(opened, web):
+def test_the_page_shows_the_forecast_of_the_api(opened, web):
     page = opened.open(web.url)
-    told = web.get(f"/api/v1/forecasts/latest?series={SERIES}").json()["rows"]
+    rows_of_api = web.get(f"/api/v1/forecasts/latest?series={SERIES}").json()["rows"]
     assert page.locator("#series").input_value() == SERIES
     assert page.title() == f"{SERIES} · candlecast"
-    assert page.locator("#fan").get_attribute("data-origin") == told[0]["origin"]
+    assert page.locator("#fan").get_attribute("data-origin") == rows_of_api[0]["origin"]
     rows = page.locator("#bands tbody tr")
     expect(rows).to_have_count(7)
-    assert rows.nth(0).locator("td").nth(1).inner_text() == f"{told[0]['q50']:,.0f}"
+    assert rows.nth(0).locator("td").nth(1).inner_text() == f"{rows_of_api[0]['q50']:,.0f}"
     outlook = page.locator("#outlook").inner_text()
     assert outlook.startswith("After the close of 2019-10-16, range-ewma expects the close of Thu 2019-10-17 between ")
     # The sample ends in 2019, and this forecast was stored today.
@@ -98,7 +98,7 @@ def test_the_page_shows_the_forecast_that_the_api_tells(opened, web):
     assert opened.hosts == {web.url.removeprefix("http://")}
 
 
-def test_live_and_backfill_are_shown_apart_each_with_its_own_scores(opened, web):
+def test_live_and_backfill_are_shown_separately_with_their_scores(opened, web):
     page = opened.open(web.url)
     assert page.locator("input[value=live]").is_checked()
     assert page.locator("#n-live").inner_text() == "(1)"
@@ -106,22 +106,22 @@ def test_live_and_backfill_are_shown_apart_each_with_its_own_scores(opened, web)
     assert "No live forecast is scored yet" in page.locator("#trust-live").inner_text()
     page.locator("input[value=backfill]").check()
     expect(page.locator("#origin")).to_have_attribute("max", "353")
-    told = [
+    skill_rows = [
         row
         for row in web.get(f"/api/v1/skill?series={SERIES}").json()["rows"]
         if row["model"] == "range-ewma" and row["kind"] == "backfill"
     ]
-    assert (told[0]["step"], told[0]["n"]) == (1, 352)
-    assert f"In {told[0]['n']} backfilled forecasts" in page.locator("#trust-backfill").inner_text()
+    assert (skill_rows[0]["step"], skill_rows[0]["n"]) == (1, 352)
+    assert f"In {skill_rows[0]['n']} backfilled forecasts" in page.locator("#trust-backfill").inner_text()
     page.locator("summary", has_text="Skill and coverage").click()
     first = page.locator("#skill-table tbody tr").nth(0)
-    assert first.locator("td").nth(1).inner_text() == f"{100 * told[0]['skill']:+.2f} %"
+    assert first.locator("td").nth(1).inner_text() == f"{100 * skill_rows[0]['skill']:+.2f} %"
     assert page.locator("#skill .scatterlayer .point").count() == 7
     assert page.locator("#pit .barlayer .point").count() == 10
     assert opened.troubles == []
 
 
-def test_the_slider_goes_back_through_past_origins_and_shows_what_came(opened, web):
+def test_the_slider_shows_past_origins_with_their_actual_closes(opened, web):
     page = opened.open(web.url)
     page.locator("input[value=backfill]").check()
     expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-17T00:00:00Z")
@@ -133,8 +133,8 @@ def test_the_slider_goes_back_through_past_origins_and_shows_what_came(opened, w
     assert page.locator("#origin-shown").inner_text() == "after the close of 2019-09-30"
     assert slider.get_attribute("aria-valuetext") == "after the close of 2019-09-30, 338 of 354"
     candles = web.get(f"/api/v1/candles?series={SERIES}&start=2019-10-01&end=2019-10-07").json()["rows"]
-    shown = page.locator("#bands tbody tr td:last-child").all_inner_texts()
-    assert [text.split(" ")[0] for text in shown] == [f"{row['close']:,.0f}" for row in candles]
+    actual_cells = page.locator("#bands tbody tr td:last-child").all_inner_texts()
+    assert [text.split(" ")[0] for text in actual_cells] == [f"{row['close']:,.0f}" for row in candles]
     assert page.locator("#fan .legend").get_by_text("actual close").count() == 1
     page.locator("#earlier").click()
     expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-09-30T00:00:00Z")
@@ -156,9 +156,9 @@ def test_dragging_the_slider_quickly_ends_at_the_last_place(opened, web):
     assert page.locator("#bands-caption").inner_text() == "range-ewma, backfill, after the close of 2019-10-11"
 
 
-def test_stale_data_is_said_to_be_stale_as_the_api_answers(browser, web):
-    (told,) = [row for row in web.get("/api/v1/series").json()["rows"] if row["name"] == SERIES]
-    assert told["stale"] is True
+def test_the_page_reports_stale_data_as_the_api_does(browser, web):
+    (series_row,) = [row for row in web.get("/api/v1/series").json()["rows"] if row["name"] == SERIES]
+    assert series_row["stale"] is True
     with Opened(browser, at="2019-10-22T09:00:00Z", viewport=WIDE) as later:
         page = later.open(web.url)
         notice = page.locator("#notice").inner_text()
@@ -176,11 +176,11 @@ def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
     from markets import ingest
     from synthetic import random_walk
 
-    made = Installation(tmp_path_factory.mktemp("fresh"), prefect_home)
+    installation = Installation(tmp_path_factory.mktemp("fresh"), prefect_home)
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    engine = open_database(f"sqlite:///{made.database}")
+    engine = open_database(f"sqlite:///{installation.database}")
     candles = random_walk(400, seed=3, start=midnight - timedelta(days=400))
-    ingest(engine, made.folder / "files", FRESH, candles, now=datetime.now(UTC))
+    ingest(engine, installation.folder / "files", FRESH, candles, now=datetime.now(UTC))
     naive = ensure_champion(engine, series=FRESH, baseline="naive", now=midnight)
     forecast_live(engine, series=FRESH, versions=[naive], horizon=7, clock=RunClock())
     values = np.full((7, 23), 1000.0) + np.arange(23)
@@ -194,11 +194,11 @@ def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
             forecasts=[Forecast(midnight, values, "a" * 64)], created_at=datetime.now(UTC),
         )  # fmt: skip
     engine.dispose()
-    with Web(made) as running:
+    with Web(installation) as running:
         yield running
 
 
-def test_a_fresh_forecast_says_how_long_before_the_close_it_was_stored(browser, fresh_web):
+def test_the_page_shows_how_long_before_the_close_a_forecast_was_stored(browser, fresh_web):
     with Opened(browser, viewport=WIDE) as window:
         page = window.open(fresh_web.url)
         rows = fresh_web.get(f"/api/v1/forecasts/latest?series={FRESH}").json()["rows"]
@@ -226,7 +226,7 @@ def test_the_model_that_was_asked_for_is_shown_beside_the_champion(browser, open
     assert opened.open(web.url).locator("#asked-for").is_hidden()
 
 
-def test_a_series_without_a_forecast_says_what_to_type(opened, web):
+def test_a_series_without_a_forecast_shows_the_command_to_type(opened, web):
     page = opened.open(web.url)
     page.locator("#series").select_option(OTHER)
     expect(page.locator("#empty")).to_be_visible()
@@ -238,7 +238,7 @@ def test_a_series_without_a_forecast_says_what_to_type(opened, web):
     assert opened.troubles == []
 
 
-def test_before_the_first_run_the_page_says_what_to_type(opened, empty):
+def test_before_the_first_run_the_page_shows_the_command_to_type(opened, empty):
     with Web(empty) as early:
         page = opened.open(early.url)
         assert "candlecast daily" in page.locator("#empty").inner_text()
@@ -247,7 +247,7 @@ def test_before_the_first_run_the_page_says_what_to_type(opened, empty):
     assert all("503" in trouble for trouble in opened.troubles)
 
 
-def test_a_server_that_went_away_is_said_so(opened, looked_back):
+def test_the_page_reports_that_the_server_is_gone(opened, looked_back):
     with Web(looked_back) as short:
         page = opened.open(short.url)
     page.locator("#model").select_option("naive")
@@ -265,10 +265,10 @@ def test_axe_finds_nothing_serious(browser, web, scheme, size):
         assert window.troubles == []
 
 
-def test_axe_sees_what_is_wrong(opened, web):
+def test_axe_reports_a_missing_label(opened, web):
     page = opened.open(web.url)
     page.evaluate("document.querySelector('label:has(#series)').replaceWith(document.getElementById('series'))")
-    assert any(found.startswith("select-name") for found in serious(page))
+    assert any(violation.startswith("select-name") for violation in serious(page))
 
 
 def test_dark_mode_is_dark_and_follows_the_system_while_it_is_open(opened, web):
@@ -303,7 +303,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser, web):
             assert box["width"] >= 24
 
 
-def test_everything_is_reached_by_keyboard_in_the_order_of_the_page(opened, web):
+def test_the_keyboard_reaches_every_control_in_the_order_of_the_page(opened, web):
     page = opened.open(web.url)
     reached = []
     for _ in range(16):
@@ -313,9 +313,9 @@ def test_everything_is_reached_by_keyboard_in_the_order_of_the_page(opened, web)
         )
         if len(reached) == 1:
             assert page.locator(".skip").is_visible()
-            shown = page.locator(".skip").bounding_box()
-            assert shown is not None
-            assert shown["x"] >= 0
+            box = page.locator(".skip").bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
     named = [one for one in reached if one in ("series", "model", "earlier", "origin", "later", "pit-step")]
     assert reached[0].startswith("Skip")
     # One live origin: nothing is earlier or later, so the slider rests.

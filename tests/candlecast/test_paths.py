@@ -81,7 +81,7 @@ def test_no_command_takes_a_name_that_leaves_its_folder(daily_done, command, nam
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_way_of_naming_a_series_takes_it(name):
+def test_every_place_that_takes_a_series_refuses_it(name):
     with pytest.raises(UnknownSeries):
         SeriesName.parse(name)
     with pytest.raises(ValidationError):
@@ -91,7 +91,7 @@ def test_no_way_of_naming_a_series_takes_it(name):
 
 
 @given(st.one_of(st.text(max_size=60), st.from_regex(r"\A[A-Za-z0-9./\\%_-]{1,40}_[A-Za-z0-9]{4,30}_(d|1h|minute)\Z")))
-def test_what_passes_is_a_file_of_the_folder_and_nothing_else(text):
+def test_an_accepted_name_is_a_file_of_the_folder(text):
     try:
         name = SeriesName.parse(text)
     except UnknownSeries:
@@ -112,7 +112,7 @@ def test_settings_refuse_such_names(daily_done):
         assert "CANDLECAST_SERIES" in done.stderr
 
 
-def test_no_question_takes_such_a_name(daily_done):
+def test_no_request_takes_such_a_name(daily_done):
     requests = 0
     with Web(daily_done) as web:
         paths = web.get("/openapi.json").json()["paths"]
@@ -152,7 +152,7 @@ def test_a_link_in_the_source_folder_is_followed_as_its_owner_meant(source, tmp_
     "link_target", ["pipe", "device", "endless device", "folder", "nowhere", "itself", "too large"]
 )
 @pytest.mark.timeout(20)
-def test_a_link_to_what_is_no_file_of_candles_ends_at_once(source, tmp_path, link_target):
+def test_a_link_to_anything_but_a_file_of_candles_is_refused_at_once(source, tmp_path, link_target):
     path = source / f"{BITSTAMP}.csv"
     targets = {"device": "/dev/null", "endless device": "/dev/zero", "folder": str(tmp_path), "nowhere": "/no/such"}
     if link_target == "pipe":

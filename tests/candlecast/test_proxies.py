@@ -37,7 +37,7 @@ def dead_proxy() -> str:
         ({}, None),
     ],
 )
-def test_loopback_joins_what_is_not_to_be_proxied(
+def test_loopback_is_added_to_the_hosts_without_proxy(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str], left: str | None
 ) -> None:
     for name, value in given.items():
@@ -50,13 +50,13 @@ def test_loopback_joins_what_is_not_to_be_proxied(
     assert bypassed == ((left, left) if left else (given.get("no_proxy", ""), given.get("NO_PROXY", "")))
 
 
-def test_a_day_runs_though_a_proxy_is_set_that_cannot_reach_loopback(empty: Installation, dead_proxy: str) -> None:
+def test_a_day_runs_with_a_proxy_that_cannot_reach_loopback(empty: Installation, dead_proxy: str) -> None:
     done = empty.run("daily", CANDLECAST_MODEL="naive", HTTP_PROXY=dead_proxy, HTTPS_PROXY=dead_proxy)
     assert done.returncode == 0, done.stderr
     assert "close forecast by naive" in done.stdout
 
 
-def test_a_source_elsewhere_is_asked_through_the_proxy(empty: Installation, dead_proxy: str) -> None:
+def test_a_source_on_another_host_is_requested_through_the_proxy(empty: Installation, dead_proxy: str) -> None:
     done = empty.run("ingest", CANDLECAST_SOURCE="http://archive.invalid/cdd/", HTTP_PROXY=dead_proxy)
     assert done.returncode == 1
     assert "ProxyError" in done.stderr

@@ -149,7 +149,7 @@ def test_skill_has_the_interval_and_p_value_of_the_command_line(filled: Store, k
     assert frame[frame["model"] == "naive"]["p_value"].isna().all()
 
 
-def test_what_is_not_there_or_cannot_be_read_is_an_error_that_says_so(filled: Store, tmp_path: Path) -> None:
+def test_unknown_series_bad_days_and_missing_databases_are_errors_with_a_reason(filled: Store, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="stored are: Bitstamp_BTCUSD_d"):
         candlecast.candles("Kraken_BTCUSD_d", database=filled.engine)
     with pytest.raises(ValueError, match="before the start"):

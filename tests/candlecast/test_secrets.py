@@ -150,7 +150,7 @@ def test_the_listing_shows_neither_token_nor_password(empty):
             assert leaks((done.stdout + done.stderr).encode()) == []
 
 
-def test_the_web_server_tells_no_secret_when_its_database_is_away(empty):
+def test_the_web_server_shows_no_secret_when_its_database_is_away(empty):
     with Web(empty, CANDLECAST_DATABASE_URL=unreachable(), CANDLECAST_API_TOKEN=API_TOKEN) as web:
         for path in ("/healthz", "/api/v1/series", "/metrics", "/openapi.json", "/", "/docs", "/page/page.js"):
             for token in ("wrong", API_TOKEN):
@@ -222,7 +222,7 @@ def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
 
 
 @pytest.mark.slow
-def test_a_webhook_is_kept_encrypted_and_shown_nowhere(tmp_path):
+def test_a_webhook_is_stored_encrypted_and_shown_nowhere(tmp_path):
     home = tmp_path / "prefect"
     installation = Installation(tmp_path / "installation", home)
     installation.folder.mkdir()
@@ -240,7 +240,7 @@ def test_a_webhook_is_kept_encrypted_and_shown_nowhere(tmp_path):
 
 
 @pytest.mark.slow
-def test_serve_with_every_secret_tells_none(tmp_path, sample_csv):
+def test_serve_with_every_secret_shows_none(tmp_path, sample_csv):
     home = tmp_path / "prefect"
     installation = Installation(tmp_path / "installation", home)
     installation.folder.mkdir()

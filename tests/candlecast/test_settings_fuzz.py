@@ -92,13 +92,13 @@ def check_usable(settings_read: Settings) -> None:
 
 @fuzzed
 @given(st.dictionaries(st.sampled_from(VARIABLES), VALUES, min_size=1, max_size=6))
-def test_any_environment_is_taken_or_refused_in_a_sentence(values: dict[str, str]) -> None:
+def test_any_environment_is_accepted_or_refused_in_one_sentence(values: dict[str, str]) -> None:
     settings_read = read(values)
     if settings_read is not None:
         check_usable(settings_read)
 
 
-def test_any_single_variable_is_taken_or_refused_in_a_sentence() -> None:
+def test_any_single_variable_is_accepted_or_refused_in_one_sentence() -> None:
     outcomes: Counter[str] = Counter()
 
     @fuzzed
@@ -122,7 +122,7 @@ def test_any_single_variable_is_taken_or_refused_in_a_sentence() -> None:
         ),
     )
 )
-def test_any_dotenv_file_is_taken_or_refused_in_a_sentence(text: bytes) -> None:
+def test_any_dotenv_file_is_accepted_or_refused_in_one_sentence(text: bytes) -> None:
     Path(".env").write_bytes(text)
     settings_read = read({})
     if settings_read is not None:
@@ -135,7 +135,7 @@ def test_a_dotenv_that_is_a_folder_or_may_not_be_read_is_no_traceback() -> None:
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_what_is_refused_is_not_repeated(name: str) -> None:
+def test_a_refused_value_is_not_repeated(name: str) -> None:
     """A password in the wrong variable is not shown, by the command line or by a flow's own exception."""
     from pydantic import ValidationError
 

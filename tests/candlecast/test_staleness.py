@@ -34,7 +34,7 @@ STALE = {
 
 
 @pytest.fixture
-def made(tmp_path: Path, prefect_home: Path) -> Installation:
+def installation(tmp_path: Path, prefect_home: Path) -> Installation:
     installation = Installation(tmp_path, prefect_home)
     engine = open_database(f"sqlite:///{installation.database}")
     store = Store(engine)
@@ -55,11 +55,11 @@ def made(tmp_path: Path, prefect_home: Path) -> Installation:
     return installation
 
 
-def test_all_agree_on_both_sides_of_the_bound(made: Installation) -> None:
+def test_all_agree_on_both_sides_of_the_bound(installation: Installation) -> None:
     settings = Settings(
         _env_file=None,
-        database_url=f"sqlite:///{made.database}",
-        source=str(made.folder),
+        database_url=f"sqlite:///{installation.database}",
+        source=str(installation.folder),
         series=tuple(STALE),
     )
     checks = {check.check: check.ok for check in examine(settings)}
@@ -72,7 +72,7 @@ def test_all_agree_on_both_sides_of_the_bound(made: Installation) -> None:
         }
     engine.dispose()
     assert seen == STALE
-    with Web(made) as web:
+    with Web(installation) as web:
         answered = {row["name"]: row["stale"] for row in web.get("/api/v1/series").json()["rows"]}
         assert answered == STALE
         health = web.get("/healthz").json()

@@ -31,7 +31,7 @@ def stored(installation: Path) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
-def test_series_in_processes_of_their_own_give_what_one_process_gives(
+def test_series_in_separate_processes_give_the_rows_of_one_process(
     installation: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.backfill import backfill
@@ -96,6 +96,6 @@ def test_an_end_before_the_start_is_refused(installation: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["threads", "processes:0", "processes:many", "ray://x:1"])
-def test_a_runner_nobody_knows_is_refused(setting: str) -> None:
+def test_an_unknown_runner_is_refused(setting: str) -> None:
     with pytest.raises(UnknownRunner, match="expected CANDLECAST_TASK_RUNNER to be empty"):
         task_runner(setting, pieces=2)

@@ -30,7 +30,7 @@ def live(installation: Path) -> list[tuple[object, ...]]:
     return rows(installation, "SELECT model, origin FROM forecasts WHERE kind = 'live' ORDER BY origin, model")
 
 
-def test_a_day_brings_everything_and_a_second_run_nothing(
+def test_a_day_stores_everything_and_a_second_run_stores_nothing(
     installation: Path,
 ) -> None:
     from flows.daily import daily
@@ -60,7 +60,7 @@ def test_the_forecast_its_picture_and_findings_are_artifacts(installation: Path)
     assert {f"{what}-bitstamp-ltcusd-d" for what in ("forecast", "fan", "findings")} <= keys
 
 
-def test_with_the_source_away_the_champion_still_forecasts_and_the_flow_says_so(installation: Path) -> None:
+def test_with_the_source_away_the_champion_forecasts_and_the_flow_fails(installation: Path) -> None:
     from flows.daily import DailyFailed, daily
     from storage.database.engine import open_database
     from storage.source.client import CddClient
@@ -78,7 +78,7 @@ def test_with_the_source_away_the_champion_still_forecasts_and_the_flow_says_so(
     assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
 
 
-def test_what_a_day_asks_for_once_it_asks_for_once(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_runs_its_central_queries_once(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Queries for the champion, the training due and the newest forecast run once, or twice with a training between."""
     import flows.daily
     import flows.retrain
@@ -143,7 +143,7 @@ def test_every_series_has_its_forecast_before_any_training_begins(installation: 
 
 
 @pytest.mark.slow
-def test_the_model_that_was_asked_for_speaks_from_its_first_training_on(
+def test_the_model_that_was_asked_for_forecasts_from_its_first_training_on(
     installation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from candlecast.commands.summary import print_summary
@@ -202,7 +202,7 @@ def test_new_days_are_forecast_from_their_own_origin_and_old_ones_scored(install
     assert [step for _, step in scored] == [1, 2, 1]
 
 
-def test_retrain_and_backfill_are_flows_of_their_own(installation: Path) -> None:
+def test_retrain_and_backfill_can_run_as_separate_flows(installation: Path) -> None:
     from flows.backfill import backfill
     from flows.daily import daily
     from flows.retrain import retrain

@@ -46,7 +46,7 @@ def stored(path: Path) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
-def test_a_backfill_fans_out_over_a_cluster_and_stores_what_one_process_does(tmp_path: Path, cluster: str) -> None:
+def test_a_backfill_on_a_cluster_stores_the_rows_of_one_process(tmp_path: Path, cluster: str) -> None:
     tables = {}
     with PrefectServer(tmp_path / "home") as server:
         for runner in ("", f"dask://{cluster}"):

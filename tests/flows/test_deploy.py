@@ -46,7 +46,7 @@ def unit() -> dict[str, list[str]]:
     return options
 
 
-def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_without_a_warning(tmp_path: Path) -> None:
     verify = shutil.which("systemd-analyze")
     if verify is None:
         skip_or_fail("systemd's systemd-analyze is not installed")
@@ -132,7 +132,7 @@ def _pages(port: int) -> str:
     return str(json.loads(_get(f"http://127.0.0.1:{port}/ui-settings"))["api_url"])
 
 
-def test_the_image_has_all_that_git_has_and_nothing_that_is_ones_own(tmp_path: Path) -> None:
+def test_the_image_has_all_files_of_git_and_no_private_ones(tmp_path: Path) -> None:
     own = [
         *(".env", ".git/config", ".venv/bin/python", ".prefect/prefect.db", ".mypy_cache/x", "reports/study/x.png"),
         *("candlecast.db", "candlecast.db-wal", "storage/__pycache__/tables.pyc", "candlecast.egg-info/PKG-INFO"),
@@ -150,7 +150,7 @@ def test_the_image_has_all_that_git_has_and_nothing_that_is_ones_own(tmp_path: P
     assert all((ROOT / name).exists() for name in needed)
 
 
-def test_a_new_volume_belongs_to_whom_the_image_runs_as(tmp_path: Path) -> None:
+def test_a_new_volume_belongs_to_the_user_of_the_image(tmp_path: Path) -> None:
     (folders,) = re.findall(r"mkdir (.+?) && chown -R candlecast \.$", DOCKERFILE, re.MULTILINE)
     (workdir,) = re.findall(r"^WORKDIR (\S+)$", DOCKERFILE, re.MULTILINE)
     (tmp_path / ".env").write_text(SETTINGS)
@@ -233,7 +233,7 @@ def _beside(page: str) -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.slow
-def test_the_compose_files_services_make_a_day_and_show_it_to_whoever_has_the_token(host: Host) -> None:
+def test_the_services_of_the_compose_file_run_a_day_and_show_it_to_clients_with_the_token(host: Host) -> None:
     host.up()
     prefect = int(host.more["server"]["PREFECT_SERVER_API_PORT"])
     web = f"http://127.0.0.1:{host.services['web']['command'][-1]}"

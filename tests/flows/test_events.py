@@ -11,7 +11,7 @@ from synthetic import random_walk
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-def test_a_drifting_champion_is_an_event_that_says_how_sure_it_is(installation: Path) -> None:
+def test_a_drifting_champion_is_an_event_with_its_p_value(installation: Path) -> None:
     from prefect import flow
 
     from storage.database.engine import open_database

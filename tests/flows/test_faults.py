@@ -63,7 +63,7 @@ def wait_for_marker(installation: Installation, process: "subprocess.Popen[bytes
     return True
 
 
-def test_a_day_told_to_stop_at_every_stage_stops_and_ends_as_if_it_had_not_been(
+def test_a_day_stopped_at_every_stage_is_completed_by_the_next_run(
     server: PrefectServer, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     installation = Installation(server, tmp_path)

@@ -38,7 +38,7 @@ def chance() -> random.Random:
     return random.Random(seed)
 
 
-def test_a_day_and_a_backfill_killed_twenty_times_end_as_if_nothing_had_happened(
+def test_a_day_and_a_backfill_killed_twenty_times_end_with_the_same_rows(
     server: PrefectServer, undisturbed: Undisturbed, chance: random.Random, tmp_path: Path
 ) -> None:
     installation = Installation(server, tmp_path)

@@ -71,7 +71,7 @@ def _deployments(url: str) -> list[dict[str, object]]:
         return []
 
 
-def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
+def test_a_port_that_is_in_use_is_named(tmp_path: Path) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Healthy) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         done = subprocess.run(

@@ -46,7 +46,7 @@ def test_an_empty_variable_takes_back_a_line_of_the_dotenv_file(
 
 
 @pytest.mark.parametrize("kind", ["missing", "a folder", "no bundle", "an empty file", "binary"])
-def test_a_ca_bundle_that_is_none_is_a_sentence_and_exit_code_2(
+def test_a_file_that_is_no_ca_bundle_is_refused_with_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     bundle = tmp_path / "ca.pem"
@@ -63,7 +63,7 @@ def test_a_ca_bundle_that_is_none_is_a_sentence_and_exit_code_2(
     )
 
 
-def test_a_ca_bundle_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ca_bundle_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, _ = self_signed(tmp_path, days=2)
     monkeypatch.setenv("CANDLECAST_CA_BUNDLE", str(certificate))
     assert Settings().ca_bundle == certificate

@@ -59,8 +59,8 @@ def test_a_partial_day_is_published_ten_minutes_before_its_end_and_completed_lat
 def test_files_are_dated_when_they_are_published_or_in_the_future_or_not_at_all() -> None:
     assert {one.last_modified for files in editions(Habit.UNDATED) for one in files} == {None}
     for habit in set(Habit) - {Habit.UNDATED}:
-        told = {one.last_modified - one.at for files in editions(habit) for one in files if one.last_modified}
-        assert told == {9 * DAY if habit is Habit.FUTURE else timedelta(0)}, habit
+        ages = {one.last_modified - one.at for files in editions(habit) for one in files if one.last_modified}
+        assert ages == {9 * DAY if habit is Habit.FUTURE else timedelta(0)}, habit
 
 
 @pytest.mark.parametrize("habit", Habit)

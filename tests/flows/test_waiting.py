@@ -25,9 +25,9 @@ START = CLOSE + 5 * MINUTE
 def rows(installation: Path, query: str) -> list[tuple[Any, ...]]:
     engine = create_engine(f"sqlite:///{installation / 'candlecast.db'}")
     with engine.connect() as conn:
-        found = [tuple(row) for row in conn.execute(text(query))]
+        result = [tuple(row) for row in conn.execute(text(query))]
     engine.dispose()
-    return found
+    return result
 
 
 def stored(installation: Path, series: str, origin: datetime = CLOSE) -> dict[str, datetime]:
@@ -60,9 +60,9 @@ def test_each_series_is_forecast_minutes_after_its_own_candle(installation: Path
     source.clock = clock
     live_day(clock, *delays)
     for name, at in out.items():
-        told = stored(installation, name)
-        assert set(told) == {"naive", "range-ewma"}
-        assert all(timedelta(0) <= when - at <= 6 * MINUTE for when in told.values()), (name, told, at)
+        created_at = stored(installation, name)
+        assert set(created_at) == {"naive", "range-ewma"}
+        assert all(timedelta(0) <= when - at <= 6 * MINUTE for when in created_at.values()), (name, created_at, at)
     assert rows(installation, "SELECT count(*) FROM findings WHERE code = 'late'") == [(0,)]
 
 
@@ -96,16 +96,20 @@ def test_a_candle_that_does_not_come_is_late_and_the_next_run_takes_it(installat
 
 
 @pytest.mark.parametrize(
-    "told", [lambda at: at, lambda _at: None, lambda at: at + 9 * DAY], ids=["its time", "no time", "the future"]
+    "last_modified_of",
+    [lambda at: at, lambda _at: None, lambda at: at + 9 * DAY],
+    ids=["its time", "no time", "the future"],
 )
-def test_a_partial_day_is_not_taken_for_the_whole_one(installation: Path, source: CddServer, told: Any) -> None:
+def test_a_partial_day_is_not_taken_for_the_whole_one(
+    installation: Path, source: CddServer, last_modified_of: Any
+) -> None:
     name = "Bitstamp_XRPUSD_d"
     one = market(source, name, n=231, ends=CLOSE + DAY)
     # Ten minutes before its end, and whole two hours after it; the row of the next day follows, so that it is closed
     # whatever the time of the file.
-    one.publish(229, -10 * MINUTE, partial=True, last_modified=told)
+    one.publish(229, -10 * MINUTE, partial=True, last_modified=last_modified_of)
     at = CLOSE + 2 * HOUR
-    source.publish(name, one.file(230, partial=True), at, last_modified=told(at))
+    source.publish(name, one.file(230, partial=True), at, last_modified=last_modified_of(at))
     clock = JumpingClock(START)
     source.clock = clock
     live_day(clock, name)
@@ -163,11 +167,11 @@ def test_questions_are_conditional_and_become_dense_around_the_usual_time(
     # From 00:05: every quarter of an hour until half past three, then every five minutes until two past four.
     assert 18 <= len(source.requests) <= 24
     assert all("If-None-Match" in request.headers for request in source.requests)
-    told = stored(installation, name)
-    assert told["naive"] - (CLOSE + 4 * HOUR + 2 * MINUTE) <= 6 * MINUTE
+    created_at = stored(installation, name)
+    assert created_at["naive"] - (CLOSE + 4 * HOUR + 2 * MINUTE) <= 6 * MINUTE
 
 
-def test_by_hand_nothing_is_waited_for_and_what_is_not_published_is_no_failure(
+def test_without_wait_a_day_does_not_wait_and_an_unpublished_candle_is_no_failure(
     installation: Path, source: CddServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from candlecast.commands.summary import tell_what_is_not_published

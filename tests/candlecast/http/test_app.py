@@ -131,7 +131,7 @@ def test_a_head_is_answered_as_its_get_without_the_body(web, path):
         ("/api/v1/series?format=xml", 400, "format"),
     ],
 )
-def test_bad_questions_get_a_reason_and_no_traceback(web, path, status, reason):
+def test_bad_requests_get_a_reason_and_no_traceback(web, path, status, reason):
     answer = web.get(path)
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -158,7 +158,7 @@ def test_nothing_can_be_written_and_headers_are_strict(web):
     assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_health_and_metrics_tell_the_age_of_the_data(web):
+def test_health_and_metrics_report_the_age_of_the_data(web):
     health = web.get("/healthz").json()
     assert health["data_age_s"][SERIES] > 1e8
     text = web.get("/metrics").text
@@ -169,7 +169,7 @@ def test_health_and_metrics_tell_the_age_of_the_data(web):
     assert 'candlecast_open_findings{code="gap",series="Coinbase_BTCUSD_d",severity="warning"} 1.0' in text
 
 
-def test_a_token_is_asked_for_and_loopback_is_left_only_with_one(daily_done):
+def test_a_token_is_required_and_listening_beyond_loopback_needs_one(daily_done):
     with Web(daily_done, CANDLECAST_API_TOKEN="hunter2") as guarded:
         assert guarded.get("/api/v1/series").status_code == 401
         assert guarded.get("/openapi.json").json()["security"] == [{"token": []}]
@@ -180,7 +180,7 @@ def test_a_token_is_asked_for_and_loopback_is_left_only_with_one(daily_done):
     assert "CANDLECAST_API_TOKEN" in done.stderr
 
 
-def test_before_the_first_run_the_server_says_what_to_do(empty):
+def test_before_the_first_run_the_server_names_the_command_to_run(empty):
     with Web(empty) as early:
         answer = early.get("/healthz")
     assert answer.status_code == 503

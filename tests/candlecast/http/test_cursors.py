@@ -19,7 +19,7 @@ SERIES = "Coinbase_BTCUSD_d"
 
 
 @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P"))), st.integers(0, 2**63 - 1), st.datetimes())
-def test_a_cursor_says_what_was_put_into_it(word, number, moment):
+def test_a_decoded_cursor_equals_the_encoded_one(word, number, moment):
     key = (word, number, moment.replace(tzinfo=UTC))
     assert from_cursor(to_cursor(key), str, int, datetime) == key
 
@@ -53,7 +53,7 @@ def pages(web, question, between=lambda: None):
      f"arrivals?series={SERIES}&limit=500", "arrivals?limit=700",
      "models?limit=1", "decisions?limit=1", "findings?limit=1", "series?limit=1"],
 )  # fmt: skip
-def test_pages_are_the_whole_in_order(web, question):
+def test_all_pages_together_are_the_whole_answer_in_order(web, question):
     whole = web.get(f"/api/v1/{question.rsplit('limit=')[0]}limit=10000").json()
     assert whole["next"] is None
     assert pages(web, question) == whole["rows"]
@@ -61,7 +61,7 @@ def test_pages_are_the_whole_in_order(web, question):
         assert len(whole["rows"]) == 1769
 
 
-def test_what_is_stored_between_two_pages_moves_nothing(daily_done, tmp_path):
+def test_rows_stored_between_two_pages_move_no_row(daily_done, tmp_path):
     database = tmp_path / "copy.db"
     shutil.copy(daily_done.database, database)
     url = f"sqlite:///{database}"

@@ -28,7 +28,7 @@ def test_any_other_name_is_refused_with_a_reason(web, host):
         assert "CANDLECAST_API_TOKEN" in answer.json()["detail"]
 
 
-def test_with_a_token_any_name_will_do(daily_done):
+def test_with_a_token_any_host_name_is_answered(daily_done):
     with Web(daily_done, CANDLECAST_API_TOKEN="a-token") as running:
         headers = {"Host": "forecasts.example", "Authorization": "Bearer a-token"}
         assert running.get("/api/v1/series", headers=headers).status_code == 200

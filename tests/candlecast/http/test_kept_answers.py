@@ -50,7 +50,7 @@ def test_an_answer_changes_with_the_very_next_commit_of_another_process(empty, d
         assert names(web) == stored
 
 
-def test_a_file_that_goes_and_another_that_comes_change_the_answers(empty, tmp_path):
+def test_replacing_the_database_file_changes_the_answers(empty, tmp_path):
     database, other = tmp_path / "a.db", tmp_path / "b.db"
     for path, name in ((database, "Bitstamp_BTCUSD_d"), (other, "Bitstamp_ETHUSD_d")):
         open_database(f"sqlite:///{path}").dispose()
@@ -99,7 +99,7 @@ def test_kept_answers_carry_the_same_headers_and_a_304_those_of_its_200(daily_do
         assert plain.content == first.content
 
 
-def test_what_the_clock_tells_is_not_kept(daily_done):
+def test_answers_that_depend_on_the_clock_are_not_kept(daily_done):
     with Web(daily_done) as web:
         ages = [web.get("/healthz").json()["data_age_s"][SERIES] for _ in range(2)]
         assert ages[0] < ages[1]
@@ -156,7 +156,7 @@ def database(tmp_path: Path) -> Iterator[Watched]:
     database.close()
 
 
-def test_an_answer_is_made_once_however_many_ask_for_it_at_once_or_later(database):
+def test_an_answer_is_computed_once_for_any_number_of_equal_requests(database):
     async def everybody():
         app = CountingApp(database, 10**6)
         answers = await asyncio.gather(*(app.get() for _ in range(50)))
@@ -176,7 +176,7 @@ def test_an_answer_is_made_once_however_many_ask_for_it_at_once_or_later(databas
     asyncio.run(everybody())
 
 
-def test_an_answer_is_made_again_when_its_period_is_over(database):
+def test_an_answer_is_computed_again_when_its_period_is_over(database):
     async def ask():
         app = CountingApp(database, 10**6)
         for period in (0, 0, 1, 1):
@@ -187,7 +187,7 @@ def test_an_answer_is_made_again_when_its_period_is_over(database):
     asyncio.run(ask())
 
 
-def test_a_first_question_with_an_etag_is_kept_as_a_whole_answer(database):
+def test_a_first_request_with_an_etag_keeps_the_whole_answer(database):
     async def ask():
         app = CountingApp(database, 10**6)
         _, _, body = await CountingApp(database, 10**6).get()

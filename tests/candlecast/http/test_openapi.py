@@ -25,7 +25,7 @@ def web(daily_done):
         yield running
 
 
-def test_no_question_breaks_the_server_or_its_description(web):
+def test_no_request_breaks_the_server_or_its_description(web):
     schema = schemathesis.openapi.from_url(f"{web.url}/openapi.json")
     requests: Counter[str] = Counter()
     statuses: Counter[int] = Counter()
@@ -56,7 +56,7 @@ def test_no_question_breaks_the_server_or_its_description(web):
     assert {200, 400} <= set(statuses)
 
 
-def test_an_answer_that_is_not_as_described_would_be_seen(web):
+def test_an_answer_that_differs_from_its_description_is_noticed(web):
     schema = schemathesis.openapi.from_url(f"{web.url}/openapi.json")
     operation = schema["/api/v1/series"]["GET"]
     case = operation.Case(query={"limit": 5})

@@ -41,7 +41,7 @@ def nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_where_no_server_is_named_prefect_need_not_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_server_setting_prefect_is_not_consulted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["prefect>=3.8.8"]\n')
     (tmp_path / ".env").write_text("CANDLECAST_SERIES=Bitstamp_BTCUSD_d\n")
     assert url_that_prefect_finds() is None
@@ -61,7 +61,7 @@ def test_a_server_named_in_the_environment_is_seen(monkeypatch: pytest.MonkeyPat
     assert may_be_configured(monkeypatch)
 
 
-def test_where_prefect_is_imported_already_it_is_asked() -> None:
+def test_a_prefect_that_is_already_imported_is_consulted() -> None:
     import prefect  # noqa: F401 - what is tested is that it is there
 
     assert _may_be_configured()
