@@ -76,3 +76,24 @@ def test_blend_can_be_fine_tuned(candles, trained):
     tuned = Blend(QUICK, FEW).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
     assert tuned.config["lstm"]["mode"] == "fine-tune"
     assert not np.array_equal(tuned.weights["head"], trained.weights["head"])
+
+
+def test_a_forecast_looks_up_its_origins_rows_once(candles, trained, monkeypatch):
+    """The parts of a blend get the rows, so they do not look them up again."""
+    from models import blend, naive, quantiles, range_ewma
+    from models.lstm import forecaster as lstm
+
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return quantiles.origin_rows(*arguments)
+
+    for module in (blend, naive, range_ewma, lstm):
+        monkeypatch.setattr(module, "origin_rows", counted)
+    origin = candles["close_time"].iloc[870].to_pydatetime()
+    for model in (Blend(QUICK, FEW), Naive(), RangeEwma()):
+        calls.clear()
+        given = trained if model.name == "blend" else model.train([TrainRequest(candles, origin)])[0]
+        model.forecast(given, candles, [origin])
+        assert len(calls) == 1, model.name
