@@ -27,15 +27,15 @@ def verify(count: int = 10, seed: int | None = None) -> list[Replayed]:
         with reading(engine) as conn:
             known = replayable(conn)
         chosen = random.Random(seed).sample(known, min(count, len(known)))  # noqa: S311 - a sample, no secret
-        found = [replay_task(engine, forecast=number) for number in chosen]
+        replays = [replay_task(engine, forecast=number) for number in chosen]
     finally:
         engine.dispose()
-    log.info("%d of %d forecasts replay bit for bit", sum(one.exact for one in found), len(found))
-    bad = [one for one in found if not one.matches]
+    log.info("%d of %d forecasts replay bit for bit", sum(one.exact for one in replays), len(replays))
+    bad = [one for one in replays if not one.matches]
     if bad:
         raise DoesNotReplay(
             "; ".join(
                 f"forecast {one.forecast}: {one.largest_difference:.2g} {'; '.join(one.differences)}" for one in bad
             )
         )
-    return found
+    return replays

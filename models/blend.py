@@ -51,12 +51,12 @@ class Blend:
             for request in requests
         ]
         networks = self._lstm.train(asked, progress)
-        made: dict[int, Features] = {}
+        features_of: dict[int, Features] = {}
         trained = []
         for number, (request, network) in enumerate(zip(requests, networks, strict=True)):
             progress(number, len(requests), "boosting")
             began = time.perf_counter()
-            trees = self._trees(request, made)
+            trees = self._trees(request, features_of)
             trained.append(
                 replace(
                     network,
@@ -74,14 +74,14 @@ class Blend:
             )
         return trained
 
-    def _trees(self, request: TrainRequest, made: dict[int, Features]) -> dict[str, NDArray[Any]]:
+    def _trees(self, request: TrainRequest, features_of: dict[int, Features]) -> dict[str, NDArray[Any]]:
         if request.init_from is not None:
             return {name: np.asarray(request.init_from.weights[name]) for name in NAMES}
         parts = []
         for frame in (request.candles, *(pool for _, pool in sorted(request.pool.items()))):
-            if id(frame) not in made:
-                made[id(frame)] = make_features(frame, horizon=Lstm.horizon)
-            parts.append((made[id(frame)], int((frame["close_time"] <= request.cutoff).sum())))
+            if id(frame) not in features_of:
+                features_of[id(frame)] = make_features(frame, horizon=Lstm.horizon)
+            parts.append((features_of[id(frame)], int((frame["close_time"] <= request.cutoff).sum())))
         return fit_boosting(parts, seed=request.seed, config=self._boosting)
 
     def forecast(

@@ -43,10 +43,10 @@ def fingerprints(candles: CandleFrame, counts: Sequence[int]) -> list[str]:
         values = candles[name].to_numpy(np.float64)
         # One bit pattern for every NaN, and for both zeros.
         columns.append((np.where(np.isnan(values), np.nan, values) + 0.0).astype("<f8"))
-    found = []
+    hashes = []
     for count in counts:
         digest = hashlib.sha256()
         for column in columns:
             digest.update(column[:count].tobytes())
-        found.append(digest.hexdigest())
-    return found
+        hashes.append(digest.hexdigest())
+    return hashes

@@ -53,8 +53,8 @@ def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
 
 
 def _source(settings: Settings) -> Check:
-    found = cdd_client(settings, tries=1).reachable(SeriesName.parse(settings.series[0]))
-    return Check("source", True, found)
+    answer = cdd_client(settings, tries=1).reachable(SeriesName.parse(settings.series[0]))
+    return Check("source", True, answer)
 
 
 def _database(settings: Settings) -> Check:

@@ -49,16 +49,17 @@ def replay(
     from tasks.steps.replay import replay as replay_forecast
 
     engine = open_for_reading(settings().database_url)
-    found = replay_forecast(engine, forecast=forecast)
+    replayed = replay_forecast(engine, forecast=forecast)
     engine.dispose()
-    for difference in found.differences:
+    for difference in replayed.differences:
         print_note(f"note: {difference}")
-    if not found.matches:
+    if not replayed.matches:
         fail(
-            f"forecast {forecast} does not replay: quantiles differ by up to {found.largest_difference:.2g} (relative)"
+            f"forecast {forecast} does not replay: quantiles differ by up to {replayed.largest_difference:.2g} "
+            "(relative)"
         )
-    said = "bit for bit" if found.exact else f"within {found.largest_difference:.1g} (relative)"
-    print(f"forecast {forecast} replays: {said}")
+    precision = "bit for bit" if replayed.exact else f"within {replayed.largest_difference:.1g} (relative)"
+    print(f"forecast {forecast} replays: {precision}")
 
 
 @app.command()

@@ -68,16 +68,16 @@ def fan_chart(bands: Sequence[BandRow], candles: Sequence[CandleRow], *, columns
     plotext.plot(range(len(before)), [candle.close for candle in before], marker="braille")
     plotext.scatter(places, [row.q50 for row in bands], marker="●", color="blue")
     of_steps = [(place, actual.get(row.target_time)) for place, row in zip(places, bands, strict=True)]
-    shown = {place: close for place, close in of_steps if close is not None}
-    if shown:
-        plotext.scatter(list(shown), list(shown.values()), marker="◆", color="red")
+    actuals = {place: close for place, close in of_steps if close is not None}
+    if actuals:
+        plotext.scatter(list(actuals), list(actuals.values()), marker="◆", color="red")
     end = origin + bands[-1].step * interval.length
     at = [0, now, places[-1]] if before else [places[-1]]
     named = [before[0].close_time, origin, end] if before else [end]
     plotext.xticks(at, [close_day(close, interval) for close in named])
     plotext.title(f"{first.series}: {first.model}, {first.kind}, {after_close(origin, interval)}")
     drawn = plotext.build()
-    key = "  ".join(f"{mark} {band}" for band, mark in BANDS) + "  ● median" + ("  ◆ actual close" if shown else "")
+    key = "  ".join(f"{mark} {band}" for band, mark in BANDS) + "  ● median" + ("  ◆ actual close" if actuals else "")
     stored = "" if first.kind == Kind.BACKFILL else when_stored(first.created_at, origin, interval, len(bands))
     text = f"{drawn.rstrip()}\n{key}" + (f"\n{fill(stored, columns)}" if stored else "")
     return text if colour else plotext.uncolorize(text)

@@ -240,11 +240,11 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         return _page(FindingRow, rows, limit, format, lambda row: (row.series, row.id))
 
 
-def _page(row: type, found: Sequence[Any], limit: int, form: str, key: Callable[[Any], tuple[Any, ...]]) -> Response:
-    """Answer with the first `limit` of `found`; one row more than that means that there is another page."""
-    rows = found[:limit]
-    following = to_cursor(key(rows[-1])) if len(found) > limit else None
-    return answer(columns_of(row), rows, form, following)
+def _page(kind: type, read: Sequence[Any], limit: int, form: str, key: Callable[[Any], tuple[Any, ...]]) -> Response:
+    """Answer with the first `limit` rows of `read`; one row more than that means that there is another page."""
+    rows = read[:limit]
+    following = to_cursor(key(rows[-1])) if len(read) > limit else None
+    return answer(columns_of(kind), rows, form, following)
 
 
 def _add_monitoring(app: FastAPI, reading: Callable[[], Connection]) -> None:
@@ -268,17 +268,17 @@ def _add_monitoring(app: FastAPI, reading: Callable[[], Connection]) -> None:
         """Metrics for Prometheus."""
         registry = CollectorRegistry()
         with reading() as conn:
-            found = list(metrics(conn, now=datetime.now(UTC)))
-        registry.register(_Collected(found))
+            families = list(metrics(conn, now=datetime.now(UTC)))
+        registry.register(_Collected(families))
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 class _Collected:
-    def __init__(self, found: Sequence[Any]) -> None:
-        self._found = found
+    def __init__(self, families: Sequence[Any]) -> None:
+        self._families = families
 
     def collect(self) -> Sequence[Any]:
-        return self._found
+        return self._families
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -313,10 +313,10 @@ def _add_errors(app: FastAPI) -> None:
 
 def _describe(app: FastAPI, *, guarded: bool) -> None:
     """Complete OpenAPI: the problem's schema, the token, and no 422, which FastAPI assumes and we answer as 400."""
-    made = app.openapi
+    describe = app.openapi
 
     def openapi() -> dict[str, Any]:
-        schema = made()
+        schema = describe()
         for path in schema["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)

@@ -101,10 +101,10 @@ def _own(name: str) -> Asset:
 def _vendored(what: str) -> Asset:
     package, file = _VENDORED[what]
     # The package is only located: importing it would take longer than reading its file.
-    found = find_spec(package)
-    assert found is not None
-    assert found.origin is not None
-    return _packed((Path(found.origin).parent / file).read_bytes(), Path(file).suffix, FOR_EVER)
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return _packed((Path(spec.origin).parent / file).read_bytes(), Path(file).suffix, FOR_EVER)
 
 
 def _packed(body: bytes, suffix: str, caching: str) -> Asset:

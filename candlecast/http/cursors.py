@@ -24,12 +24,12 @@ def from_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
     """Return the key, its values of these `types` (str, int or datetime); raises ValueError for anything else."""
     wrong = ValueError(f"cursor: expected `next` of the page before, got {cursor[:40]!r}; start again without one")
     try:
-        found = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        parts = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):
         raise wrong from None
-    if not isinstance(found, list) or len(found) != len(types):
+    if not isinstance(parts, list) or len(parts) != len(types):
         raise wrong
-    return tuple(_as(kind, value, wrong) for kind, value in zip(types, found, strict=True))
+    return tuple(_as(kind, value, wrong) for kind, value in zip(types, parts, strict=True))
 
 
 def _as(kind: type, value: object, wrong: ValueError) -> object:

@@ -130,10 +130,10 @@ class Tutorial:
                     scaling = fit_scaling(closes, cutoff_row=rows - 1)
                     wanted[key] = scaling, self._fit(request, scaling, rows)
         fits = [fit for _, fit in wanted.values()]
-        found = _trained(fits, self.recipe, progress) if fits else []
+        networks = _trained(fits, self.recipe, progress) if fits else []
         return {
             key: {**network.weights, **scaling.as_weights()}
-            for (key, (scaling, _)), network in zip(wanted.items(), found, strict=True)
+            for (key, (scaling, _)), network in zip(wanted.items(), networks, strict=True)
         }
 
     def _fit(
@@ -208,11 +208,11 @@ def _trained(fits: Sequence[Fit], recipe: Recipe, progress: Progress) -> list[Fi
     def report(done: int, epochs: int, losses: Sequence[float]) -> None:
         progress(done, epochs, f"{len(losses)} networks, mean loss {np.mean(losses):.5f}, epoch")
 
-    found = train_networks(fits, recipe, report)
-    for network in found:
+    networks = train_networks(fits, recipe, report)
+    for network in networks:
         if not all(np.isfinite(values).all() for values in network.weights.values()):
             raise TrainingFailed("a network of the tutorial's recipe ended with weights that are not finite")
-    return found
+    return networks
 
 
 def _check(weights: Mapping[str, NDArray[np.generic]], recipe: Recipe) -> None:
@@ -225,9 +225,9 @@ def _check(weights: Mapping[str, NDArray[np.generic]], recipe: Recipe) -> None:
         "head_bias": (1,),
         CALIBRATION: (Tutorial.horizon, len(LEVELS)),
     }
-    found = {name: np.shape(weights[name]) for name in shapes if name in weights}
-    if found != shapes:
-        raise BadWeights(f"expected weights of the shapes {shapes}, got {found}")
+    given = {name: np.shape(weights[name]) for name in shapes if name in weights}
+    if given != shapes:
+        raise BadWeights(f"expected weights of the shapes {shapes}, got {given}")
 
 
 def _key(request: TrainRequest, rows: int) -> tuple[int, int, int]:

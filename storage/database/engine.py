@@ -136,11 +136,11 @@ def open_for_reading(url: str) -> Engine:
     if path is not None and not path.is_file():
         raise DatabaseUnusable(f"there is no database at {path} yet; run: candlecast daily")
     with _disposed_on_error(engine):
-        found = schema_version(engine)
-        if found is None:
+        version = schema_version(engine)
+        if version is None:
             raise DatabaseUnusable(f"{safe_database_url(engine)} holds no candlecast tables yet; run: candlecast daily")
-        if found != head_version():
-            raise wrong_version(engine, found)
+        if version != head_version():
+            raise wrong_version(engine, version)
     return engine
 
 

@@ -38,15 +38,15 @@ def version_in(conn: Connection) -> str | None:
     return version
 
 
-def wrong_version(engine: Engine, found: str) -> DatabaseUnusable:
+def wrong_version(engine: Engine, version: str) -> DatabaseUnusable:
     """Return the error for a database of another schema version."""
     head = head_version()
-    if found in known_versions():
+    if version in known_versions():
         remedy = "run candlecast daily or candlecast ingest, which upgrade it"
-    elif re.fullmatch(r"\d{4}", found) and found > head:
+    elif re.fullmatch(r"\d{4}", version) and version > head:
         remedy = "upgrade candlecast"
     else:
         remedy = "that is another program's: name a database of its own in CANDLECAST_DATABASE_URL"
     return DatabaseUnusable(
-        f"{safe_database_url(engine)} has schema {found}, this candlecast works with {head}; {remedy}"
+        f"{safe_database_url(engine)} has schema {version}, this candlecast works with {head}; {remedy}"
     )

@@ -172,11 +172,11 @@ class CddClient:
             raise CddNotFound(f"expected a folder of CDD files at {folder}, there is none")
         path = folder / file_name
         try:
-            found = path.stat()
+            status = path.stat()
             # Opening a pipe would wait for ever, and a device may never end.
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(status.st_mode):
                 raise CddRefused(f"{path} is not an ordinary file")
-            if found.st_size > self._max_bytes:
+            if status.st_size > self._max_bytes:
                 raise CddRefused(f"{path} is larger than {self._max_bytes:,} bytes")
             digest = hashlib.sha256()
             body = path.open("rb")

@@ -71,11 +71,11 @@ def layouts(text: str, series: SeriesName) -> list[Layout]:
     # The delimiter is the one that cuts the line into the most names that mean something.
     best: list[Layout] = []
     for delimiter in DELIMITERS:
-        found = _with_delimiter(text, delimiter, series) if delimiter in text else []
-        if sum(len(one.times) + len(one.prices) for one in found) > sum(
+        tables = _with_delimiter(text, delimiter, series) if delimiter in text else []
+        if sum(len(one.times) + len(one.prices) for one in tables) > sum(
             len(one.times) + len(one.prices) for one in best
         ):
-            best = found
+            best = tables
     return best
 
 
@@ -92,15 +92,15 @@ def _with_delimiter(text: str, delimiter: str, series: SeriesName) -> list[Layou
         while roles[place - 1] in ("time", "symbol"):
             place -= 1
         starts.append(place)
-    found = []
+    tables = []
     for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
         layout = _table(names, roles, range(start, end), text, delimiter, series)
         if layout is None:
             return []
-        found.append(layout)
+        tables.append(layout)
     # Tables beside the first one may share its times.
-    found = [one if one.times else replace(one, times=found[0].times) for one in found]
-    return found if all(one.times for one in found) else []
+    tables = [one if one.times else replace(one, times=tables[0].times) for one in tables]
+    return tables if all(one.times for one in tables) else []
 
 
 def _table(

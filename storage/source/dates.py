@@ -193,10 +193,10 @@ def read_dates(texts: Sequence[str], *, unix: Ints, unix_step: Ints, known_order
         return Dates(_instants(value, at, days[remaining[0]], clock), step, remaining[0])
     both = tuple(remaining or candidates)
     example = next((int(i) for i in np.flatnonzero(~fixed) if len({int(days[o][i]) for o in both}) > 1), 0)
-    shown = tuple(
+    readings = tuple(
         str(np.datetime64(int(days[order][example]), "D")) for order in both if days[order][example] > NO_TIME
     )
-    return Dates(value, step, None, both, (texts[int(at[example])], *shown))
+    return Dates(value, step, None, both, (texts[int(at[example])], *readings))
 
 
 def _days(parts: Ints, month_at: Ints, year_at: Ints, places: tuple[int, int, int]) -> Ints:

@@ -63,7 +63,7 @@ def no_answer(url: str, error: BaseException) -> StorageError:
     if certificate is None:
         return CddUnavailable(f"{safe_url(url)} did not answer: {reason(error)}")
     assert isinstance(certificate, ssl.SSLCertVerificationError)
-    said = certificate.verify_message
+    explanation = certificate.verify_message
     if certificate.verify_code in _UNTRUSTED_CHAIN:
         remedy = (
             "If a company's proxy or your own authority signs certificates here, save its CA certificates as one PEM "
@@ -73,7 +73,7 @@ def no_answer(url: str, error: BaseException) -> StorageError:
         remedy = "Check this machine's clock; if it is right, the source has to renew its certificate"
     else:
         remedy = "Check the host's name in the URL"
-    return CddRefused(f"{safe_url(url)}: the certificate is not trusted: {said}. {remedy}")
+    return CddRefused(f"{safe_url(url)}: the certificate is not trusted: {explanation}. {remedy}")
 
 
 def reason(error: BaseException) -> str:

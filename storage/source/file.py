@@ -118,8 +118,8 @@ class CddFile:
 
     def texts(self, line_numbers: Sequence[int]) -> dict[int, str]:
         """Return the texts of some lines of the file, cut to RAW_TEXT_KEPT characters."""
-        found = texts_of_lines(self.stream, set(line_numbers))
-        return {number: text[:RAW_TEXT_KEPT] for number, text in found.items()}
+        texts = texts_of_lines(self.stream, set(line_numbers))
+        return {number: text[:RAW_TEXT_KEPT] for number, text in texts.items()}
 
     def _finished(self, chunk: Chunk) -> Chunk:
         chunk = self.checks.without_duplicates(chunk)
@@ -325,8 +325,10 @@ class CddFile:
         if self.rows_in == 0:
             raise CddFormatChanged(f"{self.series}: the file has a header and not a single row")
         if not self._pair_found and self._other_symbols:
-            found = self._other_symbols.most_common(1)[0][0]
-            raise CddFormatChanged(f"{self.series}: expected rows of {self.series.pair}, the file holds {found[:40]!r}")
+            symbol = self._other_symbols.most_common(1)[0][0]
+            raise CddFormatChanged(
+                f"{self.series}: expected rows of {self.series.pair}, the file holds {symbol[:40]!r}"
+            )
 
 
 def banner_time(banner: str) -> datetime | None:

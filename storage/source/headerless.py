@@ -48,14 +48,14 @@ def layout_without_header(lines: Sequence[str], series: SeriesName) -> Layout | 
     commas = decimal_commas({str(place): texts for place, texts in rest.items()})
     values = {place: numbers(texts, decimal_comma=commas[str(place)]).value for place, texts in rest.items()}
     values = {place: one for place, one in values.items() if np.isfinite(one).mean() > 0.9}
-    found = [
+    candidates = [
         one
         for start in sorted(values)
         if (one := _prices(values, start, ascending=_ascending(columns, times))) is not None
     ]
-    if len(found) != 1:
+    if len(candidates) != 1:
         return None
-    prices = found[0]
+    prices = candidates[0]
     base, quote = _volumes(
         {place: one for place, one in values.items() if place not in prices.values()}, values, prices
     )

@@ -68,16 +68,16 @@ def _ranges(times: Sequence[int], file: CddFile) -> str:
             ranges[-1][1] = time
         else:
             ranges.append([time, time])
-    shown = [
+    texts = [
         f"{from_unix(first):{form}}" + (f"..{from_unix(last):{form}}" if last > first else "")
         for first, last in ranges[:RANGES_SHOWN]
     ]
-    return ", ".join(shown) + (f" and {len(ranges) - RANGES_SHOWN} more" if len(ranges) > RANGES_SHOWN else "")
+    return ", ".join(texts) + (f" and {len(ranges) - RANGES_SHOWN} more" if len(ranges) > RANGES_SHOWN else "")
 
 
 def _volumes(file: CddFile) -> list[Finding]:
     checks = file.checks
-    found = [
+    kinds = [
         (
             "swapped",
             checks.swapped,
@@ -109,7 +109,7 @@ def _volumes(file: CddFile) -> list[Finding]:
     ]
     return [
         _of_span(code, severity, message.format(span.count), remedy, span)
-        for code, span, message, remedy, severity in found
+        for code, span, message, remedy, severity in kinds
         if span.count
     ]
 

@@ -128,9 +128,9 @@ def _fetch(
     if taken is None:
         return client.fetch(name, file_name=file_name)
     fetched = client.fetch(name, etag=taken.etag, last_modified=taken.last_modified, file_name=file_name)
-    told = http_date(taken.last_modified)
-    was_too_new = told is not None and taken.file_time is None and told <= taken.fetched_at
-    if fetched.body is None and was_too_new and _made_at(fetched, now, told) is not None:
+    last_modified = http_date(taken.last_modified)
+    was_too_new = last_modified is not None and taken.file_time is None and last_modified <= taken.fetched_at
+    if fetched.body is None and was_too_new and _made_at(fetched, now, last_modified) is not None:
         fetched = client.fetch(name, file_name=file_name)
     if fetched.sha256 == taken.sha256 and not (was_too_new and _made_at(fetched, now) is not None):
         fetched.close()

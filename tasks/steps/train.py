@@ -50,7 +50,7 @@ def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule
         return Due(Mode.SCRATCH, latest, None) if due else None
     chosen = mode
     if mode is Mode.AUTO:
-        found = due_mode(
+        due_by_age = due_mode(
             latest_close=latest,
             scratch_cutoff=scratch.cutoff if scratch else None,
             newest_cutoff=newest.cutoff if newest else None,
@@ -58,13 +58,13 @@ def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule
             fine_tune_days=schedule.fine_tune_days,
             drifted=is_drifting(engine, series=series, since=scratch.created_at if scratch else None),
         )
-        if found is None and newest is not None and newest.cutoff is not None and unjudged:
+        if due_by_age is None and newest is not None and newest.cutoff is not None and unjudged:
             # It was registered by a training that was killed before the gate had decided: that is still to be done.
             how = Mode.SCRATCH if newest.init_from is None else Mode.FINE_TUNE
             return Due(how, newest.cutoff, newest.init_from)
-        if found is None:
+        if due_by_age is None:
             return None
-        chosen = found
+        chosen = due_by_age
     fine_tunes = chosen is Mode.FINE_TUNE and scratch is not None
     if fine_tunes and scratch is not None:
         # Damaged weights would fail every fine-tuning until a training from scratch is due, months later.
@@ -134,12 +134,12 @@ def trained_models(
             )
         )
     fitted = forecaster(model).train(requests, progress) if requests else []
-    found = _register(engine, fitted, series=series, purpose=purpose, now=now, init_from=init_from)
+    registered = _register(engine, fitted, series=series, purpose=purpose, now=now, init_from=init_from)
     with reading(engine) as conn:
         for cutoff, version in versions.items():
             if version is not None:
-                found[cutoff] = version, load_trained(conn, version=version)
-    return {cutoff: found[cutoff if learns else None] for cutoff in cutoffs}
+                registered[cutoff] = version, load_trained(conn, version=version)
+    return {cutoff: registered[cutoff if learns else None] for cutoff in cutoffs}
 
 
 def _register(
@@ -180,12 +180,12 @@ def _register(
             for trained, weights in zip(fitted, packed, strict=True)
         ]
         stored = {row.id: row.weights_sha256 for row in registry.list_versions(conn, series=series)}
-        found: dict[datetime | None, tuple[int, TrainedModel]] = {}
+        registered: dict[datetime | None, tuple[int, TrainedModel]] = {}
         for trained, weights, version in zip(fitted, packed, versions, strict=True):
             # Another process may have registered this training first, with other weights.
             ours = stored[version] == (artifacts.sha256(weights) if weights is not None else None)
-            found[trained.cutoff] = version, trained if ours else load_trained(conn, version=version)
-    return found
+            registered[trained.cutoff] = version, trained if ours else load_trained(conn, version=version)
+    return registered
 
 
 def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) -> int:
