@@ -36,7 +36,7 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200
 
-# Simulates a thousand days with faults and checks the database after each; takes a quarter of an hour.
+# Simulates a thousand days with faults and checks the database after each; takes most of an hour.
 soak: export CANDLECAST_SOAK_DAYS = 1000
 soak: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/flows/test_soak.py -m slow -s

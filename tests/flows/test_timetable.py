@@ -1,12 +1,15 @@
 """The source that plays CryptoDataDownload publishes each series by its habit, the same way for the same seed."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
 from cdd_server import CddServer
-from timetable import DAY, DRIFT, JITTER, MINUTE, Edition, Habit, Timetable
+from faulty_source import FaultySource, Market
+from synthetic import random_walk
+from timetable import DAY, DRIFT, HOUR, JITTER, MINUTE, Edition, Habit, Timetable
 from waiting import JumpingClock, SharedClock, market
 
 CLOSE = datetime(2026, 4, 23, tzinfo=UTC)
@@ -92,3 +95,28 @@ def test_a_clock_in_a_file_is_seen_elsewhere_and_goes_on(tmp_path: Path) -> None
     clock = SharedClock(tmp_path / "clock", CLOSE)
     assert clock.seconds_until(CLOSE + DAY, asking=False) == 0
     assert SharedClock(tmp_path / "clock")() == CLOSE + DAY == clock()
+
+
+@pytest.mark.parametrize("kind", ["away", "html", "yesterday", "cut"])
+def test_a_faulty_source_knows_what_it_shows(kind: str) -> None:
+    clock = JumpingClock(CLOSE)
+    with CddServer() as server:
+        server.clock = clock
+        one = Market(server, "Bitstamp_BTCUSD_d", random_walk(9, start=CLOSE - 8 * DAY))
+        for day in (6, 7):
+            one.publish_day(day, Timetable(Habit.FIXED, seed=1))
+        source = FaultySource(server, [one])
+        source.break_down(one.series, kind, CLOSE, random.Random(1), hours=8)
+        newest = []
+        for clock.at in (CLOSE + 7 * HOUR, CLOSE + 10 * HOUR):
+            reply = requests.get(server.url + "Bitstamp_BTCUSD_d.csv", timeout=5)
+            rows = [line.split(",") for line in reply.text.splitlines()[1:]]
+            closes = {datetime.fromtimestamp(int(row[0]), UTC): float(row[5]) for row in rows if len(row) == 8}
+            shown = source.shown(one.series, clock.at)
+            newest.append(None if shown is None else max(shown.closes))
+            assert (shown is None) == (not closes)
+            # The newest row may not be over.
+            assert shown is None or set(sorted(closes.items())[:-1]) <= set(shown.closes.items())
+        # Without a date the cut file does not show that its newest candle was over.
+        before = None if kind in ("away", "html") else one.opened[6]
+        assert newest == [before, one.opened[7]]
