@@ -142,6 +142,14 @@ def _made_at(fetched: Fetched, now: datetime, otherwise: datetime | None = None)
     return made_at(fetched.file_time or otherwise, answered_at=fetched.answered_at or now, now=now)
 
 
+def _fetched_at(fetched: Fetched, now: datetime) -> datetime | None:
+    """Return when the file was fetched: the later of the server's clock and ours, as one of them may be slow.
+
+    It is None where only our clock tells it: a local file, or a server that sends no `Date`.
+    """
+    return None if fetched.answered_at is None else max(fetched.answered_at, now)
+
+
 def _store(
     conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, *, accept: bool, is_part: bool
 ) -> IngestReport:
@@ -152,7 +160,7 @@ def _store(
     if newest is not None and now <= newest:
         # The clock went back: revisions stay in the order in which they came.
         now = newest + timedelta(microseconds=1)
-    file = CddFile(fetched.body, name, _made_at(fetched, now), fetched.end_known)
+    file = CddFile(fetched.body, name, _made_at(fetched, now), fetched.end_known, fetched_at=_fetched_at(fetched, now))
     download = downloads.insert_download(
         conn,
         series=series,

@@ -9,7 +9,7 @@ from cdd_server import CddServer, Reply
 from sqlalchemy import Engine, text
 
 from storage.database.engine import open_database
-from storage.errors import CddUnavailable
+from storage.errors import CddFormatChanged, CddUnavailable
 from storage.source.client import CddClient
 from tasks.steps.ingest import IngestReport, ingest_series
 
@@ -200,4 +200,21 @@ def test_a_banner_with_the_newest_rows_day_closes_no_candle_for_any_last_modifie
 ) -> None:
     file = b"Created on 01-10-2020 by CryptoDataDownload\n" + FILE
     ingest(engine, server, answer(file, last_modified=CLOSES + MINUTE, date=CLOSES + HOUR))
+    assert days(engine, closed=False) == [10]
+
+
+def test_a_file_whose_newest_row_opens_after_its_download_is_refused(engine: Engine, server: CddServer) -> None:
+    too_early = CLOSES - DAY - 2 * HOUR
+    with pytest.raises(CddFormatChanged, match="the newest row opens at 2020-01-10 00:00 UTC, after the file was"):
+        ingest(engine, server, answer(FILE, last_modified=too_early - HOUR, date=too_early), now=too_early)
+    assert days(engine) == days(engine, closed=False) == []
+
+
+def test_a_newest_row_in_the_future_of_only_our_clock_or_only_the_servers_is_stored(
+    engine: Engine, server: CddServer
+) -> None:
+    slow, right = CLOSES - 2 * DAY, CLOSES - HOUR
+    ingest(engine, server, answer(FILE, date=right), now=slow)
+    assert days(engine, closed=False) == [10]
+    ingest(engine, server, answer(FILE, date=slow), now=right)
     assert days(engine, closed=False) == [10]
