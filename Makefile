@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# So many processes run the tests.
+JOBS ?= 2
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
@@ -31,10 +33,10 @@ serve: $(VENV)/.installed
 	$(BIN)/candlecast serve
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network" -n $(JOBS) --dist loadfile
 
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200
+	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200 -n $(JOBS) --dist loadfile
 
 # Simulates a thousand days with faults and checks the database after each; takes most of an hour.
 soak: export CANDLECAST_SOAK_DAYS = 1000
