@@ -35,10 +35,6 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
         from candlecast.orchestrator.setup import prepare
 
         prepare(notify=notify, pools=False)
-        print(
-            f"candlecast: daily from 00:05 UTC; Prefect's pages are at {safe_url(url).removesuffix('/api')}",
-            file=sys.stderr,
-        )
         deployment = RunnerDeployment.from_flow(
             scheduled,
             name="scheduled",
@@ -55,6 +51,11 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
             client.create_flow_run_from_deployment(
                 cast("UUID", deployment.apply()), state=Scheduled(scheduled_time=soon)
             )
+        # Printed last: a person who stops the command after reading this line does not interrupt its preparations.
+        print(
+            f"candlecast: daily from 00:05 UTC; Prefect's pages are at {safe_url(url).removesuffix('/api')}",
+            file=sys.stderr,
+        )
         serve(deployment, limit=1, print_starting_message=False)
 
 

@@ -35,12 +35,11 @@ def test_serve_starts_a_server_with_the_daily_schedule_and_stops_on_a_signal(tmp
             start_new_session=True,
         )  # fmt: skip
     try:
-        deployments: list[dict[str, object]] = []
         deadline = time.monotonic() + 180
-        while time.monotonic() < deadline and not deployments:
+        while time.monotonic() < deadline and "daily from 00:05 UTC" not in log.read_text():
             time.sleep(1)
             assert served.poll() is None, log.read_text()[-3000:]
-            deployments = _deployments(url)
+        deployments = _deployments(url)
         assert [deployment["name"] for deployment in deployments] == ["scheduled"], log.read_text()[-3000:]
         (schedule,) = deployments[0]["schedules"]  # type: ignore[misc]
         assert schedule["schedule"]["cron"] == "5 0 * * *"
