@@ -1,11 +1,8 @@
 """Fits the recipe's network: LSTM -> dense -> mean squared error, Adam, clipped gradients, one epoch a compiled call.
 
-Batches of seven are so small that calling a framework costs more than their arithmetic. Measured in one run on two
-cores, the study's 12 fits: this loop takes .92 s an epoch, Keras's LSTM layer and `fit` (unrolled, XLA, one call an
-epoch) 2.9 s, so that a study would take more than ten minutes. Automatic differentiation and Keras's Adam inside such a
-loop take 1.4 times as long, compile each fit anew and need a loop of their own on each backend, because Keras's Adam is
-stateful on TensorFlow. So the gradient is written out once for all backends; a test compares it with automatic
-differentiation and Keras's Adam.
+Batches of seven are so small that calling a framework costs more than their arithmetic. So the gradient is written out
+once for all backends, and a test compares it with automatic differentiation and Keras's Adam
+(docs/decisions/0010-tutorial-gradient.md has the figures of the other ways).
 
 Shapes: B windows a batch, T moments a window, N hidden units; a network's weights are `models.tutorial.cell`'s, with
 `head` (N, 1) and `head_bias` (1,).
