@@ -37,7 +37,7 @@ def test_a_new_forecast_and_stale_data_are_events(installation: Path) -> None:
     from flows.daily import daily
 
     # A series of this test only, because the other files of this folder use the same server.
-    series = "Bitstamp_BCHUSD_d"
+    series = "Bitstamp_LINKUSD_d"
     candles = random_walk(620, seed=1)
     write_csv(installation / "source", series, candles)
     daily(series=[series], now=datetime(2030, 1, 1, tzinfo=UTC))

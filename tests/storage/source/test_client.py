@@ -114,7 +114,8 @@ def test_a_server_that_hangs_gets_one_request_that_ends_within_seconds(server: C
     server.faults = [Reply(200, CSV, slow_head=True, bytes_per_s=0.01)] * 2
     client = CddClient(server.url, timeout_s=1, sleep=naps.append)
     began = time.monotonic()
-    with pytest.raises(CddUnavailable, match="did not answer within 1 s"):
+    # Either the wait for the answer ends first or the deadline of the whole request, with a message each.
+    with pytest.raises(CddUnavailable, match="did not answer"):
         client.fetch(SERIES)
     assert time.monotonic() - began < 5
     assert len(server.requests) == 1
