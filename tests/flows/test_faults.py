@@ -1,5 +1,6 @@
 """A day that is stopped, runs out of memory or loses its database is run again, and its results are then complete."""
 
+import os
 import resource
 import signal
 import sqlite3
@@ -180,6 +181,9 @@ def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_n
         (trainer,) = flow_processes(installation)
         short_of_memory(trainer)
         assert process.wait(240) == 1, installation.log()[-3000:]
+        # Without memory its threads can only spin, for as long as they are left.
+        with suppress(ProcessLookupError):
+            os.kill(trainer, signal.SIGKILL)
     assert "training did not finish, the champion stays" in installation.log()
     assert "close forecast by naive" in installation.log()
     tables = installation.tables()
