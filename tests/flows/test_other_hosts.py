@@ -21,7 +21,9 @@ class Host:
 
     def __init__(self, number: int) -> None:
         self.name = f"candlecast-{os.getpid()}-{number}"
-        self.ours, self.theirs = f"10.213.{number}.1", f"10.213.{number}.2"
+        # A network of this process's own: the cable of a run that was killed may still be there.
+        network = f"10.{100 + os.getpid() % 150}.{number}"
+        self.ours, self.theirs = f"{network}.1", f"{network}.2"
         inner, outer = f"cc{os.getpid() % 100000}i{number}", f"cc{os.getpid() % 100000}o{number}"
         for command in (
             f"netns add {self.name}",

@@ -161,7 +161,7 @@ def test_every_line_of_the_walk_through_does_what_the_page_says(tmp_path: Path, 
         with psycopg.connect(f"postgresql://candlecast@{two_databases}/candlecast") as holder:
             holder.execute("LOCK TABLE forecast_values IN EXCLUSIVE MODE")
             shell.run(start)
-            run = _backfill_at_work(shell)
+            run = _backfill_at_work(shell, holder)
             shell.replaced["RUN"] = run
             assert run.split("-")[0] in shell.run(ls).replace("…", "")
             shell.run(cancel)
@@ -220,11 +220,14 @@ def _state(shell: Shell, run: str) -> str:
     return str(json.loads(_prefect(shell, "flow-run", "inspect", run, "-o", "json"))["state"]["type"])
 
 
-def _backfill_at_work(shell: Shell) -> str:
-    """Return the id of the backfill once its networks are being trained."""
+def _backfill_at_work(shell: Shell, holder: "psycopg.Connection[tuple[int]]") -> str:
+    """Return the id of the backfill once it waits for the lock that `holder` has."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'forecast_values'::regclass AND NOT granted"
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
-        if any("Created task run" in text or "backfill-Bitstamp" in text for text in [shell.logs()]):
+        row = holder.execute(waiting).fetchone()
+        assert row is not None
+        if row[0]:
             return _newest_backfill(shell)
         time.sleep(0.5)
     raise AssertionError(shell.logs())
