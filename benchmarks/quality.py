@@ -137,7 +137,7 @@ def report(series: str, scores: Scores, published: str = "blend") -> None:
     print(f"\nPIT of {published}, test: share in each tenth (calibrated: 0.10)")
     shares = {step: np.histogram(pit[:, step - 1], 10, (0, 1))[0] / max(len(pit), 1) for step in (1, 3, 7)}
     show(
-        [[f"h{step}", *(f"{share:.2f}" for share in found)] for step, found in shares.items()],
+        [[f"h{step}", *(f"{share:.2f}" for share in by_level)] for step, by_level in shares.items()],
         ["", *(f"{tenth / 10:.1f}" for tenth in range(10))],
     )
 

@@ -94,12 +94,12 @@ def bound(conn: Connection, query: str, values: dict[str, object]) -> dict[str, 
 
 def ask(conn: Connection, query: str, values: dict[str, object]) -> tuple[float, int]:
     given = bound(conn, query, values)
-    times, found = [], []
+    times, rows = [], []
     for _ in range(RUNS):
         began = time.perf_counter()
-        found = conn.execute(text(query), given).all()
+        rows = conn.execute(text(query), given).all()
         times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times), len(found)
+    return statistics.median(times), len(rows)
 
 
 def plan(conn: Connection, query: str, values: dict[str, object]) -> list[str]:
@@ -121,8 +121,8 @@ def measure(engine: Engine, rows: int) -> None:
         print(f"\n{engine.dialect.name}: {stored:,} quantile rows, filled in {time.perf_counter() - began:.0f} s")
         table = []
         for name, (goal, query, values) in QUESTIONS.items():
-            took, found = ask(conn, query, values)
-            table.append([name, found, took, "-" if goal is None else f"<= {goal}"])
+            took, count = ask(conn, query, values)
+            table.append([name, count, took, "-" if goal is None else f"<= {goal}"])
         times = []
         for _ in range(RUNS):
             began = time.perf_counter()

@@ -9,9 +9,9 @@ PACKAGES = ("candlecast", "flows", "tasks", "storage", "models")
 
 def test_every_init_but_the_python_api_is_a_docstring_and_nothing_else() -> None:
     api = ROOT / "candlecast" / "__init__.py"
-    found = [path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py") if path != api]
-    assert len(found) >= len(PACKAGES)
-    for path in found:
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py") if path != api]
+    assert len(files) >= len(PACKAGES)
+    for path in files:
         (only,) = ast.parse(path.read_text()).body
         assert isinstance(only, ast.Expr), path
         assert isinstance(only.value, ast.Constant), path

@@ -18,9 +18,9 @@ def is_slow(module: ast.Module, test: ast.FunctionDef) -> bool:
 def test_every_row_names_tests_that_exist_and_marks_the_slow_ones() -> None:
     for path, name, dagger in NAMED:
         module = ast.parse((ROOT / path).read_text())
-        found = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
-        assert len(found) == 1, f"{path}::{name}"
-        assert bool(dagger) == is_slow(module, found[0]), f"{path}::{name}"
+        functions = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
+        assert len(functions) == 1, f"{path}::{name}"
+        assert bool(dagger) == is_slow(module, functions[0]), f"{path}::{name}"
 
 
 def test_every_row_has_a_fault_what_happens_a_test_and_runs() -> None:

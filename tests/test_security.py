@@ -72,11 +72,11 @@ def test_no_file_that_is_read_is_run_as_code() -> None:
         r"\b(pickle|cloudpickle|joblib|dill|marshal|shelve)\b|\b(eval|exec)\(|yaml\.load|load_model|allow_pickle=True"
         r"|torch\.load|read_pickle|shell=True|os\.system|verify=False"
     )
-    found = [
+    problems = [
         f"{path.relative_to(ROOT)}: {line.strip()}"
         for package in PACKAGES
         for path in sorted((ROOT / package).rglob("*.py"))
         for line in path.read_text().splitlines()
         if forbidden.search(line.split("#")[0]) and '"""' not in line
     ]
-    assert found == []
+    assert problems == []

@@ -1,4 +1,4 @@
-"""Asking a source for many series at once: each question in a thread, so that no silent host keeps another waiting."""
+"""Requests many series from a source at once, each in its own thread, so a host that hangs delays only its series."""
 
 import shutil
 import tempfile
@@ -23,15 +23,16 @@ from storage.database.engine import reading
 from storage.source.client import CddClient, Fetched
 from storage.source.closing import DATED_FOR_US, made_at
 
-# A series whose source has not answered by then is forecast from what is stored; the answer is taken when it comes.
+# If the source of a series has not answered after this time, the series is forecast from the stored candles. The answer
+# is still used when it comes.
 QUICK = timedelta(seconds=20)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a source said to one question; `ingest_series` takes it in place of the client.
+    """What a source answered to one request; `ingest_series` takes it in place of the client.
 
-    The file is kept on disk, so that an answer can go to another process.
+    The file is on disk, so that an answer can be passed to another process.
     """
 
     source: str
@@ -47,20 +48,20 @@ class Answer:
         last_modified: str | None = None,
         file_name: str | None = None,
     ) -> Fetched:
-        """Return the file as it came, or that it is unchanged; raises the error that came instead."""
+        """Return the downloaded file, or that it is unchanged; raises the error if the request failed."""
         if self.error is not None:
             raise self.error
         assert self.head is not None
         return replace(self.head, body=None if self.body is None else self.body.open("rb"))
 
     def close(self) -> None:
-        """Forget the file."""
+        """Delete the file."""
         if self.body is not None:
             self.body.unlink(missing_ok=True)
 
 
 class Wait:
-    """One series, the candle that is due, and how the waiting for it goes."""
+    """One series, the candle that is due, and the state of the wait for it."""
 
     def __init__(self, series: str, *, due: datetime, since: datetime, deadline: datetime | None) -> None:
         self.series, self.due, self.since, self.deadline = series, due, since, deadline
@@ -69,9 +70,9 @@ class Wait:
         self.answered = False
         self.late = False
         self.doubtful = False
-        """Whether the last file was too new to tell whether its newest candle had closed: it is fetched again soon."""
+        """Whether the last file was too new to show that its newest candle had closed; then it is fetched again."""
         self.over = threading.Event()
-        """Set when nothing is waited for any more: the candle is stored, or given up."""
+        """Set when the wait has ended: the candle is stored, or given up as late."""
         self._etag: str | None = None
         self._last_modified: str | None = None
         self._sha256: str | None = None
@@ -82,12 +83,12 @@ class Wait:
 
     @property
     def candle(self) -> str:
-        """What people call the candle that is due."""
+        """The name of the due candle for people, such as "the candle of Thu 2026-04-23"."""
         return close_words(self.due, self.interval)
 
     @property
     def words(self) -> str:
-        """What is waited for, since when, and when it usually comes."""
+        """A sentence that says which candle the run waits for, since when, and when the source usually publishes."""
         last = f"; {self._failure}" if self._failure else ""
         until = "" if self.deadline is None else f", until {self.deadline:%H:%M} UTC at the latest"
         return f"{self.series}: waiting since {self.since:%H:%M} UTC for {self.candle}{until}; {self.usual_words}{last}"
@@ -99,7 +100,7 @@ class Wait:
 
 
 class What(Enum):
-    """What has happened to a series that is waited for."""
+    """What has happened to a series that the run waits for."""
 
     ANSWERED = "the source has answered: for the first time, with another file, or with another error"
     QUIET = "the source has not answered quickly"
@@ -109,7 +110,7 @@ class What(Enum):
 
 @dataclass(frozen=True)
 class News:
-    """Something to act upon; `answer` only where the source has ANSWERED."""
+    """An event that the caller acts upon; `answer` is set only where the source has ANSWERED."""
 
     what: What
     wait: Wait
@@ -117,10 +118,10 @@ class News:
 
 
 class Desk:
-    """Asks for every series until its due candle is stored, and tells what happens. Use as a context manager.
+    """Requests each series until its due candle is stored, and yields what happens. Use it as a context manager.
 
-    Without `wait_hours` each series is asked for once. Questions run in threads that nothing joins: a process that is
-    told to stop does not wait for a source that hangs.
+    Without `wait_hours` each series is requested once. Requests run in daemon threads, so a process that must stop does
+    not wait for a source that hangs.
     """
 
     def __init__(
@@ -150,11 +151,11 @@ class Desk:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to do just now but to wait."""
+        """Whether no answer is there that has not been handled yet."""
         return self._answers.empty()
 
     def news(self) -> Iterator[News]:
-        """Yield what happens, until every series' candle is stored or given up, or each was asked for once."""
+        """Yield what happens until each series' candle is stored or given up, or each series was requested once."""
         quiet_at = self._clock() + QUICK
         quiet = set(self.waits)
         for wait in self.waits:
@@ -183,9 +184,9 @@ class Desk:
         with reading(self._engine) as conn:
             wait.usual = read_usual_time(conn, series=name)
             last = downloads.last_download(conn, series=name, file_name=f"{name}.csv")
-        # Where the time of the last file told nothing, the file is fetched again: an honest time is then an older one.
-        told_nothing = last is not None and last.last_modified is not None and last.file_time is None
-        if last is not None and last.outcome == "stored" and not told_nothing:
+        # If the last file's time was not used, the file is fetched again: by then a correct time is old enough to use.
+        time_unused = last is not None and last.last_modified is not None and last.file_time is None
+        if last is not None and last.outcome == "stored" and not time_unused:
             wait._etag, wait._last_modified, wait._sha256 = last.etag, last.last_modified, last.sha256
         return wait
 
@@ -225,7 +226,7 @@ class Desk:
             return
         first, wait.answered = not wait.answered, True
         failure = None if answer.error is None else str(answer.error)
-        # Also an unchanged file after an error: the source is well again.
+        # An unchanged file after an error counts too: the source works again.
         changed = failure != wait._failure
         if answer.head is not None:
             changed = self._is_new(wait, answer.head) or changed
@@ -235,14 +236,14 @@ class Desk:
         if first or changed:
             yield News(What.ANSWERED, wait, answer)
         answer.close()
-        # By hand nothing is asked twice.
+        # A run without a deadline, started by hand, requests each series once.
         if wait.deadline is None or self.is_stored(wait):
             wait.over.set()
 
     def _doubt(self, wait: Wait, answer: Answer) -> None:
         """Fetch a file again soon that was too new to tell whether its newest candle had closed (source/closing.py).
 
-        A source that dates its copies gives the same file another time: it is not asked for its sake once more.
+        A source that dates each copy sends the same file with another time. Then the file is not fetched again.
         """
         now, head = self._clock(), answer.head
         wait.doubtful = False
@@ -267,7 +268,7 @@ class Desk:
         return new
 
     def _moved_on(self, wait: Wait, moment: datetime) -> Iterator[News]:
-        """Ask for a series whose turn it is at `moment`, or give it up."""
+        """Request the series if that is due at `moment`, or give it up as late."""
         if wait.over.is_set():
             return
         if wait.deadline is not None and wait.answered and wait.deadline <= moment:

@@ -70,15 +70,15 @@ class Truth:
     def expect(self, series: str, *, start: datetime, close: datetime) -> bool:
         """Note what the day that begins at `start` has to store of `series`; returns whether its candle is late."""
         closes = self.closes[series]
-        for moment, shown in self.source.changes(series, start, close + WAIT):
-            new = [opened for opened in shown.closes if opened not in closes]
-            closes.update(shown.closes)
+        for moment, file in self.source.changes(series, start, close + WAIT):
+            new = [opened for opened in file.closes if opened not in closes]
+            closes.update(file.closes)
             newest = max(closes) + DAY
             within = self._within(series, moment - close, at_once=moment == start)
             for opened in new:
-                self.arrived[series, opened] = moment, shown.made_at, within
+                self.arrived[series, opened] = moment, file.made_at, within
             if newest - DAY in new and moment > start:
-                self.delays[series].append((shown.made_at or moment) - newest)
+                self.delays[series].append((file.made_at or moment) - newest)
             if (series, newest) not in self.spoken:
                 self.spoken.add((series, newest))
                 self.due[series, newest] = moment, within
@@ -134,8 +134,8 @@ class Truth:
             )
             assert moment <= instant(seen) <= moment + within, (series, opened, moment, seen)
             # A file that was a minute old at most may have been dated for us, so its time tells nothing.
-            told = made_at if made_at is not None and instant(seen) - made_at >= MINUTE else None
-            assert (published and instant(published)) == told, (series, opened, seen)
+            expected = made_at if made_at is not None and instant(seen) - made_at >= MINUTE else None
+            assert (published and instant(published)) == expected, (series, opened, seen)
         rows = conn.execute(
             "SELECT count(*) FROM candles c WHERE NOT provisional AND fetched_at = (SELECT min(fetched_at) FROM "
             "candles n WHERE n.series = c.series AND n.open_time = c.open_time AND NOT n.provisional)"

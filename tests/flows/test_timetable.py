@@ -112,11 +112,11 @@ def test_a_faulty_source_knows_what_it_shows(kind: str) -> None:
             reply = requests.get(server.url + "Bitstamp_BTCUSD_d.csv", timeout=5)
             rows = [line.split(",") for line in reply.text.splitlines()[1:]]
             closes = {datetime.fromtimestamp(int(row[0]), UTC): float(row[5]) for row in rows if len(row) == 8}
-            shown = source.shown(one.series, clock.at)
-            newest.append(None if shown is None else max(shown.closes))
-            assert (shown is None) == (not closes)
+            file = source.shown(one.series, clock.at)
+            newest.append(None if file is None else max(file.closes))
+            assert (file is None) == (not closes)
             # The newest row may not be over.
-            assert shown is None or set(sorted(closes.items())[:-1]) <= set(shown.closes.items())
+            assert file is None or set(sorted(closes.items())[:-1]) <= set(file.closes.items())
         # Without a date the cut file does not show that its newest candle was over.
         before = None if kind in ("away", "html") else one.opened[6]
         assert newest == [before, one.opened[7]]
