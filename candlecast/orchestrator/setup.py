@@ -7,10 +7,18 @@ from typing import NamedTuple
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
+from prefect.events.schemas.events import RelatedResource, ResourceSpecification
+from prefect.events.utilities import emit_event
 from prefect.exceptions import ObjectAlreadyExists
 
 from candlecast.orchestrator.defaults import HEARTBEAT_S
@@ -41,7 +49,8 @@ def prepare(*, notify: str | None = None, pools: bool = True) -> list[Prepared]:
 
     With `notify`, the server sends a JSON object with a `text` to that URL when a champion drifts or is demoted, a band
     is odd, a candle is late, data is stale or a run fails. Slack, Mattermost and many other services accept it.
-    `pools=False` creates no pools and queues, for a server without workers.
+    `pools=False` creates no pools and queues, for a server without workers. A run that the server calls Running is from
+    now on expected to send heartbeats.
     """
     prepared: list[Prepared] = []
     with get_client(sync_client=True) as client:
@@ -52,7 +61,34 @@ def prepare(*, notify: str | None = None, pools: bool = True) -> list[Prepared]:
         if notify is not None:
             block = Webhook(url=notify).save("candlecast-notify", overwrite=True)
             automations += [_notify_of_data(block), _notify_of_runs(block)]
-        return prepared + [_put(client, automation) for automation in automations]
+        prepared += [_put(client, automation) for automation in automations]
+        _expect_heartbeats(client)
+    return prepared
+
+
+def _expect_heartbeats(client: SyncPrefectClient) -> None:
+    """Begin the wait for the heartbeat of each run that the server calls Running.
+
+    A server that was killed together with a run may have lost the event that begins this wait. The run would then stay
+    Running for ever, although its process is gone. A living process goes on sending heartbeats, so it is not touched.
+    """
+    running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
+    for name in FLOWS:
+        flow = FlowFilter(name=FlowFilterName(any_=[name]))
+        for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=running):
+            emit_event(
+                "prefect.flow-run.heartbeat",
+                resource={"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name},
+                related=[
+                    RelatedResource(
+                        {
+                            "prefect.resource.id": f"prefect.flow.{run.flow_id}",
+                            "prefect.resource.role": "flow",
+                            "prefect.resource.name": name,
+                        }
+                    )
+                ],
+            )
 
 
 def _created(what: str, name: str, create: Callable[[], object]) -> Prepared:
