@@ -51,9 +51,9 @@ class CentralBand(NamedTuple):
 # The bands that are drawn, listed and scored, from the narrowest to the widest.
 CENTRAL_BANDS = (CentralBand(50, "q25", "q75"), CentralBand(80, "q10", "q90"), CentralBand(95, "q025", "q975"))
 
-# What every other model is shown beside.
+# Every other model is shown beside this one.
 BASELINE = "naive"
-# What is forecast and backfilled every day whoever serves, so that a champion always stands beside it.
+# Forecast and backfilled every day, whichever model is champion, so the champion can always be compared with them.
 REFERENCES = (BASELINE, "range-ewma")
 
 

@@ -145,7 +145,7 @@ def insert_forecasts(
     c = model_versions.c
     owner = conn.execute(select(c.series, c.model).where(c.id == model_version)).one_or_none()
     if owner is None or tuple(owner) != (series, model):
-        raise NotFound(f"model version {model_version} is none of {model} for {series}; see: candlecast models")
+        raise NotFound(f"{series} has no version {model_version} of {model}; see: candlecast models")
     interval = SeriesName.parse(series).interval
     by_origin = {forecast.origin: forecast for forecast in forecasts}
     for forecast in by_origin.values():

@@ -60,7 +60,7 @@ def fan_chart(bands: Sequence[BandRow], candles: Sequence[CandleRow], *, columns
     places = [now + STEP_COLUMNS * row.step for row in bands]
     for band, mark in BANDS:
         for place, row in zip(places, bands, strict=True):
-            # In halves: the canvas rounds places to columns of its own, and none may stay empty.
+            # In halves: the canvas rounds places to its columns, and no column may stay empty.
             for half in range(2 * STEP_COLUMNS):
                 plotext.plot(
                     [place - half / 2] * 2, [getattr(row, band.low), getattr(row, band.high)], marker=mark, color="cyan"

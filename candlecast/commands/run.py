@@ -54,7 +54,7 @@ def daily(
 
     failure = None
     with orchestrated() as ready:
-        from candlecast.commands.summary import print_summary, tell_what_is_not_published
+        from candlecast.commands.summary import print_summary, print_what_is_not_published
         from candlecast.orchestrator.preload import import_what_is_due
         from flows.daily import DailyFailed
         from flows.daily import daily as daily_flow
@@ -70,7 +70,7 @@ def daily(
         except DailyFailed as error:
             failure = str(error)
         print_summary(configured, names)
-        tell_what_is_not_published(configured, names)
+        print_what_is_not_published(configured, names)
     if failure is not None:
         fail(failure)
 

@@ -50,7 +50,7 @@ def print_summary(settings: Settings, names: list[str]) -> None:
     print(_next_steps(settings, names[0]))
 
 
-def tell_what_is_not_published(settings: Settings, names: list[str], *, now: datetime | None = None) -> None:
+def print_what_is_not_published(settings: Settings, names: list[str], *, now: datetime | None = None) -> None:
     """Say on stderr, in one sentence per series, which candle that is due is not stored, and when it usually comes."""
     engine = open_for_reading(settings.database_url)
     with reading(engine) as conn:

@@ -46,7 +46,7 @@ def wrong_version(engine: Engine, version: str) -> DatabaseUnusable:
     elif re.fullmatch(r"\d{4}", version) and version > head:
         remedy = "upgrade candlecast"
     else:
-        remedy = "that is another program's: name a database of its own in CANDLECAST_DATABASE_URL"
+        remedy = "another program made it: give candlecast a separate database in CANDLECAST_DATABASE_URL"
     return DatabaseUnusable(
         f"{safe_database_url(engine)} has schema {version}, this candlecast works with {head}; {remedy}"
     )

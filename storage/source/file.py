@@ -1,8 +1,8 @@
-"""CryptoDataDownload's CSV, read by meaning: bytes in, candles and set-aside rows out. No I/O of its own.
+"""Reads CryptoDataDownload's CSV: bytes in, candles and rows that were set aside out. It opens no file or connection.
 
 A file says most things twice: the time by unix and date, the price by two volumes, the interval by its name and its
-rows, the pair by its name and its symbols. Both are heard, and where they contradict each other nothing is chosen: the
-row is set aside, or the file refused, with the reason. `docs/data.md` says all of it.
+rows, the pair by its name and its symbols. Both are read. Where they contradict each other, the
+row is set aside or the file is refused, with the reason. `docs/data.md` describes all of it.
 """
 
 import re

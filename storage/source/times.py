@@ -159,7 +159,7 @@ class TimeReader:
 
     @staticmethod
     def _add_clocks(witnesses: list[Witness], clocks: list[tuple[str, Ints, Ints]]) -> None:
-        """Put the clock of a column of its own to the days that another one says."""
+        """Add the times of day of separate time columns to the days of the date columns."""
         for name, seconds, step in clocks:
             for witness in [one for one in witnesses if not one.is_unix]:
                 known = witness.known & (seconds != NO_TIME)

@@ -177,7 +177,7 @@ def _store(
     for chunk in file.chunks():
         store_candles(conn, series=series, chunk=chunk, fetched_at=now, download=download, counts=counts)
     if is_part:
-        # It can only lack candles of its own span.
+        # A part is compared with the stored candles of its span only.
         counts.stored_before = closed_count(conn, series=series, span=counts.span, before_download=download)
     if not accept:
         given = f" --file {shlex.quote(fetched.url)}" if is_part and fetched.http_status is None else ""

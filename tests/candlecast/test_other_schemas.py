@@ -67,7 +67,7 @@ def stamped(url: str, version: str) -> Callable[[], list]:
         # One that writes, one that runs a flow, one that reads.
         ("9999", "upgrade candlecast", COMMANDS[:2] + COMMANDS[5:6]),
         pytest.param("9999", "upgrade candlecast", COMMANDS[2:5] + COMMANDS[6:], marks=slow),
-        pytest.param("ae1027a6acf2", "another program's", COMMANDS, marks=slow),
+        pytest.param("ae1027a6acf2", "another program made it", COMMANDS, marks=slow),
     ],
 )
 def test_every_command_refuses_it(empty, url, version, remedy, commands):

@@ -174,7 +174,7 @@ def test_questions_are_conditional_and_become_dense_around_the_usual_time(
 def test_without_wait_a_day_does_not_wait_and_an_unpublished_candle_is_no_failure(
     installation: Path, source: CddServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from candlecast.commands.summary import tell_what_is_not_published
+    from candlecast.commands.summary import print_what_is_not_published
     from flows.settings import Settings
 
     name = "Bitstamp_LTCUSD_d"
@@ -186,7 +186,7 @@ def test_without_wait_a_day_does_not_wait_and_an_unpublished_candle_is_no_failur
     assert clock() == START
     assert len(source.requests) == 1
     assert set(stored(installation, name, CLOSE - DAY)) == {"naive", "range-ewma"}
-    tell_what_is_not_published(Settings(), [name], now=START)
+    print_what_is_not_published(Settings(), [name], now=START)
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert line == (
         f"{name}: the candle of Wed 2026-04-22 is not published yet (usual time of publication not known yet); "

@@ -159,9 +159,9 @@ def test_a_forecast_cannot_have_a_version_of_another_model_or_series(store: Any)
     version = store.add_version("lstm")
     store.add_series("Kraken_ETHEUR_d")
     for claim in ({"model": "naive"}, {"model": "lstm", "series": "Kraken_ETHEUR_d"}):
-        with pytest.raises(NotFound, match=f"version {version} is none of"):
+        with pytest.raises(NotFound, match=f"has no version {version} of"):
             store.add_forecasts(version, [store.origin], **claim)
-    with pytest.raises(NotFound, match="version 99 is none of lstm"):
+    with pytest.raises(NotFound, match="has no version 99 of lstm"):
         store.add_forecasts(99, [store.origin], model="lstm")
 
 

@@ -306,10 +306,10 @@ def stamp(engine: Engine, version: str | None) -> None:
     [
         ("0099", "has schema 0099.*; upgrade candlecast"),
         ("9999", "has schema 9999.*; upgrade candlecast"),
-        ("ae1027a6acf2", "another program's: name a database of its own"),
-        ("0000", "another program's: name a database of its own"),
-        ("", "another program's: name a database of its own"),
-        ("' OR 1=1 --", "another program's: name a database of its own"),
+        ("ae1027a6acf2", "another program made it: give candlecast a separate database"),
+        ("0000", "another program made it: give candlecast a separate database"),
+        ("", "another program made it: give candlecast a separate database"),
+        ("' OR 1=1 --", "another program made it: give candlecast a separate database"),
         (None, "has no candlecast schema, but holds arrivals, candles, champions, .*name another database"),
     ],
 )
@@ -338,7 +338,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
         "holds champions, which another program made",
         "no candlecast tables yet",
     ),
-    "another alembic_version": ("CREATE TABLE alembic_version (when_ TEXT)", "another program's", "another program's"),
+    "another alembic_version": ("CREATE TABLE alembic_version (when_ TEXT)", "another program made it", "another program made it"),
 }
 
 
