@@ -1,11 +1,11 @@
-"""The only module that imports Keras: it keeps TensorFlow quiet and compiles functions for the backend in use.
+"""The only module that imports Keras: it keeps TensorFlow quiet and holds what differs between Keras's backends.
 
-All computations are written once with `keras.ops`. Only compiling a function differs between backends, and this
-module does it. Keras chooses the backend (KERAS_BACKEND, else TensorFlow).
+All computations are written once with `keras.ops`. Backends differ in how a function is compiled and how its gradient
+is taken. Keras chooses the backend (KERAS_BACKEND, else TensorFlow).
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 # TensorFlow prints lines about oneDNN and the CPU's features when it is imported; the first setting hides them. The
@@ -47,7 +47,86 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
         ungraded: Callable[P, R] = torch.no_grad()(function)
         return ungraded
-    raise RuntimeError(f"expected Keras on tensorflow, jax or torch, got {backend!r}: set KERAS_BACKEND")
+    raise _unknown(backend)
+
+
+# Returns one number from the weights and one batch x, y.
+Loss = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]
+
+
+def compiled_descent(
+    loss: Loss, optimizer: "keras.optimizers.Optimizer", variables: "Sequence[keras.Variable]"
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a compiled function that makes one optimizer step for each batch of x, y and returns each step's loss.
+
+    The first axis of x and y is the batch. The function changes `variables` and the optimizer's own in place. The
+    gradient of `loss` is taken by the backend's automatic differentiation.
+    """
+    value_and_gradient = _value_and_gradient(loss)
+    optimizer.build(variables)
+    if keras.backend.backend() != "jax":
+
+        def one_step(carried: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            value, gradient = value_and_gradient([variable.value for variable in variables], *batch)
+            optimizer.apply(gradient, variables)
+            return carried, value
+
+        def all_steps(x: Tensor, y: Tensor) -> Tensor:
+            return ops.scan(one_step, ops.zeros(()), (x, y))[1]
+
+        return compiled(all_steps)
+
+    # A compiled function of jax cannot change variables, so their values go in and come out.
+    changed = [*variables, *optimizer.variables]
+    n = len(variables)
+
+    def one_pure_step(values: list[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[list[Tensor], Tensor]:
+        value, gradient = value_and_gradient(values[:n], *batch)
+        weights, slots = optimizer.stateless_apply(values[n:], gradient, values[:n])
+        return [*weights, *slots], value
+
+    pure_steps = compiled(lambda values, x, y: ops.scan(one_pure_step, values, (x, y)))
+
+    def all_steps_in_place(x: Tensor, y: Tensor) -> Tensor:
+        values, losses = pure_steps([variable.value for variable in changed], x, y)
+        for variable, value in zip(changed, values, strict=True):
+            variable.assign(value)
+        return losses
+
+    return all_steps_in_place
+
+
+def _value_and_gradient(loss: Loss) -> Callable[[Sequence[Tensor], Tensor, Tensor], tuple[Tensor, Sequence[Tensor]]]:
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        def by_tape(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+            with tf.GradientTape() as tape:
+                value = loss(weights, x, y)
+            return value, tape.gradient(value, weights)
+
+        return by_tape
+    if backend == "jax":
+        import jax
+
+        transformed: Callable[[Sequence[Tensor], Tensor, Tensor], tuple[Tensor, Sequence[Tensor]]]
+        transformed = jax.value_and_grad(loss)
+        return transformed
+    if backend == "torch":
+        import torch
+
+        def by_autograd(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+            with torch.enable_grad():
+                value = loss(weights, x, y)
+                return value.detach(), torch.autograd.grad(value, weights)
+
+        return by_autograd
+    raise _unknown(backend)
+
+
+def _unknown(backend: str) -> RuntimeError:
+    return RuntimeError(f"expected Keras on tensorflow, jax or torch, got {backend!r}: set KERAS_BACKEND")
 
 
 def tensor(values: Any) -> Tensor:  # noqa: ANN401 - anything numpy takes

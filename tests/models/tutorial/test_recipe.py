@@ -1,14 +1,19 @@
 """The tutorial's recipe: its windows, split and training, with the gradient clipping that the tutorial forgot."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from models.errors import NotEnoughCandles, TrainingFailed
-from models.tutorial.cell import run_lstm
+from models.lstm.backend import array, keras, tensor
 from models.tutorial.recipe import AS_PUBLISHED, DONE_RIGHT, SETUPS, Recipe, count_training_rows, prepare
-from models.tutorial.training import Fit, clipped, fresh_weights, loss_and_gradients, predict_next, train_networks
+from models.tutorial.training import (
+    WEIGHT_NAMES,
+    Fit,
+    fresh_weights,
+    mean_squared_error,
+    predict_next,
+    train_networks,
+)
 from models.tutorial.windows import make_windows
 
 SMALL = Recipe(hidden_layers=8, epochs=4)
@@ -86,58 +91,40 @@ def test_too_few_rows_for_the_split_are_refused(rows):
         count_training_rows(rows, 7)
 
 
-def test_the_gradient_equals_automatic_differentiation():
+def test_the_loss_is_the_error_of_the_spelled_out_cell():
     rng = np.random.default_rng(6)
-    weights = {name: tf.constant(values * 5) for name, values in fresh_weights(6, 0).items()}
-    x, y = (tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in ((7, 5, 1), (7, 1)))
-
-    with tf.GradientTape() as tape:
-        tape.watch(list(weights.values()))
-        loss, _ = loss_and_gradients(weights, x, y)
-    theirs = tape.gradient(loss, weights)
-    ours_loss, ours = loss_and_gradients(weights, x, y)
-    output = run_lstm(np.asarray(x), {name: values.numpy() for name, values in weights.items()})
-    _close(ours_loss, np.mean((output @ weights["head"].numpy() + weights["head_bias"].numpy() - y.numpy()) ** 2))
-    for name, gradient in ours.items():
-        _close(gradient, theirs[name])
+    weights = {name: values * 5 for name, values in fresh_weights(6, 0).items()}
+    x, y = (rng.normal(size=shape).astype(np.float32) for shape in ((7, 5, 1), (7, 1)))
+    loss = mean_squared_error([tensor(weights[name]) for name in WEIGHT_NAMES], tensor(x), tensor(y))
+    _close(array(loss), np.mean((predict_next(weights, x) - y[:, 0]) ** 2))
 
 
-def test_clipping_keeps_a_gradients_direction_and_leaves_short_gradients_unchanged():
-    long = {"a": tf.constant([[6.0, 0.0]]), "b": tf.constant([8.0])}
-    shortened = clipped(long, 4.0)
-    norm = np.sqrt(sum(float(tf.reduce_sum(value**2)) for value in shortened.values()))
-    assert norm == pytest.approx(4.0)
-    _close(shortened["a"], [[2.4, 0.0]])
-    _close(shortened["b"], [3.2])
-    assert np.array_equal(clipped(shortened, 10.0)["a"], shortened["a"])
-
-
-def _by_keras(windows, weights, recipe, *, clip):
-    """Return the weights after the same training with TensorFlow's gradients and Keras's Adam and clipping."""
-    variables = {name: keras.Variable(values) for name, values in weights.items()}
+def _by_keras_fit(windows, weights, recipe, *, clip):
+    """Return the weights after the same training with Keras's layers, loss and `fit`."""
+    layers = [keras.layers.LSTM(recipe.hidden_layers), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input(windows.X.shape[1:]), *layers])
     margin = recipe.clip_margin if clip else None
-    optimizer = keras.optimizers.Adam(recipe.learning_rate, epsilon=1e-8, global_clipnorm=margin)
-    for _ in range(recipe.epochs):
-        for first in range(0, len(windows.X) - recipe.batch_size + 1, recipe.batch_size):
-            batch = slice(first, first + recipe.batch_size)
-            x, y = (tf.constant(part[batch].astype(np.float32)) for part in (windows.X, windows.y))
-            with tf.GradientTape() as tape:
-                loss, _ = loss_and_gradients({name: variable.value for name, variable in variables.items()}, x, y)
-            values = [variable.value for variable in variables.values()]
-            optimizer.apply(tape.gradient(loss, values), list(variables.values()))
-    return {name: variable.numpy() for name, variable in variables.items()}
+    model.compile(keras.optimizers.Adam(recipe.learning_rate, epsilon=1e-8, global_clipnorm=margin), "mse")
+    model.set_weights([weights[name] for name in WEIGHT_NAMES])
+    whole = len(windows.X) // recipe.batch_size * recipe.batch_size
+    model.fit(
+        windows.X[:whole], windows.y[:whole], recipe.batch_size, epochs=recipe.epochs, shuffle=False, verbose=0
+    )  # fmt: skip
+    return {
+        name: array(keras.ops.copy(variable.value)) for name, variable in zip(WEIGHT_NAMES, model.weights, strict=True)
+    }
 
 
-def test_a_training_equals_keras_adam_with_clipping_in_the_order_of_the_windows():
+def test_a_training_equals_keras_fit_with_clipping_in_the_order_of_the_windows():
     # The targets are far off, so that gradients are clipped, and the last windows do not fill a batch.
     windows = make_windows(np.sin(np.arange(60.0) / 5), 5)
     windows = windows._replace(y=windows.y * 40)
     recipe = Recipe(hidden_layers=4, epochs=2, clip_margin=0.5, learning_rate=0.01)
     (fitted,) = train_networks([Fit(windows, 3)], recipe)
     start = fresh_weights(4, 3)
-    for name, values in _by_keras(windows, start, recipe, clip=True).items():
+    for name, values in _by_keras_fit(windows, start, recipe, clip=True).items():
         np.testing.assert_allclose(fitted.weights[name], values, rtol=1e-3, atol=1e-5)
-    unclipped = _by_keras(windows, start, recipe, clip=False)
+    unclipped = _by_keras_fit(windows, start, recipe, clip=False)
     assert not np.allclose(unclipped["head"], fitted.weights["head"], atol=1e-4)
 
 

@@ -338,7 +338,11 @@ OTHERS: dict[str, tuple[str, str, str]] = {
         "holds champions, which another program made",
         "no candlecast tables yet",
     ),
-    "another alembic_version": ("CREATE TABLE alembic_version (when_ TEXT)", "another program made it", "another program made it"),
+    "another alembic_version": (
+        "CREATE TABLE alembic_version (when_ TEXT)",
+        "another program made it",
+        "another program made it",
+    ),
 }
 
 
