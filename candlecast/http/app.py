@@ -3,10 +3,11 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.gzip import GZipMiddleware
 from prometheus_client import CollectorRegistry, generate_latest
@@ -53,6 +54,39 @@ Cursor = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="`n
 Format = Annotated[str, Query(pattern="^(json|csv)$", description="json or csv.")]
 
 
+@dataclass(frozen=True)
+class AskedPage:
+    """Which page of an answer a client asks for, and in which format."""
+
+    limit: Limit = PAGE_ROWS
+    cursor: Cursor = None
+    format: Format = "json"
+
+    @property
+    def rows(self) -> int:
+        """How many rows to read: one more than the page holds, to see whether another page follows."""
+        return self.limit + 1
+
+    def after(self, *types: type) -> Any:  # noqa: ANN401 - the types say what it is
+        """Return the key of the last row before this page, None for the first page.
+
+        A key of several `types` is a tuple, a key of one type is its value. Raises ValueError for any other cursor.
+        """
+        if self.cursor is None:
+            return None
+        key = from_cursor(self.cursor, *types)
+        return key if len(types) > 1 else key[0]
+
+    def answer(self, kind: type, read: Sequence[Any], key: Callable[[Any], tuple[Any, ...]]) -> Response:
+        """Return the page of `read`, which are rows of type `kind`, at most `rows` of them."""
+        rows = read[: self.limit]
+        following = to_cursor(key(rows[-1])) if len(read) > self.limit else None
+        return answer(columns_of(kind), rows, self.format, following)
+
+
+Page = Annotated[AskedPage, Depends()]
+
+
 def create_app(database_url: str, *, token: str = "") -> FastAPI:
     """Return the read-only HTTP application; with `token`, requests for data must send it as a bearer token.
 
@@ -81,75 +115,67 @@ def _period(path: str) -> int:
 
 def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
     @app.get("/api/v1/series", responses=described(SeriesStatus))
-    def series(limit: Limit = PAGE_ROWS, cursor: Cursor = None, format: Format = "json") -> Response:
+    def series(page: Page) -> Response:
         """Stored series: the reach of their candles, whether they are stale, and when the source publishes."""
-        after = None if cursor is None else from_cursor(cursor, str)[0]
+        after = page.after(str)
         with reading() as conn:
-            rows = series_status(conn, now=datetime.now(UTC), after=after, limit=limit + 1)
-        return _page(SeriesStatus, rows, limit, format, lambda row: (row.name,))
+            rows = series_status(conn, now=datetime.now(UTC), after=after, limit=page.rows)
+        return page.answer(SeriesStatus, rows, lambda row: (row.name,))
 
     @app.get("/api/v1/candles", responses=described(CandleRow))
     def candles(
+        page: Page,
         series: Annotated[str, Query(max_length=100, description="One series, such as Bitstamp_BTCUSD_d.")],
         start: When = None,
         end: When = None,
         as_of: When = None,
-        limit: Limit = PAGE_ROWS,
-        cursor: Cursor = None,
-        format: Format = "json",
     ) -> Response:
         """Closed candles with start <= open_time <= end, as known at as_of."""
         first, last = as_span(start, end)
         known = as_instant(as_of, end_of_day=True)
-        after = None if cursor is None else from_cursor(cursor, datetime)[0]
+        after = page.after(datetime)
         with reading() as conn:
             require_series(conn, name=series)
             rows = read_candle_rows(
-                conn, series=series, start=first, end=last, as_of=known, after=after, limit=limit + 1
+                conn, series=series, start=first, end=last, as_of=known, after=after, limit=page.rows
             )
-        return _page(CandleRow, rows, limit, format, lambda row: (row.open_time,))
+        return page.answer(CandleRow, rows, lambda row: (row.open_time,))
 
     @app.get("/api/v1/arrivals", responses=described(ArrivalRow))
     def arrivals(
+        page: Page,
         series: Series = None,
         start: When = None,
         end: When = None,
-        limit: Limit = PAGE_ROWS,
-        cursor: Cursor = None,
-        format: Format = "json",
     ) -> Response:
         """Since when the source had each closed candle, and since when it is stored; start and end bound the close."""
         first, last = as_span(start, end)
-        after = None
-        if cursor is not None:
-            name, close_time = from_cursor(cursor, str, datetime)
-            SeriesName.parse(name)
-            after = (name, close_time)
+        after = page.after(str, datetime)
+        if after is not None:
+            SeriesName.parse(after[0])
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_arrivals(conn, series=series, start=first, end=last, after=after, limit=limit + 1)
-        return _page(ArrivalRow, rows, limit, format, lambda row: (row.series, row.close_time))
+            rows = read_arrivals(conn, series=series, start=first, end=last, after=after, limit=page.rows)
+        return page.answer(ArrivalRow, rows, lambda row: (row.series, row.close_time))
 
     @app.get("/api/v1/forecasts", responses=described(BandRow))
     def forecasts(
+        page: Page,
         series: Series = None,
         origin: When = None,
         start: When = None,
         end: When = None,
         model: Model = None,
         kind: OneKind = None,
-        limit: Limit = PAGE_ROWS,
-        cursor: Cursor = None,
-        format: Format = "json",
     ) -> Response:
         """Stored forecasts, a row a step; start and end bound the origin."""
         wanted = ForecastFilter.parse(series, origin=origin, start=start, end=end, model=model, kind=kind)
-        after = None if cursor is None else from_cursor(cursor, str, datetime, str, str, int)
+        after = page.after(str, datetime, str, str, int)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_bands(conn, wanted, after=after, limit=limit + 1)
+            rows = read_bands(conn, wanted, after=after, limit=page.rows)
         key = lambda row: (row.series, row.origin, row.model, row.kind, row.step)  # noqa: E731 - it is read right here
-        return _page(BandRow, rows, limit, format, key)
+        return page.answer(BandRow, rows, key)
 
     @app.get("/api/v1/forecasts/latest", responses=described(BandRow))
     def latest(series: Series = None, format: Format = "json") -> Response:
@@ -161,22 +187,20 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
 
     @app.get("/api/v1/origins", responses=described(OriginRow))
     def origins(
+        page: Page,
         series: Series = None,
         start: When = None,
         end: When = None,
         model: Model = None,
         kind: OneKind = None,
-        limit: Limit = PAGE_ROWS,
-        cursor: Cursor = None,
-        format: Format = "json",
     ) -> Response:
         """Which forecasts are stored, a row each; start and end bound the origin."""
         wanted = ForecastFilter.parse(series, start=start, end=end, model=model, kind=kind)
-        after = None if cursor is None else from_cursor(cursor, str, datetime, str, str)
+        after = page.after(str, datetime, str, str)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_origins(conn, wanted, after=after, limit=limit + 1)
-        return _page(OriginRow, rows, limit, format, lambda row: (row.series, row.origin, row.model, row.kind))
+            rows = read_origins(conn, wanted, after=after, limit=page.rows)
+        return page.answer(OriginRow, rows, lambda row: (row.series, row.origin, row.model, row.kind))
 
     @app.get("/api/v1/skill", responses=described(SkillRow))
     def skill(
@@ -201,50 +225,31 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         return answer(PitRow._fields, rows, format, None)
 
     @app.get("/api/v1/models", responses=described(VersionRow))
-    def models(
-        series: Series = None, limit: Limit = PAGE_ROWS, cursor: Cursor = None,
-        format: Format = "json",
-    ) -> Response:  # fmt: skip
+    def models(page: Page, series: Series = None) -> Response:
         """Registered versions, the champions marked."""
-        after = None if cursor is None else from_cursor(cursor, int)[0]
+        after = page.after(int)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = list_versions(conn, series=series, after=after, limit=limit + 1)
-        return _page(VersionRow, rows, limit, format, lambda row: (row.id,))
+            rows = list_versions(conn, series=series, after=after, limit=page.rows)
+        return page.answer(VersionRow, rows, lambda row: (row.id,))
 
     @app.get("/api/v1/decisions", responses=described(DecisionRow))
-    def decisions(
-        series: Series = None, limit: Limit = PAGE_ROWS, cursor: Cursor = None,
-        format: Format = "json",
-    ) -> Response:  # fmt: skip
+    def decisions(page: Page, series: Series = None) -> Response:
         """Every decision about which model serves a series, oldest first."""
-        after = None if cursor is None else from_cursor(cursor, int)[0]
+        after = page.after(int)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = list_decisions(conn, series=series, after=after, limit=limit + 1)
-        return _page(DecisionRow, rows, limit, format, lambda row: (row.id,))
+            rows = list_decisions(conn, series=series, after=after, limit=page.rows)
+        return page.answer(DecisionRow, rows, lambda row: (row.id,))
 
     @app.get("/api/v1/findings", responses=described(FindingRow))
-    def findings(
-        series: Series = None, resolved: bool = False, limit: Limit = PAGE_ROWS,
-        cursor: Cursor = None, format: Format = "json",
-    ) -> Response:  # fmt: skip
+    def findings(page: Page, series: Series = None, resolved: bool = False) -> Response:
         """Findings: oddities of the data, how much they matter and what to do."""
-        after = None
-        if cursor is not None:
-            name, number = from_cursor(cursor, str, int)
-            after = (name, number)
+        after = page.after(str, int)
         with reading() as conn:
             require_series(conn, name=series)
-            rows = read_findings(conn, series=series, resolved=resolved, after=after, limit=limit + 1)
-        return _page(FindingRow, rows, limit, format, lambda row: (row.series, row.id))
-
-
-def _page(kind: type, read: Sequence[Any], limit: int, form: str, key: Callable[[Any], tuple[Any, ...]]) -> Response:
-    """Answer with the first `limit` rows of `read`; one row more than that means that there is another page."""
-    rows = read[:limit]
-    following = to_cursor(key(rows[-1])) if len(read) > limit else None
-    return answer(columns_of(kind), rows, form, following)
+            rows = read_findings(conn, series=series, resolved=resolved, after=after, limit=page.rows)
+        return page.answer(FindingRow, rows, lambda row: (row.series, row.id))
 
 
 def _add_monitoring(app: FastAPI, reading: Callable[[], Connection]) -> None:
