@@ -17,7 +17,7 @@ from storage.errors import StorageError
 
 app = typer.Typer(
     name="candlecast",
-    help="Self-hosted daily forecasts for crypto markets: fetched, made, kept and judged.",
+    help="Self-hosted daily forecasts for crypto markets: fetches candles, stores forecasts for ever and scores them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

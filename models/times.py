@@ -22,7 +22,7 @@ class RunClock:
         return self._stands_at or datetime.now(UTC) + self._ahead
 
     def seconds_until(self, instant: datetime, *, asking: bool) -> float:
-        """Return for how many seconds of real time to wait for `instant`; `asking` tells that a question is out."""
+        """Return for how many seconds of real time to wait for `instant`; `asking`: a request is under way."""
         return max((instant - self()).total_seconds(), 0.0)
 
 

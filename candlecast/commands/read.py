@@ -1,6 +1,6 @@
 """The commands that only read: they import neither Prefect nor TensorFlow and answer in half a second."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -19,7 +19,7 @@ from candlecast.commands.console import (
     settings,
     span,
 )
-from candlecast.output import Format
+from candlecast.output import Format, columns_of
 from models.forecasts import Kind, ScoreKind
 
 if TYPE_CHECKING:
@@ -36,15 +36,28 @@ BAND_COLUMNS = (
     "series", "model", "kind", "origin", "step", "target_time", "before_close", "q025", "q05", "q10", "q25", "q50",
     "q75", "q90", "q95", "q975", "forecast_id", "created_at",
 )  # fmt: skip
-CANDLE_COLUMNS = (
-    "open_time", "close_time", "open", "high", "low", "close", "volume_base", "volume_quote", "trades", "fetched_at",
-)  # fmt: skip
 
 
-# The hubverse's model-output layout (hubverse.io, read November 2026), the series as location.
-HUB_COLUMNS = (
-    "origin_date", "location", "target", "horizon", "target_end_date", "output_type", "output_type_id", "value",
-)  # fmt: skip
+class HubRow(NamedTuple):
+    """A row of the hubverse's model-output layout (hubverse.io, read November 2026), the series as location."""
+
+    origin_date: str
+    location: str
+    target: str
+    horizon: int
+    target_end_date: str
+    output_type: str
+    output_type_id: float
+    value: float
+
+
+class AvailableSeries(NamedTuple):
+    """A series of CDD's listing."""
+
+    name: str
+    exchange: str
+    pair: str
+    interval: str
 
 
 @app.command()
@@ -73,7 +86,7 @@ def forecasts(
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         if form is Format.HUB and not json:
-            emit(HUB_COLUMNS, [_hub_row(row) for row in read_quantiles(conn, wanted)], Format.CSV, False, output)
+            emit(HubRow._fields, [_hub_row(row) for row in read_quantiles(conn, wanted)], Format.CSV, False, output)
             return
         rows = read_bands(conn, wanted)
         if plot:
@@ -113,17 +126,17 @@ def _draw(conn: "Connection", rows: "list[BandRow]") -> None:
         raise WrongUse(str(error)) from None
 
 
-def _hub_row(row: "QuantileRow") -> dict[str, object]:
-    return {
-        "origin_date": row.origin.date().isoformat(),
-        "location": row.series,
-        "target": "close",
-        "horizon": row.step,
-        "target_end_date": row.target_time.date().isoformat(),
-        "output_type": "quantile",
-        "output_type_id": row.quantile,
-        "value": row.value,
-    }
+def _hub_row(row: "QuantileRow") -> HubRow:
+    return HubRow(
+        row.origin.date().isoformat(),
+        row.series,
+        "close",
+        row.step,
+        row.target_time.date().isoformat(),
+        "quantile",
+        row.quantile,
+        row.value,
+    )
 
 
 @app.command()
@@ -139,14 +152,14 @@ def candles(
     """Stored closed candles, as known now or at --as-of."""
     first, last = span(start, end)
     known_at = instant(as_of, "--as-of", end_of_day=True)
-    from storage.candles import read_candle_rows
+    from storage.candles import CandleRow, read_candle_rows
     from storage.database.engine import open_for_reading, reading
     from storage.series import require_series
 
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at)
-    emit(CANDLE_COLUMNS, rows, form, json, output)
+    emit(CandleRow._fields, rows, form, json, output)
 
 
 @app.command()
@@ -219,18 +232,15 @@ def list_series(
             ca_bundle=configured.ca_bundle,
             user_agent=configured.user_agent,
         )
-        named: list[dict[str, object]] = [
-            {"name": str(s), "exchange": s.exchange, "pair": s.pair, "interval": s.interval.value} for s in listed
-        ]
-        emit(("name", "exchange", "pair", "interval"), named, form, json, output)
+        named = [AvailableSeries(str(one), one.exchange, one.pair, one.interval.value) for one in listed]
+        emit(AvailableSeries._fields, named, form, json, output)
         return
     from storage.database.engine import open_for_reading, reading
-    from storage.series import series_summary
+    from storage.series import SeriesRow, series_summary
 
     with reading(open_for_reading(configured.database_url)) as conn:
         rows = series_summary(conn)
-    columns = ("name", "exchange", "pair", "interval", "candles", "first_open", "last_close")
-    emit(columns, rows, form, json, output)
+    emit(SeriesRow._fields, rows, form, json, output)
 
 
 @app.command("findings")
@@ -243,22 +253,10 @@ def list_findings(
 ) -> None:
     """Findings: what is odd about the stored data, how serious it is and what to do about it."""
     from storage.database.engine import open_for_reading, reading
-    from storage.findings import read_findings
+    from storage.findings import FindingRow, read_findings
     from storage.series import require_series
 
     with reading(open_for_reading(settings().database_url)) as conn:
         require_series(conn, name=series)
         rows = read_findings(conn, series=series, resolved=resolved)
-    columns = (
-        "series",
-        "severity",
-        "code",
-        "count",
-        "first_time",
-        "last_time",
-        "message",
-        "remedy",
-        "found_at",
-        "resolved_at",
-    )
-    emit(columns, rows, form, json, output)
+    emit(tuple(name for name in columns_of(FindingRow) if name != "id"), rows, form, json, output)

@@ -17,7 +17,7 @@ from candlecast.commands.console import (
     settings,
     span,
 )
-from candlecast.output import Format
+from candlecast.output import Format, columns_of
 from models.candles import SeriesName
 from models.schedule import Mode
 from storage.errors import StorageError
@@ -42,9 +42,9 @@ def warn_of_cost(model: str) -> None:
 @app.command()
 def daily(
     series: SeriesList = None,
-    mode: Annotated[Mode, typer.Option(help="How to train, if at all.")] = Mode.AUTO,
+    mode: Annotated[Mode, typer.Option(help="How to train; auto trains only if a training is due.")] = Mode.AUTO,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Ask again for what is not published yet, as a scheduled day does.")
+        bool, typer.Option("--wait", help="Ask again for candles that are not published yet, as a scheduled day does.")
     ] = False,
 ) -> None:
     """Run the daily flow now: ingest, forecast, score and draw each series, then train what is due."""
@@ -81,7 +81,7 @@ def ingest(
         list[str] | None,
         typer.Argument(
             help="Series such as Bitstamp_BTCUSD_d, or files of CDD that hold a part of one, such as "
-            "Bitstamp_BTCUSD_2021_minute; the settings' without any."
+            "Bitstamp_BTCUSD_2021_minute; default: the series of the settings."
         ),
     ] = None,
     file: Annotated[
@@ -101,7 +101,7 @@ def ingest(
     from flows.sources import cdd_client
     from storage.database.engine import open_database
     from storage.source.client import CddClient
-    from tasks.steps.ingest import ingest_series
+    from tasks.steps.ingest import IngestReport, ingest_series
 
     client = cdd_client(configured) if file is None else CddClient(str(file.parent))
     engine = open_database(configured.database_url)
@@ -116,19 +116,8 @@ def ingest(
             reports.append(report)
         except StorageError as error:
             failures.append(f"{name}: {error}")
-    columns = (
-        "series",
-        "outcome",
-        "rows_in",
-        "rows_new",
-        "rows_equal",
-        "rows_revised",
-        "rows_quarantined",
-        "largest_revision",
-        "findings",
-    )
     if reports:
-        emit(columns, reports, Format.TABLE, json)
+        emit(columns_of(IngestReport), reports, Format.TABLE, json)
     if failures:
         fail("; ".join(failures))
 
@@ -198,7 +187,7 @@ def backfill(
             require_series(conn, name=name)
     if dry_run:
         from flows.jobs import backfill_job
-        from tasks.steps.backfill_plan import PLAN_COLUMNS, plan
+        from tasks.steps.backfill_plan import PlannedPartition, plan
 
         models, now = [model] if model else None, datetime.now(UTC)
         jobs = [
@@ -206,7 +195,7 @@ def backfill(
             for name in dict.fromkeys(series)
         ]
         rows, estimate = plan(engine, jobs)
-        emit(PLAN_COLUMNS, rows, Format.TABLE, json)
+        emit(PlannedPartition._fields, rows, Format.TABLE, json)
         print_note(estimate)
         return
     engine.dispose()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
@@ -9,22 +10,31 @@ from storage.database.engine import reading
 from storage.registry import training_seconds
 from tasks.steps.backfill import BackfillJob, plan_backfill, quarter_name
 
-PLAN_COLUMNS = ("series", "model", "quarter", "missing", "training")
 # Seconds to forecast, store and score one origin, measured on two cores (benchmarks/daily.py); most of it is storing.
 SECONDS_AN_ORIGIN = 0.01
 
 
-def plan(engine: Engine, jobs: Sequence[BackfillJob]) -> tuple[list[dict[str, object]], str]:
+class PlannedPartition(NamedTuple):
+    """A partition that lacks forecasts: how many, and whether the training of its model is done or due."""
+
+    series: str
+    model: str
+    quarter: str
+    missing: int
+    training: str
+
+
+def plan(engine: Engine, jobs: Sequence[BackfillJob]) -> tuple[list[PlannedPartition], str]:
     """Return one row for each partition that lacks forecasts, and the estimated time as a sentence."""
     partitions = [partition for job in jobs for partition in plan_backfill(engine, job)]
-    rows: list[dict[str, object]] = [
-        {
-            "series": partition.series,
-            "model": partition.model,
-            "quarter": quarter_name(partition.quarter),
-            "missing": partition.missing,
-            "training": "done" if partition.trained else "due",
-        }
+    rows = [
+        PlannedPartition(
+            partition.series,
+            partition.model,
+            quarter_name(partition.quarter),
+            partition.missing,
+            "done" if partition.trained else "due",
+        )
         for partition in partitions
     ]
     with reading(engine) as conn:

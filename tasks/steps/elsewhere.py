@@ -126,5 +126,5 @@ def _serve(orders: "Connection[Any, Any]", database_url: str) -> None:
         except (BrokenPipeError, ConnectionResetError):
             return
         except Exception:
-            # An error that cannot travel is told in words.
+            # An error that cannot be pickled is sent as its message.
             orders.send((None, RuntimeError(f"{type(error).__name__}: {error}")))

@@ -1,4 +1,4 @@
-"""The live forecast: the newest closed candle in, the forecasts of every model that speaks out."""
+"""The live forecasts: from the newest closed candle, one by each model that forecasts live."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from tasks.steps.train import baseline_version, load_trained
 
 
 class LiveForecasts(NamedTuple):
-    """Who serves a series, and the versions whose forecasts are new."""
+    """The champion's version, and the versions whose forecasts are new."""
 
     champion: int
     new: list[int]
