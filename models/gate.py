@@ -153,10 +153,10 @@ def _no_better(
 def watch(champion: WalkForward, baseline: WalkForward) -> Verdict:
     """Return whether the champion is demoted.
 
-    Two bets share the money: on its CRPS being worse than the baseline's, and, from each day on which its 80 % band of
-    step 1 becomes odd, on the baseline's distribution against its own and, if it is wide, on closes that stay near its
-    middle for a week. A champion that is no worse and whose odd bands
-    are right is ever demoted with a chance of at most ALPHA.
+    Two kinds of bets share the money. One bets that its CRPS is worse than the baseline's. The other starts on each day
+    on which its 80 % band of step 1 becomes odd: it bets on the baseline's distribution against its own and, if the
+    band is wide, also on closes that stay near its middle for a week. The chance that a champion that is no worse, and
+    whose odd bands are right, is ever demoted is at most ALPHA.
     """
     if not all(np.isfinite(values).all() for values in champion.crps.values()):
         return Verdict(True, "its scores are not all finite numbers", {})
