@@ -8,10 +8,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.frames import CandleFrame
-from models.volatility import SLOW, ahead, candle_seconds, ewma, forecast_volatility, seconds
+from models.volatility import SLOW, START, ahead, candle_seconds, ewma, forecast_volatility, seconds
 
 # Values are cut at this many standard deviations, so that one crash does not dominate a network's input.
 CLIP = 5.0
+# Targets are cut at this many standard deviations, so that a network does not learn from a wrong close.
+TARGET_CLIP = 15.0
+# A volume counts up to this many times the median of the last 30, and down to as small a part of it.
+VOLUME_BOUND = 20.0
 FEATURE_NAMES = (
     "return", "absolute_return", "negative_return", "range_volatility", "ewma_80", "ewma_94", "ewma_99",
     "sigma_to_past", "sigma_to_year", "close_in_range", "volume_z", "volume_trend", "return_7", "return_30",
@@ -25,9 +29,10 @@ class Features(NamedTuple):
     features: NDArray[np.float32]
     """(n, F): finite, within +-5; row t is known when candle t closes."""
     targets: NDArray[np.float32]
-    """(n, H): log return of the next h candles divided by `sigma`; NaN where a candle is missing or has not closed."""
+    """(n, H): log return of the next h candles divided by `sigma`, within +-15; NaN where a candle is missing or has
+    not closed, and in the first START - 1 rows."""
     sigma: NDArray[np.float64]
-    """(n, H): the analytic volatility forecast that scales the targets."""
+    """(n, H): the analytic volatility forecast that scales the targets; NaN in the first START - 1 rows."""
 
 
 def make_features(candles: CandleFrame, *, horizon: int) -> Features:
@@ -39,12 +44,12 @@ def make_features(candles: CandleFrame, *, horizon: int) -> Features:
     volatility = forecast_volatility(candles, horizon=horizon)
     variance, returns = volatility.variance, volatility.returns
     sigma = np.sqrt(ewma(variance, SLOW))
+    sigma[: START - 1] = np.nan
     log_sigma = pd.Series(np.log(sigma))
     close, high, low = (np.log(candles[name].to_numpy(np.float64)) for name in ("close", "high", "low"))
     with np.errstate(divide="ignore", invalid="ignore"):
         in_range = np.where(high > low, (close - low) / (high - low) - 0.5, 0.0)
-        log_volume = pd.Series(np.log(candles["volume_base"].to_numpy(np.float64)))
-    log_volume = log_volume.where(np.isfinite(log_volume))
+        log_volume = _bounded(pd.Series(np.log(candles["volume_base"].to_numpy(np.float64))))
     monthly = log_volume.rolling(30, min_periods=10)
     # A smaller spread is rounding of a constant volume.
     spread = monthly.std().clip(lower=1e-3)
@@ -67,7 +72,7 @@ def make_features(candles: CandleFrame, *, horizon: int) -> Features:
     weekday = np.eye(7)[(coming // 86_400 + 3) % 7]
     features = np.concatenate([np.stack(columns, axis=1), weekday], axis=1)
     features = np.clip(np.nan_to_num(features, nan=0.0, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP)
-    targets = ahead(candles, horizon) / volatility.sigma
+    targets = np.clip(ahead(candles, horizon) / volatility.sigma, -TARGET_CLIP, TARGET_CLIP)
     return Features(features.astype(np.float32), targets.astype(np.float32), volatility.sigma)
 
 
@@ -90,6 +95,13 @@ class RecentFeatures:
         features = make_features(candles, horizon=self._horizon)
         self._recent.append((candles, features))
         return features
+
+
+def _bounded(log_volume: "pd.Series[float]") -> "pd.Series[float]":
+    """Return log volumes within VOLUME_BOUND times the median of the 30 up to each; NaN where there was no trade."""
+    log_volume = log_volume.where(np.isfinite(log_volume))
+    usual, reach = log_volume.rolling(30, min_periods=10).median(), np.log(VOLUME_BOUND)
+    return log_volume.clip(usual - reach, usual + reach)
 
 
 def _past_return(log_close: NDArray[np.float64], span: int) -> NDArray[np.float64]:

@@ -25,6 +25,14 @@ SEASON_WINSOR = 0.95
 SEASON_LEAST = 56
 # A flat day of an outage has no range. This floor keeps its logarithm finite and is far below any market's variance.
 LEAST_VARIANCE = 1e-10
+# One bad print must not own the volatility, so a candle's variance counts up to VARIANCE_CAP times the slow average
+# before it. A lasting change of level counts: the cap is never below the lowest of the last LASTING variances. A wrong
+# close makes two of them large, its own and the next, so three are the fewest that one candle cannot lift.
+VARIANCE_CAP = 9.0
+LASTING = 3
+# The first averages have nothing to be compared with. The first START variances count up to VARIANCE_CAP times their
+# median, which is known at the last of them, so no volatility is forecast before it.
+START = 20
 
 Floats = NDArray[np.float64]
 
@@ -33,9 +41,11 @@ class Volatility(NamedTuple):
     """Volatility forecasts from each candle, in units of log return; n candles, H steps."""
 
     sigma: Floats
-    """(n, H): standard deviation of the return over the next h candles, up to one factor common to a series."""
+    """(n, H): standard deviation of the return over the next h candles, up to one factor common to a series.
+
+    NaN in the first START - 1 rows, where too few candles are known."""
     variance: Floats
-    """(n,): Garman-Klass variance of each candle, from the previous close."""
+    """(n,): Garman-Klass variance of each candle, from the previous close, cut by `bounded_variance`."""
     returns: Floats
     """(n,): log return from the previous close; NaN for the first candle and over a gap."""
 
@@ -76,6 +86,33 @@ def garman_klass(candles: CandleFrame) -> Floats:
     return np.asarray(np.maximum((h - low) ** 2 / 2 - (2 * np.log(2) - 1) * (c - o) ** 2, LEAST_VARIANCE))
 
 
+def bounded_variance(variance: Floats) -> Floats:
+    """Return the variances, (n,), each cut to VARIANCE_CAP times the slow average of the cut ones before it.
+
+    Where the lowest of the LASTING variances before it is higher than that, it is the bound. Row t depends on the rows
+    0..max(t, START - 1).
+    """
+    start = variance[:START]
+    bounded = np.minimum(start, VARIANCE_CAP * np.median(start)).tolist() if len(start) else []
+    total, weight = 0.0, 0.0
+    for value in bounded:
+        total, weight = SLOW * total + value, SLOW * weight + 1
+    # Each bound depends on the one before, hence the loop.
+    later = slice(START, None)
+    for value, lasting in zip(variance[later].tolist(), _lasting(variance)[later].tolist(), strict=True):
+        bounded.append(min(value, max(VARIANCE_CAP * total / weight, lasting)))
+        total, weight = SLOW * total + bounded[-1], SLOW * weight + 1
+    return np.array(bounded)
+
+
+def _lasting(variance: Floats) -> Floats:
+    """Return the lowest of the LASTING variances before each row, (n,); 0 in the first rows."""
+    result = np.zeros(len(variance))
+    if len(variance) > LASTING:
+        result[LASTING:] = np.lib.stride_tricks.sliding_window_view(variance[:-1], LASTING).min(axis=1)
+    return result
+
+
 def ewma(values: Floats, decay: float) -> Floats:
     """Return the exponentially weighted mean of `values` up to each row, (n,); weights decay by `decay` a candle."""
     # adjust=True divides by the sum of the weights so far, so the first rows need no starting value.
@@ -88,12 +125,14 @@ def forecast_volatility(candles: CandleFrame, *, horizon: int) -> Volatility:
     sigma_h^2 = blend_h(EWMA 0.97, EWMA 0.85 of the Garman-Klass variance) x sum of the season's factors of the next h
     candles. The blend is geometric: half slow and half fast at step 1, all slow from step 7 on.
     """
-    variance = garman_klass(candles)
+    variance = bounded_variance(garman_klass(candles))
     slow, fast = ewma(variance, SLOW), ewma(variance, FAST)
     weight = FAST_WEIGHT * np.clip((FAST_STEPS - np.arange(1, horizon + 1)) / (FAST_STEPS - 1), 0, 1)
     blended = slow[:, None] ** (1 - weight) * fast[:, None] ** weight
     season = np.cumsum(_season(candles, variance, slow, horizon), axis=1)
-    return Volatility(np.sqrt(blended * season), variance, log_returns(candles))
+    sigma = np.sqrt(blended * season)
+    sigma[: START - 1] = np.nan
+    return Volatility(sigma, variance, log_returns(candles))
 
 
 def _season(candles: CandleFrame, variance: Floats, slow: Floats, horizon: int) -> Floats:

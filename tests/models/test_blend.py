@@ -1,9 +1,11 @@
 """The blend is the weighted mean of its parts, and uses no candle after the cutoff or origin."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from bad_prints import FIELDS, with_bad_print
 from synthetic import random_walk
 
 from models.blend import Blend, anchor_shares
@@ -18,6 +20,8 @@ from models.range_ewma import RangeEwma
 
 QUICK = LstmConfig(members=2, epochs=2, calibration_quarters=2)
 FEW = BoostingConfig(rounds=5)
+# As in docs/forecasting.md: one candle changes the width of tomorrow's 80 % band by less than this factor.
+MOST_FACTOR = 2.5
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +45,6 @@ def test_the_catalog_has_blend_and_its_config_is_json(trained):
 
 
 def test_blend_is_the_weighted_mean_of_its_parts(candles, trained):
-    from dataclasses import replace
-
     rows = np.arange(860, 880)
     origins = [candles["close_time"].iloc[row].to_pydatetime() for row in rows]
     network_weights = {name: values for name, values in trained.weights.items() if name not in NAMES}
@@ -69,6 +71,32 @@ def test_nothing_after_the_origin_or_the_cutoff_reaches_a_forecast(candles, trai
     assert Blend().forecast(trained, closed_by(candles, origin), [origin]) == [expected]
     again = Blend(QUICK, FEW).train([TrainRequest(closed_by(candles, trained.cutoff), trained.cutoff, seed=3)])[0]
     assert all(np.array_equal(again.weights[name], trained.weights[name]) for name in trained.weights)
+
+
+@pytest.mark.parametrize("model", ["lstm", "blend"])
+def test_one_absurd_candle_moves_the_bands_by_a_stated_factor(candles, trained, model):
+    """Their bands are multiples of the volatility that range-ewma uses, and their inputs are cut."""
+    networks = replace(
+        trained,
+        model="lstm",
+        config=trained.config["lstm"],
+        weights={name: values for name, values in trained.weights.items() if name not in NAMES},
+    )
+    forecaster_of = {"blend": (Blend(), trained), "lstm": (Lstm(), networks)}[model]
+
+    def width(frame, rows):
+        origins = [frame["close_time"].iloc[row].to_pydatetime() for row in rows]
+        values = np.log(
+            [forecast.values[0] for forecast in forecaster_of[0].forecast(forecaster_of[1], frame, origins)]
+        )
+        return values[:, -4] - values[:, 3]
+
+    rows = [860, 861, 867, 890]
+    usual = width(candles, rows)
+    for field in FIELDS:
+        for factor in (1e-3, 1e3):
+            ratio = width(with_bad_print(candles, 860, field, factor), rows) / usual
+            assert np.maximum(ratio, 1 / ratio).max() < MOST_FACTOR, (field, factor)
 
 
 def test_blend_can_be_fine_tuned(candles, trained):

@@ -8,7 +8,7 @@ from models.features import CLIP, FEATURE_NAMES, make_features
 from models.frames import closed_by
 from models.interface import TrainRequest
 from models.range_ewma import RangeEwma
-from models.volatility import _factors, ahead, ewma, forecast_volatility, garman_klass, log_returns
+from models.volatility import START, _factors, ahead, ewma, forecast_volatility, garman_klass, log_returns
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,8 @@ def test_there_is_a_name_for_every_feature_and_all_are_finite_and_bounded(candle
     assert np.isfinite(features.features).all()
     assert np.abs(features.features).max() <= CLIP
     assert (features.features[:, -7:].sum(axis=1) == 1).all()
-    assert (features.sigma > 0).all()
+    assert (features.sigma[START - 1 :] > 0).all()
+    assert np.isnan(features.sigma[: START - 1]).all()
 
 
 def test_the_weekday_is_that_of_the_next_candle(candles):
@@ -30,7 +31,7 @@ def test_the_weekday_is_that_of_the_next_candle(candles):
     assert (weekdays == candles["close_time"].dt.day_of_week.to_numpy()).all()
 
 
-@pytest.mark.parametrize("row", [60, 250, 311, 400])
+@pytest.mark.parametrize("row", [5, START - 1, START, 60, 250, 311, 400])
 def test_later_candles_change_no_feature_of_a_row(candles, row):
     changed = candles.copy()
     for column in ("open", "high", "low", "close", "volume_base", "volume_quote"):
@@ -39,10 +40,11 @@ def test_later_candles_change_no_feature_of_a_row(candles, row):
     cut = make_features(candles.iloc[: row + 1].reset_index(drop=True), horizon=7)
     for other in (after, cut):
         assert np.array_equal(other.features[: row + 1], before.features[: row + 1])
-        assert np.array_equal(other.sigma[: row + 1], before.sigma[: row + 1])
+        assert np.array_equal(other.sigma[: row + 1], before.sigma[: row + 1], equal_nan=True)
     # Targets are returns to later rows, so they must change where those rows have changed.
-    assert not np.array_equal(after.targets[row - 3], before.targets[row - 3])
-    assert np.array_equal(before.targets[: row - 7], after.targets[: row - 7], equal_nan=True)
+    if row > START + 3:
+        assert not np.array_equal(after.targets[row - 3], before.targets[row - 3])
+    assert np.array_equal(before.targets[: max(row - 7, 0)], after.targets[: max(row - 7, 0)], equal_nan=True)
 
 
 def test_targets_are_future_returns_divided_by_sigma(candles):
