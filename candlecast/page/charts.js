@@ -1,10 +1,12 @@
 // The charts, each drawn from rows. The page shows the same numbers beside each chart, as text or as a table.
 
-import { afterClose, LENGTH_MS, percent, price, signed } from "./words.js";
+import { afterClose, CENTRAL_BANDS, LENGTH_MS, percent, price, signed } from "./words.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const CONFIG = { displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false };
 const DRAG = { dragmode: false };
+// Of the bands' fills, from the widest band to the narrowest.
+const OPACITIES = [0.16, 0.24, 0.36];
 
 function layout(more) {
   const axis = { gridcolor: colour("line"), zerolinecolor: colour("soft"), automargin: true, fixedrange: true };
@@ -44,12 +46,13 @@ export function drawFan(candles, bands, origin, interval) {
   const edge = (y, more) => ({
     type: "scatter", mode: "lines", x, y, line: { width: 0 }, hoverinfo: "skip", showlegend: false, ...more,
   });
-  const fan = [["q025", "q975", "95 %", 0.16], ["q10", "q90", "80 %", 0.24], ["q25", "q75", "50 %", 0.36]];
-  const traces = fan.flatMap(([low, high, name, opacity]) => [
-    edge(along(low), { legendgroup: name }),
+  // Widest first, so that the narrower ones are drawn over it.
+  const fan = [...CENTRAL_BANDS].reverse();
+  const traces = fan.flatMap(({ low, high, percent: share }, at) => [
+    edge(along(low), { legendgroup: share }),
     edge(along(high), {
-      fill: "tonexty", fillcolor: faded(colour("accent"), opacity), name: `${name} band`, showlegend: true,
-      legendgroup: name,
+      fill: "tonexty", fillcolor: faded(colour("accent"), OPACITIES[at]), name: `${share} % band`, showlegend: true,
+      legendgroup: share,
     }),
   ]);
   traces.push({
@@ -117,7 +120,8 @@ export function drawSkill(rows) {
 export function drawCoverage(rows) {
   const steps = rows.map((row) => row.step);
   const marks = { coverage50: "circle", coverage80: "square", coverage95: "triangle-up" };
-  const traces = [50, 80, 95].map((promised) => ({
+  const shares = CENTRAL_BANDS.map((one) => one.percent);
+  const traces = shares.map((promised) => ({
     type: "scatter", mode: "lines+markers", name: `${promised} % band`, x: steps,
     y: rows.map((row) => 100 * row[`coverage${promised}`]),
     line: { color: colour("accent"), width: 1 },
@@ -129,7 +133,7 @@ export function drawCoverage(rows) {
   });
   const first = rows[0];
   return draw("coverage", traces, {
-    shapes: [50, 80, 95].map(promise),
+    shapes: shares.map(promise),
     xaxis: { title: { text: "step" }, dtick: 1 },
     yaxis: { title: { text: "closes inside the band, %" }, range: [0, 102] },
   }, first

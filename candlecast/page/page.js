@@ -3,7 +3,8 @@
 import { ApiError, keepToken, rows } from "./api.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
 import {
-  afterClose, age, band, closeDay, closeName, instant, LENGTH_MS, percent, price, published, signed, whenStored,
+  afterClose, age, band, CENTRAL_BANDS, closeDay, closeName, instant, LENGTH_MS, percent, price, published, REFERENCES,
+  signed, whenStored,
 } from "./words.js";
 
 const CANDLES_BEFORE = 60;
@@ -16,8 +17,6 @@ const model = () => $("model").value;
 const kind = () => document.querySelector("input[name=kind]:checked").value;
 const mine = (row) => row.model === model() && row.kind === kind();
 const KINDS = { live: "live", late: "late", backfill: "backfilled" };
-// These serve as references beside every champion; any other model was asked for.
-const REFERENCES = ["naive", "range-ewma"];
 const closeOf = (row) => new Date(Date.parse(row.target_time) + length()).toISOString();
 
 function text(id, words) {
@@ -196,11 +195,11 @@ function showBands(bands, actual, origin) {
   text("bands-caption", `${model()}, ${kind()}, ${afterClose(origin, interval)}`);
   fill("bands", bands.map((row) => {
     const close = actual.get(row.target_time);
-    const inside = [["q25", "q75", 50], ["q10", "q90", 80], ["q025", "q975", 95]]
-      .find(([low, high]) => row[low] <= close && close <= row[high]);
-    const where = inside ? `inside ${inside[2]} %` : "outside 95 %";
-    return [row.step, closeDay(closeOf(row), interval), price(row.q50), band(row, "q25", "q75"), band(row, "q10", "q90"),
-      band(row, "q025", "q975"), close === undefined ? "not yet" : `${price(close)} (${where})`];
+    const inside = CENTRAL_BANDS.find(({ low, high }) => row[low] <= close && close <= row[high]);
+    const where = inside ? `inside ${inside.percent} %` : `outside ${CENTRAL_BANDS.at(-1).percent} %`;
+    return [row.step, closeDay(closeOf(row), interval), price(row.q50),
+      ...CENTRAL_BANDS.map(({ low, high }) => band(row, low, high)),
+      close === undefined ? "not yet" : `${price(close)} (${where})`];
   }), "no steps");
 }
 

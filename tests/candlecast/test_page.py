@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from installation import Installation
 from playwright.sync_api import Browser, Page, expect
 from web_server import Web
 
+import candlecast
 from models.candles import Interval
-from models.forecasts import Forecast, Kind
+from models.forecasts import CENTRAL_BANDS, REFERENCES, Forecast, Kind
 from models.times import RunClock
 from models.wording import when_stored
 from storage.database.engine import open_database, writing
@@ -26,6 +28,16 @@ SERIES, OTHER = "Coinbase_BTCUSD_d", "Bitstamp_ETHUSD_d"
 # A moment after the sample's newest candle closed.
 THEN = "2019-10-17T09:00:00Z"
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+
+def test_the_pages_bands_and_references_are_those_of_the_models():
+    words = (Path(candlecast.__file__).parent / "page" / "words.js").read_text()
+
+    def constant(name: str) -> list[object]:
+        return list(json.loads(words.split(f"export const {name} = ")[1].split(";")[0]))
+
+    assert constant("CENTRAL_BANDS") == [band._asdict() for band in CENTRAL_BANDS]
+    assert constant("REFERENCES") == list(REFERENCES)
 
 
 @pytest.fixture(scope="module")
