@@ -141,11 +141,16 @@ def _arrival(name: str, interval: Interval, newest: Arrival | None, usual: Usual
 
 
 def _prefect() -> Check:
-    url = os.environ.get("PREFECT_API_URL")
+    from candlecast.orchestrator import home
+    from candlecast.orchestrator.configured import configured_url
+
+    url = configured_url()
+    standing = home.standing_server()
+    if not url and standing is not None:
+        url = standing.url
     if not url:
-        return Check(
-            "prefect", True, "no PREFECT_API_URL: each command starts its own temporary server (see candlecast serve)"
-        )
+        found = f"no server is configured: each command starts a temporary one in {home.home()} (see candlecast serve)"
+        return Check("prefect", True, found)
     import requests
 
     try:

@@ -128,15 +128,16 @@ NotifyOption = Annotated[
 
 @app.command()
 def setup(notify: NotifyOption = None, json: Json = False) -> None:
-    """Create pools, queues and automations on the Prefect server of PREFECT_API_URL; may be repeated."""
-    import os
+    """Create pools, queues and automations on the configured Prefect server; may be repeated."""
+    from candlecast.orchestrator.configured import configured_url
 
-    if not os.environ.get("PREFECT_API_URL"):
-        raise WrongUse("PREFECT_API_URL names no server; for one machine `candlecast serve` needs no setup")
+    url = configured_url()
+    if not url:
+        raise WrongUse(
+            "no Prefect server is configured: set PREFECT_API_URL, or use a Prefect profile that names one; "
+            "for one machine `candlecast serve` needs no setup"
+        )
     _webhook(notify)
-    from candlecast.orchestrator.defaults import set_prefect_defaults
-
-    set_prefect_defaults()
     from httpx import HTTPError
 
     from candlecast.orchestrator.setup import Prepared, prepare
@@ -147,7 +148,7 @@ def setup(notify: NotifyOption = None, json: Json = False) -> None:
         from storage.redaction import safe_url, without_credentials
 
         reason = without_credentials(str(error))
-        fail(f"the Prefect server at {safe_url(os.environ['PREFECT_API_URL'])} did not take the setup: {reason}")
+        fail(f"the Prefect server at {safe_url(url)} did not take the setup: {reason}")
     emit(Prepared._fields, done, Format.TABLE, json)
 
 
@@ -166,12 +167,9 @@ def serve(
     port: Annotated[int, typer.Option(help="Loopback port of Prefect's server and pages.")] = 4200,
     notify: NotifyOption = None,
 ) -> None:
-    """Run Prefect's server and the daily schedule (from 00:05 UTC) until it is stopped."""
+    """Run Prefect's server, the daily schedule (from 00:05 UTC) and the other deployments until it is stopped."""
     settings()
     _webhook(notify)
-    from candlecast.orchestrator.defaults import set_prefect_defaults
-
-    set_prefect_defaults()
     from candlecast.orchestrator.serving import serve_schedule
 
     serve_schedule(port, notify=notify)

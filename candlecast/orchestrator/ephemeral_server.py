@@ -1,17 +1,15 @@
 """A Prefect server for one command: python -m candlecast.orchestrator.ephemeral_server PORT.
 
-It stops when its standard input closes. The input is a pipe from the command, so no server stays behind however the
-command ends, even by kill -9.
+It ends when its standard input closes.
 """
 
 import gc
-import os
-import signal
 import socket
 import sys
-import threading
 
 import uvicorn
+
+from candlecast.orchestrator.ending import end_with_input
 
 
 def main(port: int) -> None:
@@ -20,7 +18,7 @@ def main(port: int) -> None:
     gc.disable()
     from prefect.server.api.server import create_app
 
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    end_with_input()
     app = create_app(ephemeral=True, final=True)
     _Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="on")).run()
 
@@ -30,11 +28,6 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         gc.freeze()
         gc.enable()
-
-
-def _end_with_input() -> None:
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

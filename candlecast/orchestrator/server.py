@@ -14,11 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from functools import partial
 
 import requests
 
-from candlecast.orchestrator.defaults import set_prefect_defaults
+from candlecast.orchestrator import home
+from candlecast.orchestrator.configured import configured_url
 from storage.errors import StorageError
 
 START_TIMEOUT_S = 180
@@ -34,28 +35,32 @@ class ServerNotStarted(StorageError):
 def orchestrated() -> Iterator[Callable[[], None]]:
     """Provide a Prefect server for the flows of one command; call the result before the first flow, to wait for it.
 
-    If no server is configured, one is started. That takes seconds, so import what the flows need in the meantime. It
-    stops when the interpreter ends.
+    It is the configured one, or else that of the `candlecast serve` in the same Prefect home. If there is neither, one
+    is started. That takes seconds, so import what the flows need in the meantime. It stops when the interpreter ends.
     """
     # Reading forecasts on this machine has priority over training.
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     # Imported modules are never garbage; looking for it takes a quarter of the time (benchmarks/daily.py).
     gc.disable()
-    set_prefect_defaults()
-    if _may_be_configured():
-        from prefect.settings import get_current_settings
+    if configured_url():
+        yield _imported
+        return
+    standing = home.standing_server()
+    if standing is not None:
+        from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        if get_current_settings().api.url:
-            yield _imported
-            return
+        with temporary_settings({PREFECT_API_URL: standing.url}):
+            yield partial(_wait_for, standing)
+        return
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     server = ExitStack()
     # Prefect sends the last logs and events when the interpreter ends its threads. That is before the functions of
     # atexit, so the server is still there.
     atexit.register(server.close)
+    lock = server.enter_context(home.shared())
     command = ["-m", "candlecast.orchestrator.ephemeral_server", str(port)]
-    ready = server.enter_context(child(command, url, PREFECT_UI_ENABLED="false"))
+    ready = server.enter_context(child(command, url, lock=lock, PREFECT_UI_ENABLED="false"))
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     def wait() -> None:
@@ -69,39 +74,38 @@ def orchestrated() -> Iterator[Callable[[], None]]:
         yield wait
 
 
+def _wait_for(standing: home.Server) -> None:
+    """Wait until the server of a `serve` answers: that command may have just begun."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not answers(standing.url):
+        if not standing.is_served or time.monotonic() > deadline:
+            raise ServerNotStarted(
+                f"the Prefect server of candlecast serve (process {standing.serve}) does not answer at {standing.url}; "
+                "start candlecast serve again, or stop it and repeat this command"
+            )
+        time.sleep(0.1)
+    _imported()
+
+
 def _imported() -> None:
     """Turn garbage collection on again, without the modules imported so far."""
     gc.freeze()
     gc.enable()
 
 
-def _may_be_configured() -> bool:
-    """Return whether a server may be configured. Asking Prefect itself would take a second."""
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
-    return (
-        # If Prefect is imported already, asking it costs nothing.
-        "prefect" in sys.modules
-        or "PREFECT_API_URL" in os.environ
-        or profiles.exists()
-        or Path("prefect.toml").exists()
-        or "PREFECT_" in _text(".env").upper()
-        or "[tool.prefect" in _text("pyproject.toml")
-    )
-
-
-def _text(file: str) -> str:
-    try:
-        return Path(file).read_text(errors="replace")
-    except OSError:
-        return ""
-
-
 @contextmanager
-def child(arguments: Sequence[str], url: str, **environment: str) -> Iterator[Callable[[], None]]:
+def child(
+    arguments: Sequence[str],
+    url: str,
+    *,
+    lock: int,
+    begun: Callable[[int], None] = lambda pid: None,
+    **environment: str,
+) -> Iterator[Callable[[], None]]:
     """Run a server as a child process until the end of the block; call the result to wait until it answers at `url`.
 
-    That call raises ServerNotStarted when the server ends or takes more than START_TIMEOUT_S.
+    That call raises ServerNotStarted when the server ends or takes more than START_TIMEOUT_S. The server inherits
+    `lock`, so Prefect's home counts as used until it has ended. `begun` is called with its process id.
     """
     # In its own session: Ctrl-C must not stop the server before the command has reported how the run ended.
     server = subprocess.Popen(  # noqa: S603 - our own interpreter and module names
@@ -111,7 +115,9 @@ def child(arguments: Sequence[str], url: str, **environment: str) -> Iterator[Ca
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        pass_fds=[lock],
     )
+    begun(server.pid)
 
     def ready() -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

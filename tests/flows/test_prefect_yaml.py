@@ -3,16 +3,9 @@
 import asyncio
 import importlib
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import yaml
-from prefect_parts import ROOT
-
-
-def deployments() -> dict[str, dict[str, Any]]:
-    declared = yaml.safe_load((Path(ROOT) / "prefect.yaml").read_text())
-    return {f"{Path(d['entrypoint'].split(':')[0]).stem}/{d['name']}": d for d in declared["deployments"]}
+from prefect_parts import declared_deployments as deployments
 
 
 def test_daily_has_a_cron_in_utc_retrain_goes_to_the_gpu_pool_and_the_others_are_on_demand() -> None:

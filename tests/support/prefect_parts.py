@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from processes import kill_session
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,12 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         **more,
     }
+
+
+def declared_deployments() -> dict[str, dict[str, Any]]:
+    """Return the deployments of prefect.yaml by the names that Prefect gives them."""
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    return {f"{Path(one['entrypoint'].split(':')[0]).stem}/{one['name']}": one for one in declared}
 
 
 class PrefectServer:

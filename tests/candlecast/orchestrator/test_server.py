@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from installation import Installation
 
-from candlecast.orchestrator.server import _may_be_configured
+from candlecast.orchestrator.configured import _may_be_configured, configured_url
 
 URL = "http://127.0.0.1:4299/api"
 FILES = {
@@ -37,8 +37,8 @@ def nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
-    for name in ("PREFECT_API_URL", "PREFECT_PROFILES_PATH"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "home" / "profiles.toml"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
 
 def test_without_a_server_setting_prefect_is_not_consulted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_a_server_named_in_a_file_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_server_named_in_the_environment_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", URL)
     assert url_that_prefect_finds() == URL
-    assert may_be_configured(monkeypatch)
+    assert configured_url() == URL
 
 
 def test_a_prefect_that_is_already_imported_is_consulted() -> None:
