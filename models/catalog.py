@@ -1,4 +1,4 @@
-"""The models there are, by name, and what planning needs to know of each; a forecaster is imported when it is used."""
+"""All models by name, with what planning needs to know about each; a forecaster is imported when it is used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class Family(NamedTuple):
-    """What is known of a model family without importing it, which takes seconds where it brings TensorFlow along."""
+    """What is known about a model without importing it, which takes seconds if it imports TensorFlow."""
 
     home: str
     learns: bool
-    """Whether training leaves weights behind that age; a model that does not learn has one version without cutoff."""
+    """Whether it is trained, and again as data grows. A model that does not learn has one version without cutoff."""
     min_candles: int
     """Closed candles needed before the first forecast."""
 
@@ -41,7 +41,7 @@ def checked_model(name: str, *, quoted: bool = True) -> str:
 
 
 def family(name: str) -> Family:
-    """Return what is known of the model called `name`; raises ValueError as `checked_model` does."""
+    """Return what is known about the model called `name`; raises ValueError as `checked_model` does."""
     return _FAMILIES[checked_model(name)]
 
 

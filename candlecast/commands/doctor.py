@@ -74,7 +74,7 @@ def _file(settings: Settings) -> Check:
         engine.dispose()
     if damage:
         return Check("file", False, f"the database's file is damaged: {'; '.join(damage)}", RESTORE)
-    return Check("file", True, "sound" if engine.dialect.name == "sqlite" else "kept by the server")
+    return Check("file", True, "sound" if engine.dialect.name == "sqlite" else "the database server checks it")
 
 
 def _series(settings: Settings, name: str) -> list[Check]:

@@ -59,7 +59,7 @@ class Guard:
             await refusal(scope, receive, send_strictly)
         elif not self._token and not _is_local(Headers(scope=scope).get("Host", "")):
             refusal = problem(
-                421, "without CANDLECAST_API_TOKEN this server is asked by the name localhost or an address"
+                421, "without CANDLECAST_API_TOKEN this server answers requests to localhost or an IP address only"
             )
             await refusal(scope, receive, send_strictly)
         else:

@@ -89,7 +89,7 @@ def _with_typed_errors(engine: Engine) -> Engine:
         # A failed ping is not an error yet: the pool connects again.
         if error is None or context.is_pre_ping:
             return
-        # Whatever happens before there is a connection is no mistake in a statement.
+        # An error before there is a connection is not a mistake in a statement.
         if isinstance(error, DatabaseError) and (context.connection is None or _concerns_the_database(error)):
             raise explained(error, engine) from context.original_exception
         log.debug("refused: %s", error.statement)

@@ -1,4 +1,4 @@
-"""The columns of a file without a header, where its rows tell them beyond doubt."""
+"""Finds the columns of a file without a header, if its rows leave no doubt."""
 
 import re
 from collections.abc import Sequence

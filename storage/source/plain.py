@@ -1,7 +1,7 @@
-"""The quick way for files as CDD serves them today: plain numbers, full unix times, ISO dates that say the same.
+"""Reads files as CDD serves them today, fast: plain numbers, full unix times, and ISO dates that agree with them.
 
-Whatever is not plain (a quote, a shortened time, a date that differs from the unix time, a row of another length) is
-left to the careful way, block by block; it costs ten times as much.
+A block that is not plain (it has a quote, a shortened time, a date that differs from the unix time, a row of another
+length) is read line by line instead (storage/source/table.py), which takes ten times as long.
 """
 
 import re

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.candles import SeriesName
 
-# Words beside the pair that leave the market what it is.
+# Words beside the pair that name no other market.
 _SPOT = {"SPOT", ""}
 
 

@@ -1,4 +1,4 @@
-"""The careful way to cut up rows: whatever a spreadsheet or a person did to their cells and columns."""
+"""Cuts rows into cells with care: a spreadsheet or a person may have changed their cells and columns."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -6,17 +6,17 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from models.catalog import forecaster
-from models.errors import ModelError, NotEnoughCandles
+from models.errors import ModelError
 from models.forecasts import BASELINE, REFERENCES, Kind
 from models.history import CandleHistory
 from models.times import Clock
 from storage import registry
-from storage.candles import latest_close_time, not_before, read_history
+from storage.candles import not_before, read_history
 from storage.database.engine import reading, writing
 from storage.errors import NotFound
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.steps.gate import ensure_champion
-from tasks.steps.train import baseline_version, load_trained
+from tasks.steps.train import baseline_version, load_trained, newest_origin
 
 
 class LiveForecasts(NamedTuple):
@@ -35,9 +35,6 @@ def forecast_newest(
     Of one model one version forecasts an origin; where the champion is of `model`, that is the champion. Raises as
     `forecast_live` does.
     """
-    with reading(engine) as conn:
-        if latest_close_time(conn, series=series) is None:
-            raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
     champion = ensure_champion(engine, series=series, baseline=BASELINE, now=clock())
     versions = [baseline_version(engine, series=series, model=name, now=clock()) for name in REFERENCES]
     with reading(engine) as conn:
@@ -68,10 +65,7 @@ def forecast_live(
     Raises NotEnoughCandles when the series is shorter than a model needs, and BadWeights for damaged weights, once the
     forecasts of all other versions are stored.
     """
-    with reading(engine) as conn:
-        origin = latest_close_time(conn, series=series)
-    if origin is None:
-        raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
+    origin = newest_origin(engine, series=series)
     new: list[int] = []
     failures: list[ModelError | NotFound] = []
     history: CandleHistory | None = None

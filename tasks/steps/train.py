@@ -188,15 +188,25 @@ def _register(
     return registered
 
 
-def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) -> int:
-    """Return the live version of a model that learns nothing, registering it the first time.
+def newest_origin(engine: Engine, *, series: str) -> datetime:
+    """Return the origin of a live forecast: when the newest closed candle closed.
 
-    Raises NotEnoughCandles for a series without a closed candle: it may not be stored at all, because its source has
+    Raises NotEnoughCandles for a series without a closed candle. It may not be stored at all, because its source has
     never answered.
     """
     with reading(engine) as conn:
-        if latest_close_time(conn, series=series) is None:
-            raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
+        latest = latest_close_time(conn, series=series)
+    if latest is None:
+        raise NotEnoughCandles(f"{series} has no closed candle yet to forecast from")
+    return latest
+
+
+def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) -> int:
+    """Return the live version of a model that learns nothing, registering it the first time.
+
+    Raises NotEnoughCandles as `newest_origin` does.
+    """
+    newest_origin(engine, series=series)
     return trained_models(engine, series=series, model=model, cutoffs=[now], purpose="live", seed=0, now=now)[now][0]
 
 
