@@ -1,7 +1,7 @@
 """The gate and the watch: whether a challenger takes over, and whether a champion goes on. Pure functions of scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ ALPHA = 0.05
 EPISODE_SHARE = 0.8
 # An 80 % band is odd when it is this many times wider or narrower than naive's, or than the day before.
 ODD = 4.0
+# The newest forecasts since a demotion that are looked at before the model may serve again.
+RECENT = 30
 
 _LOW, _HIGH = QUANTILE_LEVELS.index(0.1), QUANTILE_LEVELS.index(0.9)
 
@@ -150,13 +152,14 @@ def _no_better(
     return None
 
 
-def watch(champion: WalkForward, baseline: WalkForward) -> Verdict:
+def watch(champion: WalkForward, baseline: WalkForward, *, suspected: bool = False) -> Verdict:
     """Return whether the champion is demoted.
 
     Two kinds of bets share the money. One bets that its CRPS is worse than the baseline's. The other starts on each day
     on which its 80 % band of step 1 becomes odd: it bets on the baseline's distribution against its own and, if the
     band is wide, also on closes that stay near its middle for a week. The chance that a champion that is no worse, and
     whose odd bands are right, is ever demoted is at most ALPHA.
+    The first band counts as odd where the model is `suspected`, because it was demoted before.
     """
     if not all(np.isfinite(values).all() for values in champion.crps.values()):
         return Verdict(True, "its scores are not all finite numbers", {})
@@ -167,13 +170,10 @@ def watch(champion: WalkForward, baseline: WalkForward) -> Verdict:
     worse = better(gains, restarts=True)
     ours, naive = champion.quantiles[1], baseline.quantiles[1]
     width, naive_width = (quantiles[:, _HIGH] - quantiles[:, _LOW] for quantiles in (ours, naive))
+    odd = is_odd(width, naive_width, ODD)
+    odd[0] |= suspected
     pit = champion.pit[1]
-    episodes = episode_value(
-        likelihood_ratios(pit, ours, naive),
-        distances(pit),
-        is_odd(width, naive_width, ODD),
-        width > naive_width,
-    )
+    episodes = episode_value(likelihood_ratios(pit, ours, naive), distances(pit), odd, width > naive_width)
     value = EPISODE_SHARE * episodes + (1 - EPISODE_SHARE) * combined(worse)
     skill = _skill(champion.crps[1], baseline.crps[1])
     evidence = {
@@ -187,6 +187,33 @@ def watch(champion: WalkForward, baseline: WalkForward) -> Verdict:
         return Verdict(False, f"it is not worse than the baseline beyond chance (e = {value:.4g})", evidence)
     why = "since its bands became odd" if episodes > combined(worse) else f"CRPS at step 1 {skill:+.2%}"
     return Verdict(True, f"it is worse than the baseline beyond chance (e = {value:.4g}; {why})", evidence)
+
+
+def relapse(challenger: WalkForward, baseline: WalkForward, *, since: int, times: int) -> str | None:
+    """Return why a model that was demoted `times` times, last at slot `since`, may not serve yet; None if it may.
+
+    The evidence of good years outweighs a bad week, so the gate alone would bring a broken model back at once. The
+    watch must not object to its newest RECENT forecasts since the demotion. There may be none: the training that
+    follows a demotion may be the cure. A model that came back once and was demoted again needs RECENT of them.
+    """
+    newest = max((int(slots[-1]) for slots in challenger.slots.values() if len(slots)), default=since)
+    first = max(since, newest - RECENT + 1)
+    ours, naives = (_from_slot(walk, first) for walk in (challenger, baseline))
+    n = len(ours.crps.get(1, ()))
+    if times > 1 and n < RECENT:
+        return f"it was demoted {times} times; {n} of its forecasts since then are scored, {RECENT} are needed"
+    verdict = watch(ours, naives, suspected=True)
+    return f"its forecasts since it was demoted: {verdict.reason}" if verdict.demote else None
+
+
+def _from_slot(walk: WalkForward, first: int) -> WalkForward:
+    chosen = {step: slots >= first for step, slots in walk.slots.items()}
+    return WalkForward(
+        **{
+            field.name: {step: values[chosen[step]] for step, values in getattr(walk, field.name).items()}
+            for field in fields(walk)
+        }
+    )
 
 
 def _skill(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:

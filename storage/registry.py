@@ -61,6 +61,14 @@ class Champion(NamedTuple):
     cutoff: datetime | None
 
 
+class Demotion(NamedTuple):
+    """A decision that demoted a version, by its id, and when it was made."""
+
+    decision: int
+    model_version: int
+    at: datetime
+
+
 def register(
     conn: Connection,
     *,
@@ -286,18 +294,35 @@ def evidence_start(conn: Connection, *, series: str, model: str) -> datetime | N
     return None if first is None else datetime.fromisoformat(first)
 
 
-def last_demotion(conn: Connection, *, series: str, model: str) -> datetime | None:
-    """Return when a version of `model` was last demoted, None if never."""
-    return conn.execute(
-        select(promotions.c.decided_at)
+def demotions(conn: Connection, *, series: str, model: str) -> list[Demotion]:
+    """Return the demotions of `model`'s versions, oldest first."""
+    rows = conn.execute(
+        select(promotions.c.id, promotions.c.previous, promotions.c.decided_at)
         .join(model_versions, model_versions.c.id == promotions.c.previous)
         .where(
             promotions.c.series == series,
             promotions.c.outcome == "demoted",
             model_versions.c.model == model,
         )
-        .order_by(promotions.c.id.desc())
-        .limit(1)
+        .order_by(promotions.c.id)
+    )
+    return [Demotion(*row) for row in rows]
+
+
+def serves_again_since(conn: Connection, *, series: str, model: str) -> datetime | None:
+    """Return when `model` became champion again after its last demotion; None if it did not, or was never demoted."""
+    demoted = demotions(conn, series=series, model=model)
+    if not demoted:
+        return None
+    return conn.execute(
+        select(func.min(promotions.c.decided_at))
+        .join(model_versions, model_versions.c.id == promotions.c.model_version)
+        .where(
+            promotions.c.series == series,
+            promotions.c.outcome != "kept",
+            model_versions.c.model == model,
+            promotions.c.id > demoted[-1].decision,
+        )
     ).scalar()
 
 

@@ -1,14 +1,15 @@
 """Who serves: judge challengers, watch the champion, and let the baseline serve until a challenger passes."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 from sqlalchemy import Connection, Engine
 
-from models.candles import Finding, SeriesName, Severity
+from models.candles import Finding, Interval, SeriesName, Severity
 from models.forecasts import BASELINE, Kind, ScoreKind
-from models.gate import Decision, Verdict, WalkForward, judge, watch
+from models.gate import Decision, Verdict, WalkForward, judge, relapse, watch
 from storage import registry
 from storage.database.engine import reading, writing
 from storage.findings import read_findings, record_findings
@@ -34,9 +35,13 @@ def gate(
             serving, since = _judged_against(conn, series=series, model=model)
             names = {model, baseline} | ({serving.model} if serving else set())
             walks = _walks(conn, series=series, models=names, start=since or start)
+            demotions = registry.demotions(conn, series=series, model=model)
         incumbent = walks[serving.model] if serving and serving.model not in (model, baseline) else None
         renews = serving is not None and serving.model == model
         decision = judge(walks[model], walks[baseline], incumbent, renews=renews)
+        if decision.promote and not renews and demotions:
+            complaint = _relapse(walks[model], walks[baseline], demotions, series=series, version=version)
+            decision = replace(decision, promote=False, reason=complaint) if complaint else decision
         with writing(engine) as conn:
             # Nobody waits for the write lock while scores are read and judged. Judge again if meanwhile a person made
             # another version champion.
@@ -60,24 +65,32 @@ def _judged_against(conn: Connection, *, series: str, model: str) -> tuple[regis
     return champion, registry.evidence_start(conn, series=series, model=model)
 
 
+def _relapse(
+    challenger: WalkForward, baseline: WalkForward, demotions: list[registry.Demotion], *, series: str, version: int
+) -> str | None:
+    """Return why a model that was demoted does not serve again yet; None if it may."""
+    last = demotions[-1]
+    if version == last.model_version:
+        return f"version {version} itself was demoted; a new training is judged, and candlecast promote brings it back"
+    since = _slot(last.at, SeriesName.parse(series).interval)
+    return relapse(challenger, baseline, since=since, times=len(demotions))
+
+
 def watch_champion(engine: Engine, *, series: str, now: datetime) -> Verdict | None:
     """Demote the champion of `series` if it is worse than the baseline beyond chance; None where the baseline serves.
 
-    Judged are its family's live and walk-forward scores since the gate's start, or since its last demotion. The
-    baseline serves from then on, and a finding says so until another champion does.
+    Judged are its family's live and walk-forward scores since the gate's start or, if it was demoted before, since it
+    serves again. The baseline serves from then on, and a finding says so until another champion does.
     """
     with reading(engine) as conn:
         serving = registry.champion(conn, series=series)
         noted = any(finding.code == DEMOTED for finding in read_findings(conn, series=series))
         if serving is None or serving.model == BASELINE:
             return None
-        starts = (
-            registry.evidence_start(conn, series=series, model=serving.model),
-            registry.last_demotion(conn, series=series, model=serving.model),
-        )
-        start = max((instant for instant in starts if instant is not None), default=None)
+        again = registry.serves_again_since(conn, series=series, model=serving.model)
+        start = again or registry.evidence_start(conn, series=series, model=serving.model)
         walks = _walks(conn, series=series, models=(serving.model, BASELINE), start=start)
-    verdict = watch(walks[serving.model], walks[BASELINE])
+    verdict = watch(walks[serving.model], walks[BASELINE], suspected=again is not None)
     if verdict.demote:
         version = baseline_version(engine, series=series, model=BASELINE, now=now)
         with writing(engine) as conn:
@@ -137,10 +150,7 @@ def _walks(conn: Connection, *, series: str, models: Iterable[str], start: datet
     steps = sorted({step for _, step in chosen})
     keys = {step: sorted(key for key in chosen if key[1] == step) for step in steps}
 
-    slots = {
-        step: np.array([int(origin.timestamp() // interval.length.total_seconds()) for origin, _ in keys[step]])
-        for step in steps
-    }
+    slots = {step: np.array([_slot(origin, interval) for origin, _ in keys[step]], dtype=np.int64) for step in steps}
     quarters = {
         step: np.array([origin.year * 4 + (origin.month - 1) // 3 for origin, _ in keys[step]]) for step in steps
     }
@@ -161,6 +171,11 @@ def _walks(conn: Connection, *, series: str, models: Iterable[str], start: datet
         )
 
     return {name: walk(name) for name in names}
+
+
+def _slot(instant: datetime, interval: Interval) -> int:
+    """Return the number of candles of this interval between 1970 and `instant`."""
+    return int(instant.timestamp() // interval.length.total_seconds())
 
 
 def ensure_champion(engine: Engine, *, series: str, baseline: str, now: datetime) -> int:

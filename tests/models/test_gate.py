@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.forecasts import QUANTILE_LEVELS
-from models.gate import ALPHA, Decision, WalkForward, better, gains_over, judge, watch
+from models.gate import ALPHA, RECENT, Decision, WalkForward, better, gains_over, judge, relapse, watch
 from models.metrics import crps, pit
 
 STEPS = (1, 3, 7)
@@ -200,6 +200,60 @@ def test_a_champion_that_becomes_worse_after_good_years_is_demoted():
     verdict = watch(walk(closes, sigma), walk(closes, volatility * 1.3))
     assert verdict.demote
     assert "worse than the baseline beyond chance" in verdict.reason
+
+
+def test_a_broken_model_does_not_come_back_on_the_evidence_of_its_good_years():
+    """Seven days of bands five times too wide demote it; three years of good scores alone would promote it at once."""
+    n, first = 1095 + 60, 20_000
+    closes, volatility = market(n)
+    naive = walk(closes, constant(n))
+    since = first + 1095
+    kept = {}
+    for days in (0, 6, 60):
+        broken = walk(closes, volatility * np.where(np.arange(n) < 1088, 1, 5))
+        end = 1095 + days
+        ours, theirs = upto(broken, end), upto(naive, end)
+        kept[days] = relapse(ours, theirs, since=since, times=1)
+    assert judge(upto(broken, 1095), upto(naive, 1095), None).promote
+    assert watch(upto(broken, 1095), upto(naive, 1095)).demote
+    # Nothing is known yet of what the training after the demotion has changed; six days later it is.
+    assert kept[0] is None
+    assert kept[6].startswith("its forecasts since it was demoted: it is worse than the baseline beyond chance")
+    assert kept[60] is not None
+
+
+def test_a_model_that_is_well_again_may_come_back_however_long_it_was_broken():
+    n, first = 1095 + 90, 20_000
+    closes, volatility = market(n)
+    day = np.arange(n)
+    mended = walk(closes, volatility * np.where((day >= 1088) & (day < 1155), 5, 1))
+    naive = walk(closes, constant(n))
+    assert relapse(mended, naive, since=first + 1095, times=1) is None
+    assert relapse(upto(mended, 1095 + 75), upto(naive, 1095 + 75), since=first + 1095, times=1) is not None
+
+
+def test_a_suspected_model_is_found_out_although_its_bands_were_wide_from_the_first_day():
+    """Five times too wide is only 3.5 times naive's where the model's own bands are narrower: not odd in itself."""
+    found = {}
+    for suspected in (False, True):
+        found[suspected] = 0
+        for seed in range(20):
+            closes, volatility = market(7, seed=seed)
+            wide, naive = walk(closes, 5 * volatility), walk(closes, volatility / 0.7)
+            found[suspected] += watch(wide, naive, suspected=suspected).demote
+    assert found[False] == 0
+    assert found[True] >= 19
+
+
+def test_a_model_that_was_demoted_twice_needs_a_month_of_new_scores():
+    closes, volatility = market(400)
+    good, naive = walk(closes, volatility), walk(closes, constant(400))
+    last = 20_000 + 400
+    assert relapse(good, naive, since=last - RECENT, times=2) is None
+    assert relapse(good, naive, since=last - RECENT + 1, times=1) is None
+    assert relapse(good, naive, since=last - RECENT + 1, times=2) == (
+        "it was demoted 2 times; 29 of its forecasts since then are scored, 30 are needed"
+    )
 
 
 def test_evidence_for_one_model_is_not_evidence_for_the_other():

@@ -38,12 +38,17 @@ def market(engine: Engine, tmp_path: Path) -> Engine:
     return engine
 
 
-def live(engine: Engine, model: str, sigmas: Sequence[float], *, first: int = 0, scored: bool = True) -> int:
-    """Store live one-step forecasts of these volatilities, each an hour after its origin, and their scores."""
+def live(
+    engine: Engine, model: str, sigmas: Sequence[float], *, first: int = 0, scored: bool = True, seed: int = 0
+) -> int:
+    """Store live one-step forecasts of these volatilities, each an hour after its origin, and their scores.
+
+    Another `seed` is another version of the model.
+    """
     with writing(engine) as conn:
         version = registry.register(
-            conn, series=SERIES, model=model, config={}, seed=0, cutoff=None, data_fingerprint="f" * 64, device="cpu",
-            seconds=0.0, purpose="live", code_version="test", created_at=FIRST, weights=None,
+            conn, series=SERIES, model=model, config={}, seed=seed, cutoff=None, data_fingerprint="f" * 64,
+            device="cpu", seconds=0.0, purpose="live", code_version="test", created_at=FIRST, weights=None,
         )  # fmt: skip
         for day, sigma in enumerate(sigmas, start=first):
             origin = FIRST + day * DAY
@@ -124,6 +129,47 @@ def test_a_champion_whose_bands_become_five_times_too_wide_is_demoted_within_a_w
     assert (serving(market), codes(market)) == ("lstm", set())
 
 
+def test_a_demoted_model_comes_back_with_a_new_training_that_is_not_broken(market: Engine) -> None:
+    good, broken, n = 0.02, 0.25, 250
+    live(market, "naive", [0.05] * (n + 20))
+    demoted = live(market, "lstm", [good] * n + [broken] * 7)
+    serve(market, demoted)
+    now = FIRST + (n + 7) * DAY
+    judging = {"series": SERIES, "model": "lstm", "baseline": "naive", "start": FIRST}
+    assert watch_champion(market, series=SERIES, now=now).demote
+    # Its good years outweigh its week, but it does not come back itself.
+    again = gate(market, version=demoted, now=now, **judging)
+    assert not again.promote
+    assert again.reason.startswith(f"version {demoted} itself was demoted")
+    # The next training is broken too: that shows within a week, although it does not serve.
+    worse = live(market, "lstm", [broken] * 6, first=n + 7, seed=1)
+    kept = gate(market, version=worse, now=now + 6 * DAY, **judging)
+    assert not kept.promote
+    assert kept.reason.startswith("its forecasts since it was demoted: it is worse than the baseline")
+    assert kept.evidence["e_better"] >= 20
+    assert serving(market) == "naive"
+
+
+def test_the_training_after_a_demotion_is_judged_as_ever_and_watched_from_then_on(market: Engine) -> None:
+    good, broken, n = 0.02, 0.25, 250
+    live(market, "naive", [0.05] * (n + 20))
+    serve(market, live(market, "lstm", [good] * n + [broken] * 7))
+    now = FIRST + (n + 7) * DAY
+    assert watch_champion(market, series=SERIES, now=now).demote
+    cured = live(market, "lstm", [good] * 7, first=n + 7, seed=1)
+    decision = gate(
+        market, series=SERIES, version=cured, model="lstm", baseline="naive", start=FIRST, now=now + 7 * DAY
+    )
+    assert decision.promote, decision.reason
+    assert serving(market) == "lstm"
+    # What it forecast while naive served does not demote it again.
+    live(market, "lstm", [good] * 6, first=n + 14, seed=1)
+    assert not watch_champion(market, series=SERIES, now=now + 13 * DAY).demote
+    with reading(market) as conn:
+        since = registry.serves_again_since(conn, series=SERIES, model="lstm")
+    assert since == now + 7 * DAY
+
+
 def test_the_gate_counts_live_scores_stored_before_the_close(market: Engine) -> None:
     live(market, "naive", [0.06] * 200)
     version = live(market, "lstm", [0.02] * 200)
@@ -163,9 +209,9 @@ def test_a_champion_that_a_person_replaces_during_the_watch_is_not_demoted(
     other = live(market, "range-ewma", [0.02] * 107)
     serve(market, live(market, "lstm", [0.02] * 100 + [0.1] * 7))
 
-    def watch_while_a_person_promotes(champion: WalkForward, baseline: WalkForward) -> Verdict:
+    def watch_while_a_person_promotes(champion: WalkForward, baseline: WalkForward, *, suspected: bool) -> Verdict:
         serve(market, other)
-        return watch(champion, baseline)
+        return watch(champion, baseline, suspected=suspected)
 
     monkeypatch.setattr("tasks.steps.gate.watch", watch_while_a_person_promotes)
     assert watch_champion(market, series=SERIES, now=FIRST + 107 * DAY) is None
