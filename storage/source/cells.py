@@ -93,7 +93,8 @@ def split_line(line: str, delimiter: str) -> list[str]:
         text = text[1:-1]
     text = text.rstrip("".join(other for other in DELIMITERS if other != delimiter) + " ")
     if '"' not in text:
-        return [cell.strip() for cell in text.split(delimiter)]
+        cells = [cell.strip() for cell in text.split(delimiter)]
+        return cells if "'" not in text else [cell.removeprefix("'") for cell in cells]
     try:
         cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
@@ -101,7 +102,7 @@ def split_line(line: str, delimiter: str) -> list[str]:
     if len(cells) == 1 and delimiter in cells[0]:
         cells = cells[0].split(delimiter)
     # A spreadsheet writes ="2019-10-16" or '2019-10-16 to keep a text a text.
-    return [re.sub(r'^="?|"$', "", cell.strip()) for cell in cells]
+    return [re.sub(r'^="?|^\'|"$', "", cell.strip()) for cell in cells]
 
 
 def filled(cells: list[str]) -> int:

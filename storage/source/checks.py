@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.candles import Interval, SeriesName
-from storage.chunk import NO_TIME, Chunk, Ints
+from storage.chunk import NO_TIME, Chunk
 from storage.errors import CddFormatChanged
+from storage.source.neighbours import Neighbours
+from storage.source.spans import Spans
 from storage.source.times import EARLIEST, LATEST, apart, length_word
 
 # Prices are binary floats: a high this much (relatively) below a close is noise, not a violation.
@@ -18,9 +20,14 @@ PRICE_NOISE = 1e-8
 VOLUME_SLACK = 0.02
 # A last row without a line end was cut where its volumes contradict its prices and at most this share of the others do.
 CUT_SHARE = 0.001
-# A candle is far outside its neighbours where its high is so many times theirs, or its low so many times below theirs.
-WICK_FACTOR = 5.0
-WICK_NEIGHBOURS = 3
+STARTS_SHOWN = 3
+# When the days of CDD's files of an exchange start, in seconds after midnight UTC, where it is another time (2026-11).
+DAYS_START = {"GEMINI": 4 * 3600}
+# Clocks are put back on a Sunday between midnight and three, in these months and on these days.
+SUNDAY, LAST_HOUR_REPEATED = 6, 3
+WEEKS_OF_CLOCKS = (
+    {(4, day) for day in range(1, 8)} | {(10, day) for day in range(25, 32)} | {(11, day) for day in range(1, 8)}
+)
 
 # Why a row is set aside, in one word each.
 DUPLICATE, OVERLAP, PLACEHOLDER, OTHER_PAIR, CONTRADICTED, NO_CANDLE = (
@@ -42,32 +49,6 @@ class SetAside:
 
 
 @dataclass
-class Spans:
-    """How many candles something concerns, and the first and last of them."""
-
-    count: int = 0
-    first: int = 0
-    last: int = 0
-
-    def add(self, times: Ints) -> None:
-        """Count some more candles by their open times."""
-        if len(times):
-            known = [int(times.min()), int(times.max()), *([self.first, self.last] if self.count else [])]
-            self.first, self.last = min(known), max(known)
-            self.count += len(times)
-
-
-@dataclass
-class Wick:
-    """A candle far outside its neighbours: the price that is, and theirs."""
-
-    open_time: int
-    side: str
-    price: float
-    neighbours: float
-
-
-@dataclass
 class Checks:
     """The checks of one file, and what they have found so far."""
 
@@ -77,11 +58,20 @@ class Checks:
     unreadable_volumes: Spans = field(default_factory=Spans)
     negative_volumes: Spans = field(default_factory=Spans)
     odd_volumes: Spans = field(default_factory=Spans)
-    wicks: list[Wick] = field(default_factory=list)
     steps: Counter[int] = field(default_factory=Counter)
-    _two_volumes: int = 0
+    two_volumes: int = 0
+    """How many candles have two volumes."""
+    day_starts: Counter[int] = field(default_factory=Counter)
+    """Days that do not start at midnight UTC: how many by the second of the day at which they start."""
+    unsure_starts: int = 0
+    """How many of these nothing confirms, so that their times may be local."""
+    repeated_hours: list[int] = field(default_factory=list)
+    """Hours with two different candles at which clocks are put back somewhere, by open time."""
     _times: int = 0
     _torn_times: int = 0
+
+    def __post_init__(self) -> None:
+        self.neighbours = Neighbours(self.series)
 
     @property
     def length(self) -> int:
@@ -100,12 +90,13 @@ class Checks:
         other_pair: NDArray[np.bool_],
         garbled_volume: NDArray[np.bool_],
         contradicted: dict[int, tuple[str, int]],
+        in_utc: NDArray[np.bool_],
         cut: bool,
     ) -> Chunk:
         """Return the rows that are candles; `cut` says that the last one has no line end."""
         if not len(chunk):
             return chunk
-        self._measure_steps(chunk)
+        self._measure_steps(chunk.take(~other_pair) if other_pair.any() else chunk)
         good = np.ones(len(chunk), dtype=np.bool_)
         for row, (sentence, opened) in contradicted.items():
             good[row] = False
@@ -119,7 +110,12 @@ class Checks:
                 good &= ~wrong
         if not good.all():
             cut = cut and bool(good[-1])
-            chunk, garbled_volume = chunk.take(good), garbled_volume[good]
+            chunk, garbled_volume, in_utc = chunk.take(good), garbled_volume[good], in_utc[good]
+        if self.series.interval is Interval.DAY:
+            at_an_hour = chunk.open_time % self.length != 0
+            self.day_starts.update((chunk.open_time[at_an_hour] % self.length).tolist())
+            usual = chunk.open_time % self.length == DAYS_START.get(self.series.exchange.upper(), 0)
+            self.unsure_starts += int((at_an_hour & ~in_utc & ~usual).sum())
         return self._with_volumes_put_right(chunk, garbled_volume, cut=cut)
 
     def _faults(self, chunk: Chunk, other_pair: NDArray[np.bool_]) -> list[tuple[str, str, NDArray[np.bool_]]]:
@@ -183,6 +179,15 @@ class Checks:
         remedy = f"; it may be {self.series.exchange}_{self.series.pair}_{other}" if other else ""
         raise CddFormatChanged(f"{self.series}: the rows are {apart(step)} apart, the name says {word}{remedy}")
 
+    def require_open_times(self) -> None:
+        """Raise CddFormatChanged for days most of which are dated in their last minute, when they close."""
+        late = sum(count for start, count in self.day_starts.items() if start >= self.length - 60)
+        if late > max(self._times / 2, 1):
+            raise CddFormatChanged(
+                f"{self.series}: {late} of the file's {self._times} days are dated in their last minute, so their "
+                f"times are those of the close; write in the file when each day opens"
+            )
+
     # --- volumes -----------------------------------------------------------------------------------------------
 
     def _with_volumes_put_right(self, chunk: Chunk, garbled: NDArray[np.bool_], *, cut: bool) -> Chunk:
@@ -200,14 +205,14 @@ class Checks:
             fits = (ratio >= low) & (ratio <= high)
             if fits.all():
                 # Where the price is near one, both ways round may fit; then the names of the columns count.
-                self._two_volumes += len(chunk)
+                self.two_volumes += len(chunk)
                 return chunk
             turned = base / quote
             fits_swapped = (turned >= low) & (turned <= high)
             two = (base > 0) & (quote > 0)
         swapped = self._swapped(fits, fits_swapped)
         odd = two & ~fits & ~fits_swapped
-        if cut and odd[-1] and odd[:-1].sum() + self.odd_volumes.count <= CUT_SHARE * (two.sum() + self._two_volumes):
+        if cut and odd[-1] and odd[:-1].sum() + self.odd_volumes.count <= CUT_SHARE * (two.sum() + self.two_volumes):
             self.reject(
                 chunk.line_number[-1],
                 "it was cut: no line end follows it, and unlike those of the other rows its two volumes give no price "
@@ -219,7 +224,7 @@ class Checks:
             chunk, swapped, odd, two, base, quote = (
                 chunk.take(keep), swapped[:-1], odd[:-1], two[:-1], base[:-1], quote[:-1],
             )  # fmt: skip
-        self._two_volumes += int(two.sum())
+        self.two_volumes += int(two.sum())
         self.odd_volumes.add(chunk.open_time[odd])
         if swapped.any():
             chunk.volume_base, chunk.volume_quote = np.where(swapped, quote, base), np.where(swapped, base, quote)
@@ -256,6 +261,8 @@ class Checks:
         for end, count in zip(ends[counts > 1], counts[counts > 1], strict=True):
             rows = order[end - count : end]
             best = max(rows, key=lambda i: fullness(chunk, int(i)))
+            if self.series.interval is Interval.HOUR and len(np.unique(chunk.close[rows])) > 1:
+                self._note_repeated_hour(int(chunk.open_time[best]))
             for i in rows[rows != best]:
                 keep[i] = False
                 self.reject(
@@ -265,6 +272,12 @@ class Checks:
                     int(chunk.open_time[i]),
                 )
         return chunk.take(keep)
+
+    def _note_repeated_hour(self, open_time: int) -> None:
+        at = datetime.fromtimestamp(open_time, UTC)
+        sunday = at.weekday() == SUNDAY
+        if sunday and at.hour <= LAST_HOUR_REPEATED and (at.month, at.day) in WEEKS_OF_CLOCKS:
+            self.repeated_hours.append(open_time)
 
     def without_overlaps(self, chunk: Chunk) -> Chunk:
         """Set aside daily rows that overlap others: a day may start at any hour, but days may not overlap.
@@ -297,33 +310,6 @@ class Checks:
             keep[i] = True
         return chunk.take(keep)
 
-    # --- neighbours --------------------------------------------------------------------------------------------
-
-    def find_wicks(self, chunk: Chunk) -> None:
-        """Note the candles whose high or low is WICK_FACTOR times outside those of their nearest candles."""
-        if len(chunk) < 2 * WICK_NEIGHBOURS:
-            return
-        order = np.argsort(chunk.open_time, kind="stable")
-        low, high = chunk.low[order], chunk.high[order]
-        # Most files have no candle that could be one: no high so far above the lowest low within a few candles.
-        lowest, highest = _around(low, np.minimum, np.inf), _around(high, np.maximum, 0.0)
-        deep, tall = low * WICK_FACTOR < lowest, high > WICK_FACTOR * highest
-        for i in np.flatnonzero(deep | tall):
-            at = int(chunk.open_time[order[i]])
-            if deep[i]:
-                self.wicks.append(Wick(at, "low", float(low[i]), float(lowest[i])))
-            else:
-                self.wicks.append(Wick(at, "high", float(high[i]), float(highest[i])))
-
-
-def _around(values: "np.ndarray", extreme: np.ufunc, nothing: float) -> "np.ndarray":
-    """Return the extreme of the WICK_NEIGHBOURS values before and after each, itself left out."""
-    result = np.full(len(values), nothing)
-    for distance in range(1, WICK_NEIGHBOURS + 1):
-        extreme(result[distance:], values[:-distance], out=result[distance:])
-        extreme(result[:-distance], values[distance:], out=result[:-distance])
-    return result
-
 
 def fullness(chunk: Chunk, i: int) -> tuple[float, float, float]:
     """Return how full a row is: of two rows of one candle the one with more volume and trades saw more of it."""
@@ -331,3 +317,11 @@ def fullness(chunk: Chunk, i: int) -> tuple[float, float, float]:
         -1.0 if np.isnan(value) else float(value)
         for value in (chunk.volume_base[i], chunk.trades[i], chunk.high[i] - chunk.low[i])
     )  # type: ignore[return-value]
+
+
+def day_starts(starts: Counter[int]) -> str:
+    """Return the commonest times of day at which days start, in words: 04:00 UTC (2456), 13:00 UTC (3)."""
+    clocks = [(datetime.fromtimestamp(start, UTC), count) for start, count in starts.most_common(STARTS_SHOWN)]
+    return ", ".join(f"{at:%H:%M} UTC ({count})" for at, count in clocks) + (
+        " and other times" if len(starts) > STARTS_SHOWN else ""
+    )

@@ -238,6 +238,23 @@ def _distinct(days: dict[str, Ints], orders: Sequence[str]) -> list[str]:
     return kept
 
 
+def are_turned(open_time: Ints) -> bool:
+    """Return whether days follow each other, in the order of the rows, once day and month of some are exchanged.
+
+    So they are where a program took 1/2/2018 for a day of January in some rows, those up to the 12th, and wrote all
+    of them again year first.
+    """
+    days = open_time // DAY
+    if _follow(days) >= FOLLOWING:
+        return False
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    day = (dates - months.astype("datetime64[D]")).astype(np.int64)
+    month = months.astype(np.int64) % 12
+    turned = (months.astype("datetime64[Y]").astype("datetime64[M]") + day).astype("datetime64[D]") + month
+    return _follow(np.where(day < 12, turned.astype(np.int64), days)) >= FOLLOWING
+
+
 def _follow(days: Ints) -> float:
     """Return the share of the steps from day to day, in the order of the rows, at which the days follow each other."""
     days = days[days != NO_TIME]

@@ -20,14 +20,16 @@ from models.candles import Interval, SeriesName
 from storage.chunk import NO_TIME, Chunk, joined, no_candles
 from storage.errors import CddFormatChanged, CddRefused
 from storage.source.cells import Block, blocks, texts_of_lines
-from storage.source.checks import Checks, SetAside
+from storage.source.checks import DAYS_START, Checks, SetAside
 from storage.source.closing import agreed_time, opens_in_the_future, shows_closed
 from storage.source.columns import Layout, layouts
+from storage.source.dates import are_turned
 from storage.source.headerless import layout_without_header
+from storage.source.pairs import table_of_the_pair
 from storage.source.plain import Plain, read_plain
 from storage.source.symbols import names_the_pair, other_pair
 from storage.source.table import Numbered, Table, cut_rows, is_blank, looks_like_a_row, read_numbers
-from storage.source.times import TimeReader
+from storage.source.times import Heard, TimeReader
 
 HEADER_WITHIN_LINES = 30
 RAW_TEXT_KEPT = 500
@@ -96,6 +98,7 @@ class CddFile:
                 yield self._finished(chunk)
         self._require_rows_of_the_pair()
         self.checks.require_interval()
+        self.checks.require_open_times()
         if newest is not None:
             self._require_past(datetime.fromtimestamp(int(newest.open_time[0]), UTC))
             closes = datetime.fromtimestamp(int(newest.open_time[0]) + self.checks.length, UTC)
@@ -104,6 +107,7 @@ class CddFile:
                 yield self._finished(self.checks.without_overlaps(joined([*daily, newest])))
             else:
                 yield self._finished(newest)
+        self.checks.neighbours.require_plausible()
         self._remember_texts()
         if self.rows_in == len(self.set_aside):
             raise CddFormatChanged(
@@ -133,7 +137,12 @@ class CddFile:
 
     def _finished(self, chunk: Chunk) -> Chunk:
         chunk = self.checks.without_duplicates(chunk)
-        self.checks.find_wicks(chunk)
+        if are_turned(chunk.open_time[np.argsort(chunk.line_number)]):
+            raise CddFormatChanged(
+                f"{self.series}: the dates jump to and fro, and follow each other once day and month are exchanged in "
+                f"those up to the 12th: a program took them for each other; save the file again from its source"
+            )
+        self.checks.neighbours.look(chunk)
         return chunk
 
     def _remember_texts(self) -> None:
@@ -182,29 +191,15 @@ class CddFile:
         )
 
     def _chosen(self, tables: list[Layout], lines: Sequence[str]) -> Layout:
-        """Return the table of the pair, by the symbol beside it or, without one, by its volumes' currency."""
-        if len(tables) == 1:
-            return tables[0]
-        self._beside_another = True
-        ours = []
-        for table in tables:
-            cut = cut_rows(list(enumerate(lines)), table, lambda *_: None, beside_another=True)
-            symbols = {text for text in cut.column(table.symbol) if text}
-            named = any(names_the_pair(text, self.series, table.currencies) for text in symbols)
-            bases = {base for base, _ in self.series.splits}
-            if named or (not symbols and bases & table.currencies):
-                ours.append(table)
-        if len(ours) != 1:
-            number = "none of them is" if not ours else f"{len(ours)} of them are"
-            raise CddFormatChanged(
-                f"{self.series}: the file holds {len(tables)} tables side by side, and by the symbols beside them "
-                f"{number} of {self.series.pair}; keep one table in a file"
-            )
-        self.remarks.append(
-            f"the file holds {len(tables)} tables side by side; the one of {self.series.pair} was read, whose prices "
-            f"begin in column {ours[0].prices['open'] + 1}"
-        )
-        return ours[0]
+        layout, remark = table_of_the_pair(tables, lines, self.series)
+        self._beside_another |= len(tables) > 1
+        if remark:
+            self._remark(remark)
+        return layout
+
+    def _remark(self, remark: str) -> None:
+        if remark not in self.remarks:
+            self.remarks.append(remark)
 
     # --- rows --------------------------------------------------------------------------------------------------
 
@@ -251,6 +246,7 @@ class CddFile:
             other_pair=other[plain.symbol_of] if other.any() else nothing,
             garbled_volume=nothing,
             contradicted={},
+            in_utc=np.full(n, plain.in_utc),
             cut=block.open_end,
         )
 
@@ -295,20 +291,33 @@ class CddFile:
         heard = self._heard(table, other)
         values, garbled = read_numbers(table)
         chunk = Chunk(
-            open_time=heard[0],
+            open_time=heard.open_time,
             **values,
             line_number=table.line_numbers,
             provisional=np.zeros(n, dtype=np.bool_),
         )
-        return self.checks.candles(chunk, other_pair=other, garbled_volume=garbled, contradicted=heard[1], cut=cut)
+        return self.checks.candles(
+            chunk,
+            other_pair=other,
+            garbled_volume=garbled,
+            contradicted=heard.contradicted,
+            in_utc=heard.in_utc,
+            cut=cut,
+        )
 
-    def _heard(self, table: Table, other: NDArray[np.bool_]) -> tuple[NDArray[np.int64], dict[int, tuple[str, int]]]:
-        """Return the open times of a table's rows and the contradicted ones; other pairs' rows have no say."""
+    def _heard(self, table: Table, other: NDArray[np.bool_]) -> Heard:
+        """Return what the time columns of a table say of its rows; other pairs' rows have no say."""
         ours = np.flatnonzero(~other) if other.any() else np.arange(len(other))
         columns = [(name, table.column(place)) for name, place in table.layout.times]
         if other.any():
             columns = [(name, [texts[int(i)] for i in ours]) for name, texts in columns]
         heard = self._times.read(columns)
+        start = DAYS_START.get(self.series.exchange.upper(), 0)
+        if heard.days_only and start:
+            self._remark(
+                f"no column says at what time the days start: in CDD's files of {self.series.exchange} they start at "
+                f"{start // 3600:02}:00 UTC, these are taken to start at midnight"
+            )
         for column, seconds, count, first, last in heard.zones:
             known = self.zones.get((column, seconds), (0, first, last))
             self.zones[column, seconds] = (known[0] + count, min(known[1], first), max(known[2], last))
@@ -320,7 +329,10 @@ class CddFile:
                 self.remarks.append(remark)
         open_time = np.full(len(other), NO_TIME, dtype=np.int64)
         open_time[ours] = heard.open_time
-        return open_time, {int(ours[i]): reason for i, reason in heard.contradicted.items()}
+        in_utc = np.zeros(len(other), dtype=np.bool_)
+        in_utc[ours] = heard.in_utc
+        contradicted = {int(ours[i]): reason for i, reason in heard.contradicted.items()}
+        return Heard(open_time, contradicted, in_utc=in_utc)
 
     # --- the pair ----------------------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ class Plain(NamedTuple):
     """The columns of a plain block."""
 
     open_time: Ints
+    in_utc: bool
+    """Whether a unix time says them."""
     numbers: dict[str, Floats]
     symbols: list[str]
     """The distinct symbols."""
@@ -97,13 +99,14 @@ def read_plain(text: str, layout: Layout, length: int) -> Plain | None:
     open_time = _times([column(place) for _, place in layout.times], length)
     if open_time is None:
         return None
+    in_utc = any(kinds[place] == pa.float64() for _, place in layout.times)
     numbers = {name: column(place) if place >= 0 else np.full(n, np.nan) for name, place in named.items()}
     if any(np.isinf(values).any() for values in numbers.values()):
         return None
     if layout.symbol < 0:
-        return Plain(open_time, numbers, [""], np.zeros(n, np.int32))
+        return Plain(open_time, in_utc, numbers, [""], np.zeros(n, np.int32))
     symbols = table.column(str(layout.symbol)).combine_chunks()
-    return Plain(open_time, numbers, symbols.dictionary.to_pylist(), symbols.indices.to_numpy())
+    return Plain(open_time, in_utc, numbers, symbols.dictionary.to_pylist(), symbols.indices.to_numpy())
 
 
 def _times(columns: list[NDArray[Any]], length: int) -> Ints | None:

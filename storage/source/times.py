@@ -34,6 +34,7 @@ HEARD = 0.5
 _NUMERIC = re.compile(r"[+-]?(\d{1,3}(,\d{3}){2,}|\d+([.,]\d*)?)([eE][+-]?\d+)?")
 _SHORTENED = re.compile(r"[+-]?\d(?:[.,](\d*))?[eE]\+?(\d+)")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2})?")
+_ZONE = re.compile(r":\d{2}(:\d{2}(\.\d+)?)?\s*(z|utc|gmt|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
 _SERIAL_DAY_0 = -25_569 * DAY
 
 
@@ -47,6 +48,8 @@ class Witness:
     exact: NDArray[np.bool_]
     """Whether the candle opens at that very instant, as far as this column knows."""
     is_unix: bool
+    in_utc: bool = False
+    """Whether its texts name their zone."""
     local: bool = False
     """Whether a stretch of it was found to be in local time."""
 
@@ -70,6 +73,10 @@ class Heard:
     """Column, seconds east of UTC, how many rows, first and last open time."""
     unheard: list[tuple[str, str]] = field(default_factory=list)
     """Columns that cannot be read as times, each with a text of it."""
+    in_utc: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """In which rows a unix time in full, or a text that names its zone, says the open time."""
+    days_only: bool = False
+    """Whether every open time comes from a date without a time of day."""
 
 
 @dataclass
@@ -85,7 +92,7 @@ class TimeReader:
         Raises CddFormatChanged where the dates have two readings, or where nothing tells the candles apart.
         """
         n = len(columns[0][1]) if columns else 0
-        heard = Heard(np.full(n, NO_TIME, dtype=np.int64))
+        heard = Heard(np.full(n, NO_TIME, dtype=np.int64), in_utc=np.zeros(n, dtype=np.bool_))
         if not n:
             return heard
         witnesses, clocks = self._witnesses(columns, heard)
@@ -94,7 +101,10 @@ class TimeReader:
             return heard
         length = int(self.series.interval.length.total_seconds())
         self._choose(heard, witnesses, length)
-        self._compare(heard, witnesses)
+        self._compare(heard, witnesses, length)
+        for one in witnesses:
+            if one.is_unix or one.in_utc:
+                heard.in_utc |= one.known & one.exact & (one.value == heard.open_time)
         return heard
 
     def _witnesses(
@@ -124,6 +134,7 @@ class TimeReader:
             rest = np.flatnonzero(~witness.known & filled)
             values, steps = self._dates(name, [texts[int(i)] for i in rest], unix[rest], unix_step[rest])
             witness.value[rest], witness.step[rest], witness.exact[rest] = values, steps, values != NO_TIME
+            witness.in_utc = all(_ZONE.search(texts[int(i)]) for i in rest)
             witness.is_unix = bool(witness.known.sum() - (values != NO_TIME).sum() > len(rest))
             if witness.known.sum() >= HEARD * filled.sum() or len(columns) == 1:
                 witnesses.append(witness)
@@ -195,6 +206,7 @@ class TimeReader:
                 f"{length_word(self.series.interval)}; the file has lost the hours"
             )
         heard.open_time[blurred] = NO_TIME
+        heard.days_only = bool((best == DAY).all())
         # Only shortened unix times are left: their candle is the one that opens within what they can mean.
         left = np.flatnonzero(heard.open_time == NO_TIME)
         for witness in order:
@@ -212,8 +224,10 @@ class TimeReader:
             heard.open_time[rows[fits]] = nearest[fits]
             left = np.flatnonzero(heard.open_time == NO_TIME)
 
-    def _compare(self, heard: Heard, witnesses: list[Witness]) -> None:
+    def _compare(self, heard: Heard, witnesses: list[Witness], length: int) -> None:
         chosen = heard.open_time
+        # A day may start at any hour, but where one column says midnight, its rows are not in local time.
+        at_an_hour = (length == DAY) & (chosen % DAY != 0)
         for witness in witnesses:
             both = witness.known & (chosen != NO_TIME)
             if witness.exact[both].all() and np.array_equal(witness.value[both], chosen[both]):
@@ -226,6 +240,7 @@ class TimeReader:
                 continue
             offset = np.where(wrong, witness.value - chosen // witness.step * witness.step, 0)
             zoned = wrong & witness.exact & (witness.step < DAY) & _stretches(offset)
+            zoned &= ~(at_an_hour & (witness.value % DAY == 0))
             for seconds in np.unique(offset[zoned]):
                 rows = chosen[zoned & (offset == seconds)]
                 heard.zones.append((witness.name, int(seconds), len(rows), int(rows.min()), int(rows.max())))

@@ -7,8 +7,10 @@ from models.candles import Finding, Severity
 from models.times import from_unix
 from models.waiting import close_words
 from storage.candles import StoreCounts
-from storage.source.checks import CONTRADICTED, DUPLICATE, PLACEHOLDER, WICK_FACTOR, WICK_NEIGHBOURS, SetAside, Spans
+from storage.source.checks import CONTRADICTED, DUPLICATE, PLACEHOLDER, SetAside, day_starts
 from storage.source.file import CddFile
+from storage.source.neighbours import FEWEST, JUMP_FACTOR, WICK_FACTOR, WICK_NEIGHBOURS
+from storage.source.spans import Spans
 
 # The codes of the findings about a file.
 FILE_CODES = frozenset(
@@ -22,18 +24,22 @@ FILE_CODES = frozenset(
         "local-time",
         "layout",
         "wick",
+        "jump",
+        "day-start",
         "revision",
     }
 )
 RANGES_SHOWN = 6
+# So many candles open far outside the range of the one before that a person may want to know; some thin markets do.
+DISJOINT_SHARE = 0.05
 WICKS_SHOWN = 20
 
 _CODES = {DUPLICATE: "duplicate", PLACEHOLDER: "zero-rows", CONTRADICTED: "contradiction"}
 
 
 def file_findings(file: CddFile, counts: StoreCounts) -> list[Finding]:
-    """Return what is odd about a file: rows set aside, volumes, times, columns, wicks, and what it revised."""
-    return [*_set_aside(file), *_volumes(file), *_reading(file), *_wicks(file), *_revisions(counts)]
+    """Return what is odd about a file: rows set aside, volumes, times, columns, neighbours, and what it revised."""
+    return [*_set_aside(file), *_volumes(file), *_reading(file), *_wicks(file), *_jumps(file), *_revisions(counts)]
 
 
 def _set_aside(file: CddFile) -> list[Finding]:
@@ -122,6 +128,8 @@ def _reading(file: CddFile) -> list[Finding]:
     findings = [
         Finding("layout", Severity.WARNING, remark, "compare some candles with the file") for remark in file.remarks
     ]
+    findings += _day_starts(file)
+    findings += _repeated_hours(file)
     for (column, seconds), (count, first, last) in sorted(file.zones.items()):
         side = "ahead of" if seconds > 0 else "behind"
         findings.append(
@@ -139,8 +147,66 @@ def _reading(file: CddFile) -> list[Finding]:
     return findings
 
 
+def _repeated_hours(file: CddFile) -> list[Finding]:
+    repeated = file.checks.repeated_hours
+    if not repeated:
+        return []
+    first, last = from_unix(min(repeated)), from_unix(max(repeated))
+    message = (
+        f"the hour {first:%Y-%m-%d %H:%M} stands in the file twice with different prices, and clocks are put back that "
+        f"night in many countries: the file may be in local time"
+    )
+    remedy = "compare some candles with another source; write UTC in the file"
+    return [Finding("local-time", Severity.WARNING, message, remedy, len(repeated), first, last)]
+
+
+def _day_starts(file: CddFile) -> list[Finding]:
+    starts = file.checks.day_starts
+    if not starts:
+        return []
+    return [
+        Finding(
+            "day-start",
+            Severity.WARNING,
+            f"{starts.total()} days do not start at midnight UTC but at {day_starts(starts)}",
+            "nothing to do if the exchange's days start then, as Gemini's do; else the file is in local time",
+            starts.total(),
+        )
+    ]
+
+
+def _jumps(file: CddFile) -> list[Finding]:
+    neighbours = file.checks.neighbours
+    jumps, findings = neighbours.jumps, []
+    if jumps:
+        shown = ", ".join(
+            f"{from_unix(one.open_time):%Y-%m-%d} ({one.close_before:g}, then {one.open:g})"
+            for one in jumps[:RANGES_SHOWN]
+        )
+        more = f" and {len(jumps) - RANGES_SHOWN} more" if len(jumps) > RANGES_SHOWN else ""
+        first, last = (from_unix(pick(one.open_time for one in jumps)) for pick in (min, max))
+        findings.append(
+            Finding(
+                "jump",
+                Severity.WARNING,
+                f"{len(jumps)} candles open {JUMP_FACTOR:g} times above or below the close before: {shown}{more}",
+                "look whether another market, unit or currency begins there",
+                len(jumps),
+                first,
+                last,
+            )
+        )
+    if neighbours.pairs >= FEWEST and neighbours.disjoint.count > DISJOINT_SHARE * neighbours.pairs:
+        message = (
+            f"{neighbours.disjoint.count} of {neighbours.pairs} candles open far outside the range of the candle before"
+        )
+        remedy = "so it is in thin markets; else compare some candles with another source"
+        findings.append(_of_span("jump", Severity.INFO, message, remedy, neighbours.disjoint))
+    return findings
+
+
 def _wicks(file: CddFile) -> list[Finding]:
-    wicks, interval = file.checks.wicks, file.series.interval
+    wicks, interval = file.checks.neighbours.wicks, file.series.interval
     findings = []
     for wick in wicks[:WICKS_SHOWN]:
         at = from_unix(wick.open_time)

@@ -33,7 +33,7 @@ def test_every_real_file_gives_the_golden_counts_and_values(shared_data: Path, r
         "placeholders": kinds[PLACEHOLDER],
         "no_candles": sum(count for kind, count in kinds.items() if kind not in KINDS_OF_CDD),
         "swapped": file.checks.swapped.count,
-        "wicks": len(file.checks.wicks),
+        "wicks": len(file.checks.neighbours.wicks),
     }
     assert counts == {name: int(row[name]) for name in counts}
     assert file.rows_in == len(chunk) + len(file.set_aside)

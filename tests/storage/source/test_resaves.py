@@ -187,6 +187,7 @@ def split_clock(form: str, clock: Callable[[datetime], str]) -> Callable[[list[R
 
 GERMAN_MONTHS = ["Jan", "Feb", "Mrz", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
 UNDATED = (NAMES[0], *NAMES[2:])
+UNNAMED = (*NAMES[:2], *NAMES[3:])
 
 # Ways of saving the sample again that lose nothing: every candle can be read.
 DAILY: dict[str, Callable[[list[Row]], str]] = {
@@ -243,6 +244,7 @@ DAILY: dict[str, Callable[[list[Row]], str]] = {
     "carriage returns": lambda rows: written(rows, end="\r"),
     "UTF-16": lambda rows: written(rows, NAMES, "\t"),
     "local time beside unix": changed(lambda row: {"date": f"{moment(row) - 5 * HOUR:%Y-%m-%d %H:%M:%S}"}),
+    "dates with an apostrophe": dated(lambda m: f"'{m:%Y-%m-%d %H:%M:%S}"),
     "minutes and seconds for a date": changed(lambda row: {"date": "00:00.0"}),
 }  # fmt: skip
 
@@ -303,6 +305,36 @@ REFUSED: dict[str, tuple[str, Callable[[list[Row]], str], str]] = {
     "hours as days without a clock": ("d as 1h", dated(lambda m: f"{m:%Y-%m-%d}"), "its times have lost their hours"),
     "half of the dates turned": (
         "d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%d/%m/%Y}"), "and in no other order",
+    ),
+    "days to the 12th turned and written year first": (
+        "d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%Y-%m-%d}"), "a program took them for each other",
+    ),
+    "open and close exchanged": (
+        "d", changed(lambda row: {"open": row["close"], "close": row["open"]}), "open and close are exchanged",
+    ),
+    "times sorted without their rows": (
+        "d",
+        lambda rows: written(
+            [{**row, "unix": at["unix"], "date": at["date"]} for row, at in zip(rows, rows[::-1], strict=True)]
+        ),
+        "the times run against the rows",
+    ),
+    "highs in the column of closes": (
+        "d", changed(lambda row: {"close": row["high"]}), "close and high are the same number in 70 of 70 rows",
+    ),
+    "closes in all four columns": (
+        "d", changed(lambda row: {"open": row["close"], "high": row["close"], "low": row["close"]}),
+        "closing prices alone are no candles",
+    ),
+    "days dated at their close": (
+        "d", dated(lambda m: f"{m:%Y-%m-%d} 23:59:59"), "70 of the file's 70 days are dated in their last minute",
+    ),
+    "no symbol and another coin's volume": (
+        "d", lambda rows: written(rows, UNNAMED).replace("Volume BTC", "Volume ETH"),
+        "no column names the pair, and the volume columns are of ETH and USD",
+    ),
+    "no symbol and another currency's volume": (
+        "d", lambda rows: written(rows, UNNAMED).replace("Volume USD", "Volume EUR"), "are of BTC and EUR",
     ),
     "one row of an open order": ("one", dated(lambda m: "1/2/2018"), "can be read in more than one order"),
 }  # fmt: skip

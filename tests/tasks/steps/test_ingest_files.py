@@ -1,7 +1,8 @@
 """Unusual files: held for a person, split by year, with other names, or with the same bad row in every file."""
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tasks.steps.holds import Held
 from tasks.steps.ingest import IngestReport, ingest_series
 
 CASES = Path(__file__).parents[2] / "fixtures" / "cases"
+SAMPLE = Path(__file__).parents[3] / "sample" / "Coinbase_BTCUSD_d.csv"
 SERIES = "Coinbase_BTCUSD_d"
 NOW = datetime(2025, 10, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -225,6 +227,93 @@ def test_a_file_with_several_pairs_is_held_and_then_only_the_series_pair_is_stor
     with pytest.raises(Held, match="In 60 rows: it is of another pair"):
         ingest(engine, path)
     assert ingest(engine, path, accept=True).rows_new == 30
+
+
+def sample_lines(n: int, change: Callable[[list[str], datetime], list[str]]) -> list[str]:
+    """The sample's newest rows in today's layout; `change` gets the cells and the time of each."""
+    rows = []
+    for cells in list(csv.reader(SAMPLE.read_text().splitlines()[3:]))[:n]:
+        at = datetime.fromisoformat(cells[0]).replace(tzinfo=UTC)
+        rows.append(",".join(change([str(int(at.timestamp())), f"{at:%Y-%m-%d %H:%M:%S}", "BTC/USD", *cells[2:]], at)))
+    return rows
+
+
+def without_points(cells: list[str], _: datetime) -> list[str]:
+    return [*cells[:3], *(f"{float(price):.2f}".replace(".", "") for price in cells[3:7]), *cells[7:]]
+
+
+def a_thousand_times(cells: list[str], at: datetime) -> list[str]:
+    # No volumes: they would contradict the prices.
+    factor = 1000 if at.day % 8 == 0 else 1
+    return [*cells[:3], *(str(float(price) * factor) for price in cells[3:7]), "", ""]
+
+
+def in_new_york(cells: list[str], at: datetime) -> list[str]:
+    return ["", f"{at - timedelta(hours=4):%Y-%m-%d %H:%M}", *cells[2:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (without_points, "the two volumes of 60 of 60 candles give no price between their low and high"),
+        (a_thousand_times, "candles open 5 times above or below the close before, the first on 2019-08-24"),
+        (in_new_york, "60 of 60 days do not start at midnight but at 20:00 UTC (60), and no unix time says that"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_held(
+    engine: Engine, tmp_path: Path, change: Callable[[list[str], datetime], list[str]], reason: str
+) -> None:
+    path = put(tmp_path, sample_lines(60, change))
+    with pytest.raises(Held, match=re.escape(reason)):
+        ingest(engine, path)
+    assert count(engine, "candles") == 0
+    assert ingest(engine, path, accept=True).rows_new == 60
+
+
+def test_rows_of_different_days_mixed_up_are_held(engine: Engine, tmp_path: Path) -> None:
+    """The dates are in order, but a third of the prices are those of other days."""
+    dates = sample_lines(60, lambda cells, _: cells[:2])
+    prices = sample_lines(60, lambda cells, _: [*cells[2:7], "", ""])
+    prices[::3] = prices[::3][::-1]
+    path = put(tmp_path, [f"{date},{row}" for date, row in zip(dates, prices, strict=True)])
+    with pytest.raises(Held, match="candles open far outside the range of the candle before"):
+        ingest(engine, path)
+
+
+def test_days_that_start_at_another_hour_are_a_finding(engine: Engine, tmp_path: Path) -> None:
+    def later(cells: list[str], at: datetime) -> list[str]:
+        at += timedelta(hours=2)
+        return [str(int(at.timestamp())), f"{at:%Y-%m-%d %H:%M:%S}", *cells[2:]]
+
+    assert ingest(engine, put(tmp_path, sample_lines(60, later))).rows_new == 60
+    assert "60 days do not start at midnight UTC but at 02:00 UTC (60)" in findings(engine)["day-start"].message
+
+
+def test_a_jump_to_another_unit_is_a_finding_with_its_day(engine: Engine, tmp_path: Path) -> None:
+    def halves(cells: list[str], at: datetime) -> list[str]:
+        factor = 1 if at < datetime(2019, 9, 20, tzinfo=UTC) else 1000
+        return [*cells[:3], *(str(float(price) * factor) for price in cells[3:7]), "", ""]
+
+    ingest(engine, put(tmp_path, sample_lines(60, halves)))
+    jump = findings(engine)["jump"]
+    assert (jump.count, jump.first_time) == (1, datetime(2019, 9, 20, tzinfo=UTC))
+    assert "1 candles open 5 times above or below the close before: 2019-09-20 (" in jump.message
+
+
+def test_dates_of_gemini_without_a_time_are_a_finding(engine: Engine, tmp_path: Path) -> None:
+    rows = sample_lines(20, lambda cells, at: ["", f"{at:%Y-%m-%d}", *cells[2:]])
+    ingest(engine, put(tmp_path, rows, "Gemini_BTCUSD_d.csv"), "Gemini_BTCUSD_d")
+    assert "in CDD's files of Gemini they start at 04:00 UTC" in findings(engine, "Gemini_BTCUSD_d")["layout"].message
+
+
+def test_an_hour_that_stands_twice_when_clocks_are_put_back_is_a_finding(engine: Engine, tmp_path: Path) -> None:
+    """New York's clocks went back on 2019-11-03: the hour from one to two came twice."""
+    start = datetime(2019, 11, 2, tzinfo=UTC)
+    hours = [line(start + i * timedelta(hours=1), 100 + i % 5) for i in range(48)]
+    hours.insert(26, line(start + timedelta(hours=25), 104))
+    ingest(engine, put(tmp_path, hours, "Coinbase_BTCUSD_1h.csv"), "Coinbase_BTCUSD_1h")
+    message = findings(engine, "Coinbase_BTCUSD_1h")["local-time"].message
+    assert message.startswith("the hour 2019-11-03 01:00 stands in the file twice with different prices")
 
 
 def test_a_file_with_month_names_gives_the_samples_closes(engine: Engine, sample_csv: Path) -> None:
