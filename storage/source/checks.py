@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.candles import Interval, SeriesName
 from storage.chunk import NO_TIME, Chunk
 from storage.errors import CddFormatChanged
+from storage.source.closing import CLOCK_SKEW
 from storage.source.neighbours import Neighbours
 from storage.source.spans import Spans
 from storage.source.times import EARLIEST, LATEST, apart, length_word
@@ -53,6 +54,10 @@ class Checks:
     """The checks of one file, and what they have found so far."""
 
     series: SeriesName
+    fetched_at: datetime | None = None
+    """A row that opens later is set aside."""
+    future: list[int] = field(default_factory=list)
+    """The open times of such rows."""
     set_aside: list[SetAside] = field(default_factory=list)
     swapped: Spans = field(default_factory=Spans)
     unreadable_volumes: Spans = field(default_factory=Spans)
@@ -118,6 +123,19 @@ class Checks:
             self.unsure_starts += int((at_an_hour & ~in_utc & ~usual).sum())
         return self._with_volumes_put_right(chunk, garbled_volume, cut=cut)
 
+    @property
+    def _future_words(self) -> str:
+        at = f" ({self.fetched_at:%Y-%m-%d %H:%M} UTC)" if self.fetched_at else ""
+        return f"it opens in the future: after the file was fetched{at}"
+
+    def _in_the_future(self, chunk: Chunk, other_pair: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        if self.fetched_at is None:
+            return np.zeros(len(chunk), dtype=np.bool_)
+        latest = int((self.fetched_at + CLOCK_SKEW).timestamp())
+        future: NDArray[np.bool_] = (chunk.open_time > latest) & (chunk.open_time <= LATEST) & ~other_pair
+        self.future += chunk.open_time[future].tolist()
+        return future
+
     def _faults(self, chunk: Chunk, other_pair: NDArray[np.bool_]) -> list[tuple[str, str, NDArray[np.bool_]]]:
         top, bottom = np.maximum(chunk.open, chunk.close), np.minimum(chunk.open, chunk.close)
         noise = PRICE_NOISE * np.abs(chunk.high)
@@ -126,6 +144,7 @@ class Checks:
         zeros = (least == 0) & (most == 0)
         faults = [
             ("it is of another pair", OTHER_PAIR, other_pair),
+            (self._future_words, NO_CANDLE, self._in_the_future(chunk, other_pair)),
             ("its time cannot be read", NO_CANDLE, chunk.open_time == NO_TIME),
             (
                 "its time lies outside 2009..2100",
@@ -178,6 +197,17 @@ class Checks:
         other = {86_400: "d", 3600: "1h", 60: "minute"}.get(step)
         remedy = f"; it may be {self.series.exchange}_{self.series.pair}_{other}" if other else ""
         raise CddFormatChanged(f"{self.series}: the rows are {apart(step)} apart, the name says {word}{remedy}")
+
+    def require_past(self, newest: int) -> None:
+        """Raise CddFormatChanged where rows go on beyond the newest candle into the future, without a gap."""
+        if not self.future or min(self.future) > newest + self.length:
+            return
+        at = datetime.fromtimestamp(min(self.future), UTC)
+        raise CddFormatChanged(
+            f"{self.series}: the rows go on to {at:%Y-%m-%d %H:%M} UTC and {len(self.future) - 1} more, after the file "
+            f"was fetched ({self.fetched_at:%Y-%m-%d %H:%M} UTC): its times may be local, or the clock of this machine "
+            f"is slow; put UTC in the file"
+        )
 
     def require_open_times(self) -> None:
         """Raise CddFormatChanged for days most of which are dated in their last minute, when they close."""

@@ -31,11 +31,6 @@ def agreed_time(file_time: datetime | None, banner: datetime | None) -> datetime
     return file_time if file_time < banner + DAY else banner
 
 
-def opens_in_the_future(opens: datetime, *, fetched_at: datetime) -> bool:
-    """Return whether a candle opens after its file was fetched, which no real candle does."""
-    return opens > fetched_at + CLOCK_SKEW
-
-
 def shows_closed(file_time: datetime | None, *, closes: datetime, length: timedelta) -> bool:
     """Return whether a file made at `file_time`, whose newest candle closes at `closes`, shows that it had closed.
 

@@ -21,7 +21,7 @@ from storage.chunk import NO_TIME, Chunk, joined, no_candles
 from storage.errors import CddFormatChanged, CddRefused
 from storage.source.cells import Block, blocks, texts_of_lines
 from storage.source.checks import DAYS_START, Checks, SetAside
-from storage.source.closing import agreed_time, opens_in_the_future, shows_closed
+from storage.source.closing import agreed_time, shows_closed
 from storage.source.columns import Layout, layouts
 from storage.source.dates import are_turned
 from storage.source.headerless import layout_without_header
@@ -45,7 +45,7 @@ class CddFile:
 
     `rows_in` counts data rows: neither banner nor header nor blank lines. Every one of them ends up in a chunk or in
     `set_aside`. Where the end of the file is not known (`end_known`), a last row without a line end may have been cut
-    and is set aside. Where `fetched_at` is given, a file whose newest row opens later is refused.
+    and is set aside. Where `fetched_at` is given, so are rows that open later.
     """
 
     stream: BinaryIO
@@ -61,7 +61,7 @@ class CddFile:
     """Stretches of local time: by column and seconds east of UTC, how many rows, first and last open time."""
 
     def __post_init__(self) -> None:
-        self.checks = Checks(self.series)
+        self.checks = Checks(self.series, self.fetched_at)
         self._times = TimeReader(self.series)
         self._pair_found = False
         self._other_symbols: Counter[str] = Counter()
@@ -100,7 +100,7 @@ class CddFile:
         self.checks.require_interval()
         self.checks.require_open_times()
         if newest is not None:
-            self._require_past(datetime.fromtimestamp(int(newest.open_time[0]), UTC))
+            self.checks.require_past(int(newest.open_time[0]))
             closes = datetime.fromtimestamp(int(newest.open_time[0]) + self.checks.length, UTC)
             newest.provisional[:] = not shows_closed(self.file_time, closes=closes, length=self.series.interval.length)
             if self.series.interval is Interval.DAY:
@@ -112,14 +112,6 @@ class CddFile:
         if self.rows_in == len(self.set_aside):
             raise CddFormatChanged(
                 f"{self.series}: not one of the file's {self.rows_in} rows is a candle. {self.commonest_reason()}"
-            )
-
-    def _require_past(self, opens: datetime) -> None:
-        if self.fetched_at is not None and opens_in_the_future(opens, fetched_at=self.fetched_at):
-            raise CddFormatChanged(
-                f"{self.series}: the newest row opens at {opens:%Y-%m-%d %H:%M} UTC, after the file was fetched "
-                f"({self.fetched_at:%Y-%m-%d %H:%M} UTC). Its dates may be local time or in another order, or a row is "
-                f"wrong: put UTC in the file, or remove the row"
             )
 
     def commonest_reason(self) -> str:

@@ -142,12 +142,9 @@ def _made_at(fetched: Fetched, now: datetime, otherwise: datetime | None = None)
     return made_at(fetched.file_time or otherwise, answered_at=fetched.answered_at or now, now=now)
 
 
-def _fetched_at(fetched: Fetched, now: datetime) -> datetime | None:
-    """Return when the file was fetched: the later of the server's clock and ours, as one of them may be slow.
-
-    It is None where only our clock tells it: a local file, or a server that sends no `Date`.
-    """
-    return None if fetched.answered_at is None else max(fetched.answered_at, now)
+def _fetched_at(fetched: Fetched, now: datetime) -> datetime:
+    """Return when the file was fetched: the later of the server's clock and ours, as one of them may be slow."""
+    return max(fetched.answered_at or now, now)
 
 
 def _store(

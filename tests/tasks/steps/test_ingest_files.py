@@ -316,6 +316,16 @@ def test_an_hour_that_stands_twice_when_clocks_are_put_back_is_a_finding(engine:
     assert message.startswith("the hour 2019-11-03 01:00 stands in the file twice with different prices")
 
 
+def test_rows_in_the_future_of_a_local_file_are_set_aside_and_many_hold_it(engine: Engine, tmp_path: Path) -> None:
+    rows = lines(NOW - 40 * DAY, 40)
+    report = ingest(engine, put(tmp_path, [*[line(NOW + 9000 * DAY + i * DAY) for i in range(3)], *rows]))
+    assert (report.rows_new, report.rows_quarantined) == (40, 3)
+    assert "it opens in the future" in findings(engine)["quarantine"].message
+    path = put(tmp_path, [*[line(NOW + 9000 * DAY + i * DAY) for i in range(20)], *rows])
+    with pytest.raises(Held, match="20 of the file's 60 rows are no candles .*In 20 rows: it opens in the future"):
+        ingest(engine, path, day=1)
+
+
 def test_a_file_with_month_names_gives_the_samples_closes(engine: Engine, sample_csv: Path) -> None:
     with (CASES / "month_names.csv").open() as file:
         closes = [float(row["Close"]) for row in csv.DictReader(file)]

@@ -203,11 +203,30 @@ def test_a_banner_with_the_newest_rows_day_closes_no_candle_for_any_last_modifie
     assert days(engine, closed=False) == [10]
 
 
-def test_a_file_whose_newest_row_opens_after_its_download_is_refused(engine: Engine, server: CddServer) -> None:
+def test_a_file_whose_rows_go_on_after_its_download_is_refused(engine: Engine, server: CddServer) -> None:
     too_early = CLOSES - DAY - 2 * HOUR
-    with pytest.raises(CddFormatChanged, match="the newest row opens at 2020-01-10 00:00 UTC, after the file was"):
+    with pytest.raises(CddFormatChanged, match="the rows go on to 2020-01-10 00:00 UTC and 0 more, after the file was"):
         ingest(engine, server, answer(FILE, last_modified=too_early - HOUR, date=too_early), now=too_early)
+    with pytest.raises(CddFormatChanged, match="the clock of this machine is slow"):
+        ingest(engine, server, answer(FILE), now=too_early)
     assert days(engine) == days(engine, closed=False) == []
+
+
+@pytest.mark.parametrize("date", [None, CLOSES + HOUR], ids=["no Date", "Date"])
+@pytest.mark.parametrize("last_modified", [None, CLOSES + MINUTE])
+def test_a_single_row_in_the_future_is_set_aside_and_closes_no_candle(
+    engine: Engine, server: CddServer, date: datetime | None, last_modified: datetime | None
+) -> None:
+    row_of_2099 = ROWS[9].replace(b"1578614400,2020-01-10", b"4070908800,2099-01-01")
+    body = answer(HEAD + row_of_2099 + b"".join(ROWS), date=date, last_modified=last_modified)
+    report = ingest(engine, server, body)
+    assert (report.rows_in, report.rows_new, report.rows_quarantined) == (11, 10, 1)
+    # The tenth day is the newest one, and closed only by the file's own time.
+    assert days(engine, closed=last_modified is not None)[-1] == 10
+    with engine.connect() as conn:
+        raw, reason = conn.execute(text("SELECT raw_text, reason FROM quarantine")).one()
+    assert raw.encode() + b"\n" == row_of_2099
+    assert reason == "it opens in the future: after the file was fetched (2020-01-11 01:00 UTC)"
 
 
 def test_a_newest_row_in_the_future_of_only_our_clock_or_only_the_servers_is_stored(
