@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
+from storage.database.unwritable import read_without_writing, refuse_files_of_others
 from storage.database.version import head_version, schema_version, wrong_version
 from storage.errors import DatabaseUnusable, StatementRefused
 from storage.redaction import safe_database_url
@@ -60,6 +61,9 @@ def _postgresql(url: URL, *, read_only: bool) -> Engine:
 
 def _sqlite(url: URL, *, read_only: bool) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    path = database_file(engine)
+    if read_only and path is not None:
+        read_without_writing(engine, path)
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
@@ -121,6 +125,8 @@ def open_database(url: str) -> Engine:
     # SQLite opens a read-only file and fails at the first row, after a whole download or training.
     if path is not None and path.is_file() and not os.access(path, os.W_OK):
         raise DatabaseUnusable(f"the database {path} is read-only; make it and its folder writable for this user")
+    if path is not None:
+        refuse_files_of_others(path)
     with _disposed_on_error(engine):
         migrate(engine)
     return engine

@@ -3,11 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock
 from sqlalchemy import Engine, text
 
 from storage.database.engine import database_file
+from storage.database.unwritable import owner
+from storage.errors import DatabaseUnusable
 
 _POLL_S = 0.5
 
@@ -27,9 +30,15 @@ def locked(engine: Engine, name: str, *, waiting: Callable[[], None] = lambda: N
         yield
     else:
         lock = FileLock(path.with_name(f"{path.name}-{name}.lock"))
-        if not _taken(lock):
-            waiting()
-            lock.acquire(poll_interval=_POLL_S)
+        try:
+            if not _taken(lock):
+                waiting()
+                lock.acquire(poll_interval=_POLL_S)
+        except PermissionError:
+            raise DatabaseUnusable(
+                f"the lock {lock.lock_file} of the database belongs to {owner(Path(lock.lock_file))}; run candlecast "
+                "as that user, or remove the file once no other candlecast runs"
+            ) from None
         try:
             yield
         finally:

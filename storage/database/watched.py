@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from storage.database.engine import database_file, make_engine, open_for_reading
+from storage.database.unwritable import log_state
 from storage.errors import DatabaseUnusable
 
 
@@ -123,16 +124,16 @@ class _File:
         return self.place is not None and self.place == _place(self.path)
 
     def state(self) -> Hashable | None:
-        """Return SQLite's count of the commits of other connections, and the file's size and time.
+        """Return SQLite's count of the commits of other connections, and the sizes and times of the file and its log.
 
-        Size and time show changes that were made to the file without SQLite.
+        They show changes that were made without SQLite, or that a user who may not write here cannot count.
         """
         try:
             (commits,) = self.watching.cursor().execute("PRAGMA data_version").fetchone()
             file = self.path.stat()
         except (sqlite3.Error, OSError):
             return None
-        return self, commits, file.st_size, file.st_mtime_ns
+        return self, commits, file.st_size, file.st_mtime_ns, log_state(self.path)
 
     def close(self) -> None:
         self.watching.close()

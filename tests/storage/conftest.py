@@ -1,6 +1,8 @@
 """Fixtures: an open SQLite or PostgreSQL database, and a Store on it."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -8,6 +10,14 @@ from sqlalchemy import Engine
 from stores import Store
 
 from storage.database.engine import open_database
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that an ordinary user can open; pytest's folder is closed to others when root runs the tests."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
 
 
 @pytest.fixture

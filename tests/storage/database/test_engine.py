@@ -3,14 +3,13 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import Engine, inspect, text
+from users import ordinary_user
 
 from models.candles import SeriesName
 from storage.database.engine import make_engine, open_database, open_for_reading
@@ -91,28 +90,6 @@ def test_the_error_for_a_server_that_does_not_answer_shows_no_password() -> None
 def test_an_unsupported_url_is_refused(url: str, message: str) -> None:
     with pytest.raises(DatabaseUnusable, match=message):
         open_database(url)
-
-
-@contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Run the block as the user nobody if root runs the tests, because root may write everywhere."""
-    if os.geteuid() != 0:
-        yield
-        return
-    nobody = 65534
-    os.setresuid(nobody, nobody, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that an ordinary user can open; pytest's folder is closed to others when root runs the tests."""
-    with TemporaryDirectory() as name:
-        Path(name).chmod(0o777)
-        yield Path(name)
 
 
 def test_a_read_only_file_is_refused_for_writing_and_can_be_read(open_folder: Path) -> None:
