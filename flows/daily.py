@@ -1,6 +1,7 @@
 """The daily flow: wait for each series' candle, forecast when it comes, score and draw; then train the models due."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 
@@ -14,7 +15,7 @@ from flows.sources import cdd_client
 from models.schedule import Mode
 from models.times import RunClock
 from storage.database.engine import open_database
-from storage.database.locks import locked
+from storage.database.locks import LOST, locked
 from tasks.dispatch import NobodyTrains, train_elsewhere
 from tasks.policies import forecast_task, ingest_task, publish_task, score_task, wait_task, watch_task
 from tasks.steps.asking import Answer, Desk, Wait, What
@@ -89,15 +90,24 @@ def run_day(settings: Settings, *, mode: Mode | None, wait: bool, clock: RunCloc
             if nobody_trains:
                 log.warning("%s: no training was tried, because no worker started the previous one", name)
                 continue
-            with locked(
-                engine, f"daily-{name}", waiting=partial(log.info, "%s: another run works on it; waiting", name)
-            ):
+            with one_run_at_a_time(engine, name):
                 train_what_is_due(engine, here, name, settings, mode=mode, clock=clock, note=note)
     finally:
         steps.rest()
         engine.dispose()
     if problems:
         raise DailyFailed("; ".join(problems.values()))
+
+
+def one_run_at_a_time(engine: Engine, name: str) -> AbstractContextManager[None]:
+    """Hold the lock of one series' day, and say in the log who waits for it and when it was lost."""
+    log = get_run_logger()
+    return locked(
+        engine,
+        f"daily-{name}",
+        waiting=partial(log.info, "%s: another run works on it; waiting", name),
+        lost=partial(log.warning, "%s: %s", name, LOST),
+    )
 
 
 def bring_all_up_to_date(
@@ -117,9 +127,7 @@ def bring_all_up_to_date(
         for news in desk.news():
             one, name = news.wait, news.wait.series
             waits = wait and not one.late and not desk.is_stored(one)
-            with locked(
-                engine, f"daily-{name}", waiting=partial(log.info, "%s: another run works on it; waiting", name)
-            ):
+            with one_run_at_a_time(engine, name):
                 fresh = news.answer is not None and ingest(steps, name, news.answer, now=clock(), note=note)
                 # The due candle may be there in a minute, so a forecast from an older origin would be useless.
                 soon = waits and one.doubtful and not desk.is_stored(one)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
+from storage.database.postgresql import postgresql_engine
 from storage.database.unwritable import read_without_writing, refuse_files_of_others
 from storage.database.version import head_version, schema_version, wrong_version
 from storage.errors import DatabaseUnusable, StatementRefused
@@ -35,7 +36,7 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _with_typed_errors(_sqlite(parsed, read_only=read_only))
         if parsed.get_backend_name() == "postgresql":
-            return _with_typed_errors(_postgresql(parsed, read_only=read_only))
+            return _with_typed_errors(postgresql_engine(parsed, read_only=read_only))
     except (ArgumentError, NoSuchModuleError) as error:
         raise DatabaseUnusable(f"the database URL cannot be read: {error}") from None
     except (ValueError, TypeError):
@@ -45,17 +46,6 @@ def make_engine(url: str, *, read_only: bool = False) -> Engine:
         ) from None
     raise DatabaseUnusable(
         f"expected sqlite:///file.db or postgresql+psycopg://..., got a URL of {parsed.get_backend_name()!r}"
-    )
-
-
-def _postgresql(url: URL, *, read_only: bool) -> Engine:
-    # No just-in-time compilation: our queries are many look-ups by key, and with it a year of one series takes twice as
-    # long (benchmarks/query.py).
-    return create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_pre_ping=True,
-        connect_args={"options": "-c timezone=UTC -c jit=off", "connect_timeout": 10, "application_name": "candlecast"},
-        execution_options={"postgresql_readonly": True} if read_only else {},
     )
 
 

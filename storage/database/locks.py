@@ -13,18 +13,31 @@ from storage.database.unwritable import owner
 from storage.errors import DatabaseUnusable
 
 _POLL_S = 0.5
+LOST = (
+    "the connection that held the lock broke, so another run may have worked at the same time; nothing is stored twice"
+)
 
 
 @contextmanager
-def locked(engine: Engine, name: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def locked(
+    engine: Engine,
+    name: str,
+    *,
+    waiting: Callable[[], None] = lambda: None,
+    lost: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
     """Hold lock `name` of this database; `waiting` is called once if another process holds it first.
+
+    `lost` is called at the end if the connection to PostgreSQL that held the lock has broken meanwhile: another process
+    may have done the same work beside this one. That is no error, because every piece of work may be done twice and
+    stores its rows once.
 
     The operating system or the PostgreSQL server frees the lock when its holder dies, so no lease expires and nothing
     has to be cleaned up after kill -9. For SQLite the lock is a file beside the database; both must be on a local disk.
     """
     path = database_file(engine)
     if engine.dialect.name == "postgresql":
-        with _advisory(engine, name, waiting):
+        with _advisory(engine, name, waiting, lost):
             yield
     elif path is None:
         yield
@@ -54,11 +67,14 @@ def _taken(lock: FileLock) -> bool:
 
 
 @contextmanager
-def _advisory(engine: Engine, name: str, waiting: Callable[[], None]) -> Iterator[None]:
-    # The lock belongs to the session, so the connection stays open as long as the lock, outside any transaction.
+def _advisory(engine: Engine, name: str, waiting: Callable[[], None], lost: Callable[[], None]) -> Iterator[None]:
+    # The lock belongs to a transaction, because a pooler gives the session to others between two transactions. A
+    # transaction that has read nothing yet keeps nothing from being cleaned up.
     key = {"name": f"candlecast {name}"}
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        take = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as conn:
+        # Held through an hour of training, in which this connection is idle.
+        conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        take = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
         if not conn.execute(take, key).scalar():
             waiting()
             while not conn.execute(take, key).scalar():
@@ -66,4 +82,10 @@ def _advisory(engine: Engine, name: str, waiting: Callable[[], None]) -> Iterato
         try:
             yield
         finally:
-            conn.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)
+            try:
+                conn.exec_driver_sql("SELECT 1")
+                conn.rollback()
+            except DatabaseUnusable:
+                # The server freed the lock when the connection broke.
+                conn.invalidate()
+                lost()

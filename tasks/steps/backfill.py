@@ -17,7 +17,7 @@ from models.schedule import by_quarter
 from storage import registry
 from storage.candles import not_before, read_close_times, read_history
 from storage.database.engine import reading, writing
-from storage.database.locks import locked
+from storage.database.locks import LOST, locked
 from storage.errors import DatabaseUnusable
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.steps.report import SILENT, Report
@@ -178,6 +178,7 @@ def backfill(
         engine,
         f"backfill-{series}-{model}",
         waiting=lambda: report.log(f"{series} {model}: waiting for another backfill to finish"),
+        lost=lambda: report.log(f"{series} {model}: {LOST}"),
     ):
         with reading(engine) as conn:
             quarters = _missing_by_quarter(conn, job, model, closes, origins)

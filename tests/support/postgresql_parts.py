@@ -24,9 +24,7 @@ class Cluster:
         self._user: list[str] = []
         if os.geteuid() == 0:
             # initdb refuses root.
-            owner = next(name for name in ("postgres", "nobody") if _has_user(name))
-            group = pwd.getpwnam(owner).pw_gid
-            self._user = ["setpriv", f"--reuid={owner}", f"--regid={group}", "--clear-groups"]
+            owner, self._user = ordinary_owner()
             shutil.chown(self._home, owner)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -70,6 +68,12 @@ class Cluster:
         self.stop()
         self._log.close()
         shutil.rmtree(self._home)
+
+
+def ordinary_owner() -> tuple[str, list[str]]:
+    """Return a user for servers that refuse root, and the command that runs another command as that user."""
+    owner = next(name for name in ("postgres", "nobody") if _has_user(name))
+    return owner, ["setpriv", f"--reuid={owner}", f"--regid={pwd.getpwnam(owner).pw_gid}", "--clear-groups"]
 
 
 def programs() -> Path:

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from storage.database.locks import locked
 
@@ -53,6 +53,21 @@ def test_a_lock_is_waited_for_and_freed_when_its_holder_is_killed(engine: Engine
     process.wait()
     assert locked_here.wait(20)
     thread.join()
+
+
+def test_a_lock_whose_connection_broke_is_reported_at_the_end_and_is_no_error(postgresql_engine: Engine) -> None:
+    lost: list[bool] = []
+    name = postgresql_engine.url.database
+    others = "FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+    ended = text(f"SELECT count(pg_terminate_backend(pid)) {others}")
+    with locked(postgresql_engine, "day", lost=lambda: lost.append(True)):
+        with postgresql_engine.connect() as conn:
+            assert conn.execute(ended, {"name": name}).scalar() == 1
+            # It is free: the server knows that its holder is gone.
+            with locked(postgresql_engine, "day", waiting=lambda: lost.append(False)):
+                pass
+        assert lost == []
+    assert lost == [True]
 
 
 def test_another_name_is_another_lock(engine: Engine, database_url: str) -> None:
