@@ -44,6 +44,33 @@ class UsualTime:
         return self.latest - self.earliest
 
 
+@dataclass(frozen=True, slots=True)
+class NewestView:
+    """A candle as it was first seen after its close as the newest of a file, and whether these values were final."""
+
+    close_time: datetime
+    seen_at: datetime
+    final: bool
+
+    @property
+    def delay(self) -> timedelta:
+        """How long after its close it was seen."""
+        return self.seen_at - self.close_time
+
+
+def final_after(views: Iterable[NewestView], interval: Interval) -> timedelta | None:
+    """Return how long after its close the newest candle of a new file is final, None where too little tells it.
+
+    Of the newest COUNTED candles LEAST or more were final when they came, the earliest of them so long after its close,
+    and the unfinished ones all came earlier. What a candle turned out to be counts, whether it was believed then or
+    not: a source that was doubted is not doubted for ever, and one that was believed wrongly is doubted again.
+    """
+    news = sorted(views, key=lambda one: one.close_time)[-COUNTED:]
+    unfinished = max((one.delay for one in news if not one.final), default=-DAY)
+    delays = [one.delay for one in news if one.final and one.delay > unfinished]
+    return min(delays) if len(delays) >= LEAST and min(delays) < max(interval.length, DAY) else None
+
+
 def usual_time(arrivals: Iterable[Arrival], interval: Interval) -> UsualTime | None:
     """Return the usual time of the newest COUNTED arrivals, None where fewer than LEAST tell anything.
 

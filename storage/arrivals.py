@@ -1,12 +1,16 @@
 """When candles arrived: since when the source had each closed candle, and since when we had it."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from itertools import groupby
+from math import isclose
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, case, exists, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, and_, case, exists, func, select, tuple_
 
-from models.arrivals import COUNTED, Arrival, UsualTime, most_together, usual_time
+from models.arrivals import COUNTED, Arrival, NewestView, UsualTime, final_after, most_together, usual_time
 from models.candles import SeriesName
+from storage.candles import SAME_NUMBER, VALUES
 from storage.tables import candles, downloads
 
 # Candles that are older say nothing about when the source publishes now.
@@ -111,3 +115,44 @@ def read_usual_time(conn: Connection, *, series: str) -> UsualTime | None:
         .limit(2 * COUNTED)
     )
     return usual_time([Arrival(*row) for row in conn.execute(together)], interval)
+
+
+def read_final_after(conn: Connection, *, series: str) -> timedelta | None:
+    """Return how long after its close the newest candle of a new file is final, None where that is not known.
+
+    Learnt from every candle that was the newest of a file and has a newer one by now, stored as closed or not.
+    """
+    c = candles.c
+    newest = conn.execute(select(func.max(c.open_time)).where(c.series == series)).scalar()
+    if newest is None:
+        return None
+    recent = [c.series == series, c.open_time >= newest - LOOK_BACK]
+    of_download = dict(
+        conn.execute(select(c.download, func.max(c.open_time)).where(*recent).group_by(c.download)).tuples().all()
+    )
+    query = (
+        select(c.open_time, c.close_time, c.fetched_at, c.provisional, c.download, *(c[name] for name in VALUES))
+        .where(*recent, c.open_time.in_(sorted(set(of_download.values()))), c.fetched_at >= c.close_time)
+        .order_by(c.open_time, c.fetched_at)
+    )
+    views = _newest_views(conn.execute(query).all(), of_download, max(of_download.values()))
+    return final_after(views, SeriesName.parse(series).interval)
+
+
+def _newest_views(rows: Sequence[Row[Any]], of_download: dict[int, datetime], newest: datetime) -> Iterator[NewestView]:
+    for open_time, group in groupby(rows, key=lambda row: row.open_time):
+        revisions = list(group)
+        seen = next((i for i, row in enumerate(revisions) if of_download[row.download] == open_time), None)
+        final = next((row for row in reversed(revisions) if not row.provisional), None)
+        if open_time == newest or seen is None or final is None:
+            continue
+        view = revisions[seen]
+        yield NewestView(view.close_time, view.fetched_at, final=view is final or _same(view, final))
+
+
+def _same(row: Row[Any], other: Row[Any]) -> bool:
+    pairs = [(getattr(row, name), getattr(other, name)) for name in VALUES]
+    return all(
+        one == another if one is None or another is None else isclose(one, another, rel_tol=SAME_NUMBER)
+        for one, another in pairs
+    )

@@ -1,5 +1,6 @@
 """Whether the time of a file shows that its newest candle had closed when the file was made."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 # Two clocks may differ by so much before one of them is taken to be wrong.
@@ -7,6 +8,24 @@ CLOCK_SKEW = timedelta(minutes=1)
 # A file younger than this may have been dated when it was copied or sent to us: that says nothing about its rows.
 DATED_FOR_US = timedelta(minutes=1)
 DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """How long after its close the newest candle of a new file is final, by earlier files, and when this file came.
+
+    It came at `seen_at`, by the earlier of the server's clock and ours.
+    """
+
+    seen_at: datetime
+    final_after: timedelta
+
+    def shows_closed(self, *, closes: datetime, length: timedelta) -> bool:
+        """Return whether a file that came at `seen_at` shows that its newest candle, which closes at `closes`, had.
+
+        A file that comes a day or more after that holds a newer row, or is an old one: then nothing is known of it.
+        """
+        return closes + self.final_after <= self.seen_at + CLOCK_SKEW < closes + max(length, DAY)
 
 
 def made_at(last_modified: datetime | None, *, answered_at: datetime, now: datetime) -> datetime | None:

@@ -21,7 +21,7 @@ from storage.chunk import NO_TIME, Chunk, joined, no_candles
 from storage.errors import CddFormatChanged, CddRefused
 from storage.source.cells import Block, blocks, texts_of_lines
 from storage.source.checks import DAYS_START, Checks, SetAside
-from storage.source.closing import agreed_time, shows_closed
+from storage.source.closing import Learnt, agreed_time, shows_closed
 from storage.source.columns import Layout, layouts
 from storage.source.dates import are_turned
 from storage.source.headerless import layout_without_header
@@ -46,6 +46,7 @@ class CddFile:
     `rows_in` counts data rows: neither banner nor header nor blank lines. Every one of them ends up in a chunk or in
     `set_aside`. Where the end of the file is not known (`end_known`), a last row without a line end may have been cut
     and is set aside. Where `fetched_at` is given, so are rows that open later.
+    `learnt` is heard where neither `file_time` nor a banner says when the file was made.
     """
 
     stream: BinaryIO
@@ -53,6 +54,7 @@ class CddFile:
     file_time: datetime | None = None
     end_known: bool = True
     fetched_at: datetime | None = None
+    learnt: Learnt | None = None
     banner: str = ""
     rows_in: int = 0
     remarks: list[str] = field(default_factory=list)
@@ -102,7 +104,7 @@ class CddFile:
         if newest is not None:
             self.checks.require_past(int(newest.open_time[0]))
             closes = datetime.fromtimestamp(int(newest.open_time[0]) + self.checks.length, UTC)
-            newest.provisional[:] = not shows_closed(self.file_time, closes=closes, length=self.series.interval.length)
+            newest.provisional[:] = not self._shows_closed(closes)
             if self.series.interval is Interval.DAY:
                 yield self._finished(self.checks.without_overlaps(joined([*daily, newest])))
             else:
@@ -113,6 +115,12 @@ class CddFile:
             raise CddFormatChanged(
                 f"{self.series}: not one of the file's {self.rows_in} rows is a candle. {self.commonest_reason()}"
             )
+
+    def _shows_closed(self, closes: datetime) -> bool:
+        length = self.series.interval.length
+        if self.file_time is None and self.learnt is not None:
+            return self.learnt.shows_closed(closes=closes, length=length)
+        return shows_closed(self.file_time, closes=closes, length=length)
 
     def commonest_reason(self) -> str:
         """Return the commonest reason why rows are set aside, with some of the file's lines."""

@@ -10,15 +10,17 @@ from sqlalchemy import Connection, Engine
 from models.candles import Finding, SeriesName, Severity
 from models.times import from_unix
 from storage import downloads
+from storage.arrivals import read_final_after
 from storage.candles import StoreCounts, closed_count, newest_fetch, store_candles
 from storage.database.engine import reading, writing
 from storage.downloads import LastDownload
 from storage.errors import CddDenied, CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import read_findings, record_findings
+from storage.followed import close_years
 from storage.health import AGE_CODES, CANDLE_CODES, check_age, check_candles
 from storage.series import ensure_series, series_names
 from storage.source.client import Fetched, http_date
-from storage.source.closing import made_at
+from storage.source.closing import Learnt, made_at
 from storage.source.file import CddFile
 from tasks.steps.file_findings import FILE_CODES, file_findings
 from tasks.steps.freshness import note_age
@@ -147,6 +149,14 @@ def _fetched_at(fetched: Fetched, now: datetime) -> datetime:
     return max(fetched.answered_at or now, now)
 
 
+def _learnt(conn: Connection, series: str, fetched: Fetched, now: datetime) -> Learnt | None:
+    """Return what is known of the source's times of publication, which is heard only for a download with a `Date`."""
+    if fetched.answered_at is None:
+        return None
+    after = read_final_after(conn, series=series)
+    return None if after is None else Learnt(min(fetched.answered_at, now), after)
+
+
 def _store(
     conn: Connection, name: SeriesName, fetched: Fetched, now: datetime, *, accept: bool, is_part: bool
 ) -> IngestReport:
@@ -157,7 +167,14 @@ def _store(
     if newest is not None and now <= newest:
         # The clock went back: revisions stay in the order in which they came.
         now = newest + timedelta(microseconds=1)
-    file = CddFile(fetched.body, name, _made_at(fetched, now), fetched.end_known, fetched_at=_fetched_at(fetched, now))
+    file = CddFile(
+        fetched.body,
+        name,
+        _made_at(fetched, now),
+        fetched.end_known,
+        fetched_at=_fetched_at(fetched, now),
+        learnt=None if accept else _learnt(conn, series, fetched, now),
+    )
     download = downloads.insert_download(
         conn,
         series=series,
@@ -176,6 +193,7 @@ def _store(
     if is_part:
         # A part is compared with the stored candles of its span only.
         counts.stored_before = closed_count(conn, series=series, span=counts.span, before_download=download)
+        close_years(conn, series=series, span=counts.span, fetched_at=now)
     if not accept:
         given = f" --file {shlex.quote(fetched.url)}" if is_part and fetched.http_status is None else ""
         remedy = f"look at the file; to take it as it is: candlecast ingest {series}{given} --accept"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.arrivals import Arrival, UsualTime, usual_time, usual_words
+from models.arrivals import Arrival, NewestView, UsualTime, final_after, usual_time, usual_words
 from models.candles import Interval
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -84,3 +84,27 @@ def test_with_too_few_days_there_is_no_usual_time() -> None:
     usual = usual_time([day(number, timedelta(hours=2)) for number in range(4)], Interval.DAY)
     assert usual is None
     assert usual_words(usual, Interval.DAY) == "usual time of publication not known yet"
+
+
+def view(number: int, hours: float, *, final: bool = True) -> NewestView:
+    close = START + number * DAY
+    return NewestView(close, close + timedelta(hours=hours), final)
+
+
+@pytest.mark.parametrize(
+    ("views", "hours"),
+    [
+        ([], None),
+        ([view(n, 2) for n in range(4)], None),
+        ([view(n, 9 - n) for n in range(9)], 1),
+        # An unfinished candle says that it is too early, and until when.
+        ([*(view(n, 2 + n) for n in range(9)), view(9, 4, final=False)], 5),
+        ([*(view(n, 2 + n) for n in range(9)), view(9, 6, final=False)], None),
+        ([*(view(n, 1) for n in range(29)), view(29, 1, final=False)], None),
+        # Thirty candles later that is forgotten.
+        ([view(0, 20, final=False), *(view(1 + n, 1) for n in range(30))], 1),
+        ([view(n, 26) for n in range(9)], None),
+    ],
+)
+def test_the_newest_candle_is_final_as_early_as_it_proved_to_be(views: list[NewestView], hours: float | None) -> None:
+    assert final_after(views, Interval.DAY) == (None if hours is None else timedelta(hours=hours))

@@ -43,6 +43,14 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def any_engine(database_url: str) -> Iterator[Engine]:
+    """A database of either kind."""
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
 def ingest(engine: Engine, path: Path, series: str = SERIES, *, day: int = 0, accept: bool = False) -> IngestReport:
     return ingest_series(
         engine,
@@ -134,6 +142,45 @@ def test_a_bad_row_of_every_file_is_quarantined_once_with_first_and_last_time(en
     assert (rows[0][2][:10], rows[0][3][:10]) == (f"{NOW:%Y-%m-%d}", f"{NOW + 2 * DAY:%Y-%m-%d}")
 
 
+def year_of_days(year: int) -> list[str]:
+    """A file of a year, newest first; each day opens where the one before closed, across years too."""
+    first = datetime(year, 1, 1, tzinfo=UTC)
+    rows = []
+    for day in range((datetime(year + 1, 1, 1, tzinfo=UTC) - first).days):
+        at = first + day * DAY
+        n = at.toordinal()
+        opened, close = 100 + n % 7, 100 + (n + 1) % 7
+        rows.append(f"{int(at.timestamp())},{at:%Y-%m-%d},BTC/USD,{opened},107,99,{close},10,{10 * close}")
+    return rows[::-1]
+
+
+@pytest.mark.parametrize("order", [(2019, 2020, 2021), (2021, 2020, 2019), (2020, 2021, 2019)])
+def test_yearly_files_make_one_series_without_a_missing_31_december(
+    any_engine: Engine, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    for i, year in enumerate(order):
+        ingest(any_engine, put(tmp_path, year_of_days(year), f"Coinbase_BTCUSD_{year}_d.csv"), day=i)
+    with any_engine.connect() as conn:
+        opened = [row.open_time for row in read_candle_rows(conn, series=SERIES)]
+    # Nothing follows the last day of 2021 yet.
+    assert opened == [datetime(2019, 1, 1, tzinfo=UTC) + i * DAY for i in range(3 * 365)]
+    assert "gap" not in findings(any_engine)
+    again = ingest(any_engine, put(tmp_path, year_of_days(2020), "Coinbase_BTCUSD_2020_d.csv"), day=9)
+    assert again.outcome == "unchanged"
+
+
+def test_an_unfinished_31_december_stays_so(any_engine: Engine, tmp_path: Path) -> None:
+    rows = year_of_days(2020)
+    rows[0] = rows[0].rsplit(",", 3)[0] + ",99.5,4,398"
+    ingest(any_engine, put(tmp_path, rows, "Coinbase_BTCUSD_2020_d.csv"))
+    ingest(any_engine, put(tmp_path, year_of_days(2021), "Coinbase_BTCUSD_2021_d.csv"), day=1)
+    assert findings(any_engine)["gap"].first_time == datetime(2020, 12, 31, tzinfo=UTC)
+    # A finished file of 2020 takes its place.
+    report = ingest(any_engine, put(tmp_path, year_of_days(2020), "Coinbase_BTCUSD_2020_d.csv"), day=2)
+    assert report.rows_new == 1
+    assert "gap" not in findings(any_engine)
+
+
 def test_yearly_files_make_one_series_and_need_only_the_candles_of_their_year(engine: Engine, tmp_path: Path) -> None:
     for year in (2019, 2021, 2020):
         start = datetime(year, 1, 1, tzinfo=UTC)
@@ -146,8 +193,7 @@ def test_yearly_files_make_one_series_and_need_only_the_candles_of_their_year(en
     with pytest.raises(CddFormatChanged, match="2 days apart"):
         ingest(engine, path, day=3000)
     lines_of_2020 = lines(datetime(2020, 1, 1, tzinfo=UTC), 366)
-    # The last day of the year is not stored as closed: it may have been unfinished when the file was made.
-    with pytest.raises(Held, match="lacks 20 of the 365 stored candles"):
+    with pytest.raises(Held, match="lacks 20 of the 366 stored candles"):
         ingest(
             engine, put(tmp_path, [*lines_of_2020[:100], *lines_of_2020[120:]], "Coinbase_BTCUSD_2020_d.csv"), day=3001
         )

@@ -160,6 +160,72 @@ def test_a_last_modified_in_the_future_closes_no_candle(
     assert days(engine, closed=False) == [10]
 
 
+def ingest_day(engine: Engine, server: CddServer, day: int, *, close: float = 101.25, at: timedelta = 2 * HOUR) -> None:
+    """Ingest a file of a source that dates its copies, at a time of the next day; `close` is that of the newest row."""
+    now = FIRST + day * DAY + at
+    rows = [*ROWS[: day - 1], ROWS[day - 1].replace(b"101.25", str(close).encode())]
+    ingest(engine, server, answer(HEAD + b"".join(rows), last_modified=now, date=now), now=now)
+
+
+def test_a_source_that_dates_its_copies_is_believed_once_its_newest_days_proved_final(
+    engine: Engine, server: CddServer
+) -> None:
+    for day in range(2, 7):
+        ingest_day(engine, server, day)
+        assert days(engine, closed=False)[-1] == day
+        assert days(engine) == list(range(1, day))
+    # Of the days 2 to 6 all but the last are known to be final; with the next file there are five of them.
+    ingest_day(engine, server, 7, at=HOUR)
+    assert days(engine) == list(range(1, 7))
+    ingest_day(engine, server, 8)
+    assert days(engine) == list(range(1, 9))
+    # None of the others came as early as that.
+    ingest_day(engine, server, 9, at=HOUR / 2)
+    assert days(engine) == list(range(1, 9))
+
+
+def test_a_source_whose_newest_days_are_unfinished_is_not_believed(engine: Engine, server: CddServer) -> None:
+    for day in range(2, 11):
+        ingest_day(engine, server, day, close=99)
+        assert days(engine) == list(range(1, day))
+
+
+def test_a_source_that_was_believed_wrongly_is_doubted_once_a_file_shows_it(engine: Engine, server: CddServer) -> None:
+    for day in range(2, 8):
+        ingest_day(engine, server, day)
+    ingest_day(engine, server, 8, close=99)
+    assert days(engine) == list(range(1, 9))
+    # This file revises the eighth day, after it was read what the files before taught.
+    ingest_day(engine, server, 9)
+    assert days(engine) == list(range(1, 10))
+    ingest_day(engine, server, 10)
+    assert days(engine) == list(range(1, 10))
+
+
+def test_an_unfinished_file_that_stays_does_not_close_its_day_at_the_usual_time(
+    engine: Engine, server: CddServer
+) -> None:
+    for day in range(2, 8):
+        ingest_day(engine, server, day)
+    # Before the usual time, and the same file again after it: the source has not published yet.
+    ingest_day(engine, server, 8, close=99, at=HOUR)
+    ingest_day(engine, server, 8, close=99, at=3 * HOUR)
+    assert days(engine, closed=False)[-1] == 8
+    ingest_day(engine, server, 8, at=4 * HOUR)
+    assert days(engine) == list(range(1, 9))
+
+
+@pytest.mark.parametrize("banner", [b"", b"Created on 01-08-2020 by CryptoDataDownload\n"], ids=["alone", "a banner"])
+def test_what_was_learnt_is_heard_without_last_modified_but_not_against_a_banner(
+    engine: Engine, server: CddServer, banner: bytes
+) -> None:
+    for day in range(2, 8):
+        ingest_day(engine, server, day)
+    now = FIRST + 8 * DAY + 2 * HOUR
+    ingest(engine, server, answer(banner + HEAD + b"".join(ROWS[:8]), date=now), now=now)
+    assert days(engine)[-1] == (7 if banner else 8)
+
+
 def test_a_source_that_dates_files_at_the_download_never_closes_a_candle(engine: Engine, server: CddServer) -> None:
     for minutes in (0, 5, 10):
         now = CLOSES + (20 + minutes) * MINUTE
