@@ -1,7 +1,8 @@
 """Shared by the commands: reading settings and times, printing rows and notes, and ending with an error."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -11,6 +12,8 @@ import typer
 from candlecast.output import Format, Row, write_rows
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from flows.settings import Settings
 
 SeriesArgument = Annotated[str, typer.Argument(help="A series, such as Bitstamp_BTCUSD_d.")]
@@ -60,6 +63,17 @@ def settings() -> "Settings":
         fail(f"the settings cannot be read: {error}", code=2)
     except (OSError, UnicodeDecodeError) as error:
         fail(f"the settings cannot be read: .env: {type(error).__name__}; it must be a UTF-8 text file", code=2)
+
+
+@contextmanager
+def stored_rows(series: str | None = None) -> Iterator["Connection"]:
+    """Yield a connection that reads the settings' database; raises NotFound if `series` is given and not stored."""
+    from storage.database.engine import open_for_reading, reading
+    from storage.series import require_series
+
+    with reading(open_for_reading(settings().database_url)) as conn:
+        require_series(conn, name=series)
+        yield conn
 
 
 def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:

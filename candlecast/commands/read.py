@@ -18,6 +18,7 @@ from candlecast.commands.console import (
     print_note,
     settings,
     span,
+    stored_rows,
 )
 from candlecast.output import Format, columns_of
 from models.forecasts import Kind, ScoreKind
@@ -77,14 +78,11 @@ def forecasts(
     if plot and (json or output is not None or form is not Format.TABLE):
         raise WrongUse("--plot draws in the terminal; leave out --json, --format and --output")
     first, last = span(start, end)
-    from storage.database.engine import open_for_reading, reading
     from storage.forecasts import read_bands, read_quantiles
     from storage.query import ForecastFilter
-    from storage.series import require_series
 
     wanted = ForecastFilter(series, instant(origin, "--origin"), first, last, model, kind).or_latest()
-    with reading(open_for_reading(settings().database_url)) as conn:
-        require_series(conn, name=series)
+    with stored_rows(series) as conn:
         if form is Format.HUB and not json:
             emit(HubRow._fields, [_hub_row(row) for row in read_quantiles(conn, wanted)], Format.CSV, False, output)
             return
@@ -153,11 +151,8 @@ def candles(
     first, last = span(start, end)
     known_at = instant(as_of, "--as-of", end_of_day=True)
     from storage.candles import CandleRow, read_candle_rows
-    from storage.database.engine import open_for_reading, reading
-    from storage.series import require_series
 
-    with reading(open_for_reading(settings().database_url)) as conn:
-        require_series(conn, name=series)
+    with stored_rows(series) as conn:
         rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at)
     emit(CandleRow._fields, rows, form, json, output)
 
@@ -176,14 +171,11 @@ def skill(
 ) -> None:
     """The forecasts' scores by model and step, beside naive's; live, late and backfill in separate rows."""
     first, last = span(start, end)
-    from storage.database.engine import open_for_reading, reading
     from storage.query import ForecastFilter
     from storage.scores import SkillRow
-    from storage.series import require_series
     from tasks.steps.skill import judged_skill
 
-    with reading(open_for_reading(settings().database_url)) as conn:
-        require_series(conn, name=series)
+    with stored_rows(series) as conn:
         rows = judged_skill(conn, ForecastFilter(series, start=first, end=last, kind=kind))
     emit(SkillRow._fields, rows, form, json, output)
 
@@ -196,12 +188,9 @@ def list_models(
     json: Json = False,
 ) -> None:
     """Registered model versions and which of them is each series' champion."""
-    from storage.database.engine import open_for_reading, reading
     from storage.registry import list_versions
-    from storage.series import require_series
 
-    with reading(open_for_reading(settings().database_url)) as conn:
-        require_series(conn, name=series)
+    with stored_rows(series) as conn:
         rows = list_versions(conn, series=series)
     columns = (
         "id", "series", "model", "purpose", "cutoff", "champion", "init_from", "seed", "device", "seconds",
@@ -235,10 +224,9 @@ def list_series(
         named = [AvailableSeries(str(one), one.exchange, one.pair, one.interval.value) for one in listed]
         emit(AvailableSeries._fields, named, form, json, output)
         return
-    from storage.database.engine import open_for_reading, reading
     from storage.series import SeriesRow, series_summary
 
-    with reading(open_for_reading(configured.database_url)) as conn:
+    with stored_rows() as conn:
         rows = series_summary(conn)
     emit(SeriesRow._fields, rows, form, json, output)
 
@@ -252,11 +240,8 @@ def list_findings(
     json: Json = False,
 ) -> None:
     """Findings: what is odd about the stored data, how serious it is and what to do about it."""
-    from storage.database.engine import open_for_reading, reading
     from storage.findings import FindingRow, read_findings
-    from storage.series import require_series
 
-    with reading(open_for_reading(settings().database_url)) as conn:
-        require_series(conn, name=series)
+    with stored_rows(series) as conn:
         rows = read_findings(conn, series=series, resolved=resolved)
     emit(tuple(name for name in columns_of(FindingRow) if name != "id"), rows, form, json, output)
