@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from models.evidence import (
     BETS,
     FIRST_EPISODE,
     LARGEST_LOSS,
+    OWN_SHARE,
     RISKS,
     WINDOW,
+    WINDOW_CHANCE,
     WINDOW_SHARE,
     Gains,
     combined,
@@ -209,6 +212,34 @@ def test_the_expected_likelihood_ratio_is_one_where_the_champion_is_right():
     assert likelihood_ratios(middles, np.tile(naive, (24, 1)), np.tile(naive, (24, 1))) == pytest.approx(1)
 
 
+def chance_below(place, quantiles):
+    """The probability below `place`: linear between quantiles; an eighth of their span further out a tail is 1 / e."""
+    eighth = (quantiles[-1] - quantiles[0]) / 8
+    if place < quantiles[0]:
+        return 0.01 * np.exp(-(quantiles[0] - place) / eighth)
+    if place > quantiles[-1]:
+        return 1 - 0.01 * np.exp(-(place - quantiles[-1]) / eighth)
+    k = max(i for i in range(len(quantiles)) if quantiles[i] <= place)
+    if k == len(quantiles) - 1:
+        return 0.99
+    share = (place - quantiles[k]) / (quantiles[k + 1] - quantiles[k])
+    return LEVELS[k] + share * (LEVELS[k + 1] - LEVELS[k])
+
+
+@pytest.mark.parametrize(
+    "champion", [normal(0.03), normal(0.01) + 0.02, normal(0.01) - 0.02, normal(0.01), normal(0.002)]
+)
+def test_a_likelihood_ratio_is_that_of_the_interval_which_holds_the_close(champion):
+    naive = normal(0.01)
+    edges = [0.0, *(chance_below(place, naive) for place in champion), 1.0]
+    nominal = [0.0, *LEVELS, 1.0]
+    for pit_of_close in (0.001, 0.01, 0.3, 0.5, 0.51, 0.985, 0.99, 0.9999):
+        k = sum(level <= pit_of_close for level in QUANTILE_LEVELS)
+        expected = (1 - OWN_SHARE) * (edges[k + 1] - edges[k]) / (nominal[k + 1] - nominal[k]) + OWN_SHARE
+        (ratio,) = likelihood_ratios(np.array([pit_of_close]), champion[None], naive[None])
+        assert ratio == pytest.approx(expected, rel=1e-9)
+
+
 def watched_closes(sigma, *, bands, seed, runs, days):
     """Return an episode's value on each day of normal closes, (runs, days); all bands count as odd and as wide."""
     rng = np.random.default_rng(seed)
@@ -248,6 +279,31 @@ def test_a_window_is_a_fair_bet_on_every_day_and_can_demote_by_itself():
     assert EPISODE_SHARE * FIRST_EPISODE * WINDOW_SHARE * window_value(WINDOW, 10 * WINDOW) >= 1 / ALPHA
 
 
+def test_the_window_is_won_by_the_sums_that_right_bands_keep_with_its_chance():
+    """All sums of a week, day by day; the limit is the largest sum whose chance is not above WINDOW_CHANCE."""
+    edges = np.concatenate([[0], LEVELS, [1]])
+    one_day = Counter()
+    for far, chance in zip(distances((edges[1:] + edges[:-1]) / 2).tolist(), np.diff(edges).tolist(), strict=True):
+        one_day[far] += chance
+    week = Counter({0: 1.0})
+    for _ in range(WINDOW):
+        week = sum_of(week, one_day)
+    below = dict(zip(sorted(week), np.cumsum([week[total] for total in sorted(week)]), strict=True))
+    limit = max(total for total, chance in below.items() if chance <= WINDOW_CHANCE)
+    assert window_value(WINDOW, limit) == pytest.approx(1 / below[limit])
+    assert window_value(WINDOW, min(total for total in below if total > limit)) == 0
+    # With one day to come, the value is the chance that its distance still fits.
+    fits = sum(chance for far, chance in one_day.items() if far <= 20)
+    assert window_value(WINDOW - 1, limit - 20) == pytest.approx(fits / below[limit])
+
+
+def sum_of(first, second):
+    total = Counter()
+    for (one, chance), (other, more) in itertools.product(first.items(), second.items()):
+        total[one + other] += chance * more
+    return total
+
+
 def test_a_distance_is_the_outer_edge_of_the_interval_that_holds_the_close():
     assert distances(np.array([0.005, 0.03, 0.46, 0.5, 0.97, 0.995])).tolist() == [100, 95, 10, 10, 95, 100]
 
@@ -263,6 +319,10 @@ def test_each_episode_bets_most_of_the_money_that_is_left():
     second = FIRST_EPISODE * (1 - FIRST_EPISODE) * WINDOW_SHARE * window_value(1, 100)
     assert wide == pytest.approx((narrow - kept) * (1 - WINDOW_SHARE) + second + kept)
     assert episode_value(ratios, far, np.array([False] * 3), odd) == 1
+    # Both windows are open: each counts.
+    near = np.array([10, 10, 10])
+    both = FIRST_EPISODE * WINDOW_SHARE * (window_value(3, 30) + (1 - FIRST_EPISODE) * window_value(1, 10))
+    assert episode_value(ratios, near, odd, np.array([True] * 3)) == pytest.approx(wide - second + both)
 
 
 def test_a_band_is_odd_compared_with_naives_or_with_its_own_of_the_day_before():
@@ -270,3 +330,4 @@ def test_a_band_is_odd_compared_with_naives_or_with_its_own_of_the_day_before():
     assert is_odd(width, np.array([1.0, 1.0, 2.0, 2.0, 0.3]), 4).tolist() == [False, False, True, False, True]
     assert is_odd(np.ones(2), np.array([0.2, 5.0]), 4).tolist() == [True, True]
     assert is_odd(np.array([1.0]), np.array([1.0]), 4).tolist() == [False]
+    assert is_odd(np.array([4.0, 0.25]), np.array([1.0, 0.25]), 4).tolist() == [True, True]
