@@ -116,7 +116,7 @@ def _period(path: str) -> int:
 def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
     @app.get("/api/v1/series", responses=described(SeriesStatus))
     def series(page: Page) -> Response:
-        """Stored series: the reach of their candles, whether they are stale, and when the source publishes."""
+        """Stored series: their candles, whether they are stale, when the source publishes, and who forecasts them."""
         after = page.after(str)
         with reading() as conn:
             rows = series_status(conn, now=datetime.now(UTC), after=after, limit=page.rows)

@@ -1,4 +1,4 @@
-"""What the API tells about each series at an instant: the reach of its candles, its age, and when it is published."""
+"""What the API tells about each series at an instant: its candles, their age, its publication, and who forecasts."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -7,16 +7,21 @@ from sqlalchemy import Connection
 
 from models.arrivals import usual_words
 from models.candles import SeriesName, UnknownSeries
+from models.forecasts import REFERENCES, Kind
 from models.freshness import is_stale
 from storage.arrivals import newest_arrival, read_usual_time
+from storage.forecasts import read_origins
+from storage.query import ForecastFilter
+from storage.registry import champion
 from storage.series import SeriesRow, series_summary
 
 
 class SeriesStatus(NamedTuple):
-    """A stored series, the reach of its closed candles, whether they are stale, and when the source publishes.
+    """A stored series: the reach of its closed candles, whether they are stale, its publication, and who forecasts.
 
     `usual` says in words when a candle is usually published; the three `usual_..._s` say it in seconds after the close.
-    `published_at` and `seen_at` are of the newest closed candle.
+    `published_at` and `seen_at` are of the newest closed candle. `champion` is the model that serves, `asked_for` the
+    model that was asked for and forecasts beside it: the same where it serves, None before its first forecast.
     """
 
     name: str
@@ -33,6 +38,8 @@ class SeriesStatus(NamedTuple):
     usual_latest_s: float | None
     published_at: datetime | None
     seen_at: datetime | None
+    champion: str | None
+    asked_for: str | None
 
 
 def series_status(
@@ -47,9 +54,10 @@ def _status(conn: Connection, row: SeriesRow, now: datetime) -> SeriesStatus:
         interval = SeriesName.parse(row.name).interval
     except UnknownSeries:
         # No ingest stores such a name: somebody wrote it by hand, which must not cost the other series their answer.
-        return SeriesStatus(*row, False, "", None, None, None, None, None)
+        return SeriesStatus(*row, False, "", *[None] * 7)
     usual = read_usual_time(conn, series=row.name)
     newest = newest_arrival(conn, series=row.name)
+    serving = champion(conn, series=row.name)
     return SeriesStatus(
         *row,
         stale=is_stale(row.last_close, interval, now, usual),
@@ -59,4 +67,21 @@ def _status(conn: Connection, row: SeriesRow, now: datetime) -> SeriesStatus:
         usual_latest_s=None if usual is None else usual.latest.total_seconds(),
         published_at=None if newest is None else newest.published_at,
         seen_at=None if newest is None else newest.seen_at,
+        champion=None if serving is None else serving.model,
+        asked_for=_asked_for(conn, row.name),
     )
+
+
+def _asked_for(conn: Connection, series: str) -> str | None:
+    """Return which model other than the references has a live forecast of the champion's newest origin.
+
+    The database tells it, not the setting: this server need not have the settings of the day's runs.
+    """
+    latest = read_origins(conn, ForecastFilter(series, latest=True))
+    if not latest:
+        return None
+    live = read_origins(conn, ForecastFilter(series, origin=latest[0].origin, kind=Kind.LIVE))
+    others = [row.model for row in live if row.model not in REFERENCES]
+    # After a change of the setting the champion is the model that was asked for before.
+    beside = [model for model in others if model != latest[0].model]
+    return next(iter(beside or others), None)

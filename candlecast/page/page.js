@@ -3,8 +3,8 @@
 import { ApiError, keepToken, rows } from "./api.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
 import {
-  afterClose, age, band, CENTRAL_BANDS, closeDay, closeName, instant, LENGTH_MS, percent, price, published, REFERENCES,
-  signed, whenStored,
+  afterClose, age, band, CENTRAL_BANDS, closeDay, closeName, instant, LENGTH_MS, percent, price, published, signed,
+  whenStored,
 } from "./words.js";
 
 const CANDLES_BEFORE = 60;
@@ -91,7 +91,7 @@ async function showSeries(all) {
   const names = [...new Set(origins.map((row) => row.model))].sort();
   options("model", names);
   $("model").value = latest[0]?.model ?? champion?.model ?? names[0];
-  await showAskedFor(models, champion, latest);
+  await showAskedFor(latest);
   if (series !== $("series").value) return;
   const wanted = latest.length || origins.some((row) => row.model === model() && row.kind === "live") ? "live" : "backfill";
   document.querySelector(`input[name=kind][value=${wanted}]`).checked = true;
@@ -113,17 +113,17 @@ function showAge() {
 }
 
 /** Where another model was asked for than the one that serves, show its newest live forecast beside the champion's. */
-async function showAskedFor(models, champion, latest) {
-  const asked = models.findLast((row) => row.purpose === "live" && !REFERENCES.includes(row.model))?.model;
+async function showAskedFor(latest) {
+  const { asked_for: asked, champion } = state.series;
   $("asked-for").hidden = true;
-  if (asked === undefined || asked === champion?.model || !latest.length) return;
+  if (asked === null || asked === champion) return;
   const { series, origin } = latest[0];
   const [first] = await rows("forecasts", { series, origin, model: asked, kind: "live" });
   if (first === undefined) return;
   $("asked-for").hidden = false;
   text("asked-for", `${asked}, which was asked for and does not serve, expects the ` +
     `${closeName(closeOf(first), state.series.interval)} ${between(first)} with a chance of 80 %, median ` +
-    `${price(first.q50)}; ${champion.model}, which serves, ${between(latest[0])}, median ${price(latest[0].q50)}.`);
+    `${price(first.q50)}; ${champion}, which serves, ${between(latest[0])}, median ${price(latest[0].q50)}.`);
 }
 
 /** Show the chosen model and kind: its origins, the newest of them first, and its scores. */
@@ -269,7 +269,7 @@ function showModels(models, decisions, champion) {
   text("champion", champion
     ? `${champion.model}, version ${champion.id}, serves.`
     : "No model serves yet; the gate judges the first training.");
-  const words = { promoted: "promoted", kept: "not promoted", rolled_back: "rolled back to" };
+  const words = { promoted: "promoted", kept: "not promoted", rolled_back: "rolled back to", demoted: "serves after a demotion" };
   fill("decisions", decisions.toReversed().map((row) => [
     instant(row.decided_at), words[row.outcome], row.model, row.model_version, row.reason,
   ]), "no decision yet");

@@ -1,13 +1,11 @@
 // Numbers and instants as people read them; instants are UTC.
 
-// The central bands, narrowest first, and the models that serve as references beside every champion, as
-// models/forecasts.py has them; a test compares the two.
+// The central bands, narrowest first, as models/forecasts.py has them; a test compares the two.
 export const CENTRAL_BANDS = [
   { "percent": 50, "low": "q25", "high": "q75" },
   { "percent": 80, "low": "q10", "high": "q90" },
   { "percent": 95, "low": "q025", "high": "q975" }
 ];
-export const REFERENCES = ["naive", "range-ewma"];
 
 export const price = (value) => {
   const digits = Math.abs(value) >= 1000 ? 0 : Math.abs(value) >= 1 ? 2 : 6;

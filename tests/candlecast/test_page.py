@@ -11,11 +11,12 @@ from axe_playwright_python.sync_playwright import Axe
 from browser import Opened, chromium
 from installation import Installation
 from playwright.sync_api import Browser, Page, expect
+from stores import Store
 from web_server import Web
 
 import candlecast
 from models.candles import Interval
-from models.forecasts import CENTRAL_BANDS, REFERENCES, Forecast, Kind
+from models.forecasts import CENTRAL_BANDS, Forecast, Kind
 from models.times import RunClock
 from models.wording import when_stored
 from storage.database.engine import open_database, writing
@@ -30,14 +31,10 @@ THEN = "2019-10-17T09:00:00Z"
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
 
-def test_the_pages_bands_and_references_are_those_of_the_models():
+def test_the_pages_bands_are_those_of_the_models():
     words = (Path(candlecast.__file__).parent / "page" / "words.js").read_text()
-
-    def constant(name: str) -> list[object]:
-        return list(json.loads(words.split(f"export const {name} = ")[1].split(";")[0]))
-
-    assert constant("CENTRAL_BANDS") == [band._asdict() for band in CENTRAL_BANDS]
-    assert constant("REFERENCES") == list(REFERENCES)
+    bands = json.loads(words.split("export const CENTRAL_BANDS = ")[1].split(";")[0])
+    assert bands == [band._asdict() for band in CENTRAL_BANDS]
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +222,66 @@ def test_the_page_shows_how_long_before_the_close_a_forecast_was_stored(browser,
         assert page.locator("#published").inner_text().startswith("Usual time of publication not known yet; ")
         assert serious(page) == []
         assert window.troubles == []
+
+
+PUBLISHED = "Gemini_BTCUSD_d"
+
+
+@pytest.fixture(scope="module")
+def published_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
+    """A market whose days came between 02:10 and 02:40; the newest at 02:21 on 2026-04-23, and it is forecast."""
+    installation = Installation(tmp_path_factory.mktemp("published"), prefect_home)
+    engine = open_database(f"sqlite:///{installation.database}")
+    store = Store(engine)
+    store.add_series(PUBLISHED)
+    midnight = datetime(2026, 4, 23, tzinfo=UTC)
+    for days, minute in enumerate([21, 10, 40, 10, 40, 30, 10, 40, 10, 40]):
+        close = midnight - timedelta(days=days)
+        out = close + timedelta(hours=2, minutes=minute)
+        store.add_candle(
+            close - timedelta(days=1),
+            100.0 + days,
+            series=PUBLISHED,
+            file_time=out,
+            fetched_at=out + timedelta(minutes=3),
+        )
+    version = store.add_version("naive", series=PUBLISHED)
+    store.promote(version, series=PUBLISHED)
+    store.add_forecasts(version, [midnight], series=PUBLISHED, created_at=midnight + timedelta(hours=2, minutes=25))
+    engine.dispose()
+    with Web(installation) as running:
+        yield running
+
+
+def test_the_page_shows_when_the_source_usually_publishes_and_when_it_did_today(browser, published_web):
+    usual = "Usually published 02:10 to 02:40 UTC; "
+    with Opened(browser, at="2026-04-23T09:00:00Z", viewport=WIDE) as window:
+        page = window.open(f"{published_web.url}/#{PUBLISHED}")
+        assert page.locator("#published").inner_text() == f"{usual}today 02:21."
+        assert page.locator("#stored").inner_text() == (
+            "Stored 2026-04-23 02:25 UTC, 21 h 35 min before the close of Thu 2026-04-23."
+        )
+    # The day after, before its file is out.
+    with Opened(browser, at="2026-04-24T01:00:00Z", viewport=WIDE) as window:
+        page = window.open(f"{published_web.url}/#{PUBLISHED}")
+        newest = "the newest candle was published 2026-04-23 02:21 UTC."
+        assert page.locator("#published").inner_text() == f"{usual}{newest}"
+
+
+def test_the_api_names_the_champion_and_the_model_that_was_asked_for(web, fresh_web, published_web):
+    names = {}
+    for server in (web, fresh_web, published_web):
+        for row in server.get("/api/v1/series").json()["rows"]:
+            names[row["name"]] = row["champion"], row["asked_for"]
+    assert names[FRESH] == ("naive", "lstm")
+    # Nothing but a reference has forecast, or nothing at all.
+    assert names[SERIES] == ("range-ewma", None)
+    assert names[PUBLISHED] == ("naive", None)
+    assert names[OTHER] == (None, None)
+    asked = fresh_web.get(f"/api/v1/forecasts?series={FRESH}&model=lstm&kind=live").json()["rows"]
+    latest = fresh_web.get(f"/api/v1/forecasts/latest?series={FRESH}").json()["rows"]
+    assert {row["model"] for row in latest} == {"naive"}
+    assert [row["origin"] for row in asked] == [row["origin"] for row in latest]
 
 
 def test_the_model_that_was_asked_for_is_shown_beside_the_champion(browser, opened, web, fresh_web):
