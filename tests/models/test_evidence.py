@@ -86,7 +86,7 @@ def slowly_with(sizes, gained, step, *, restarts):
     return total + 1 - used
 
 
-@pytest.mark.parametrize("step", [1, 3, 7])
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
 @pytest.mark.parametrize("restarts", [False, True])
 def test_the_value_equals_a_slow_loop(step, restarts):
     rng = np.random.default_rng(step)
@@ -151,7 +151,10 @@ def test_one_close_costs_at_most_the_largest_loss():
 
 
 def test_the_dispersion_is_that_of_the_narrower_forecast():
-    assert dispersion(normal(5.0)[None], normal(0.01)[None]) == pytest.approx(np.abs(normal(0.01)).mean())
+    narrow = np.abs(normal(0.01)).mean()
+    assert dispersion(normal(5.0)[None], normal(0.01)[None]) == pytest.approx(narrow)
+    days = np.stack([normal(0.01) + 9, normal(0.05)]), np.stack([normal(0.02), normal(0.03)])
+    assert dispersion(*days) == pytest.approx([narrow, 3 * narrow])
 
 
 def test_without_gains_or_without_scores_the_value_is_one():
@@ -305,6 +308,8 @@ def sum_of(first, second):
 
 
 def test_a_distance_is_the_outer_edge_of_the_interval_that_holds_the_close():
+    # The interval begins with its lower quantile.
+    assert distances(np.array([0.1, 0.9])).tolist() == [80, 90]
     assert distances(np.array([0.005, 0.03, 0.46, 0.5, 0.97, 0.995])).tolist() == [100, 95, 10, 10, 95, 100]
 
 
