@@ -147,6 +147,29 @@ def test_a_file_that_is_too_new_is_fetched_again_when_its_age_can_tell(
     assert rows(installation, "SELECT count(*) FROM downloads WHERE outcome = 'stored'") == [(3,)]
 
 
+def test_a_source_that_refuses_is_asked_again_until_it_serves(installation: Path, source: CddServer) -> None:
+    name = "Bitstamp_ADAUSD_d"
+    one = market(source, name, n=230, ends=CLOSE)
+    one.publish(228, 30 * MINUTE)
+    clock = JumpingClock(START)
+    source.clock = clock
+    live_day(clock, name, wait=False)
+    one.publish(229, 30 * MINUTE)
+    serves_at = CLOSE + 3 * HOUR
+    source.requests.clear()
+    source.answer = lambda _: Reply(403, b"<html><h1>Forbidden</h1></html>") if clock() < serves_at else None
+    live_day(clock, name)
+    assert timedelta(0) <= clock() - serves_at <= 6 * MINUTE
+    # Once every five minutes; a refusal is not tried a second time at once.
+    assert 30 <= len(source.requests) <= 40
+    assert set(stored(installation, name)) == {"naive", "range-ewma"}
+    refusals = rows(installation, "SELECT DISTINCT reason FROM downloads WHERE outcome = 'unavailable'")
+    assert len(refusals) == 1
+    assert "the source refuses this client (HTTP 403)" in refusals[0][0]
+    assert "set CANDLECAST_USER_AGENT to a name that the source accepts" in refusals[0][0]
+    assert rows(installation, "SELECT count(*) FROM findings WHERE code = 'late' AND resolved_at IS NULL") == [(0,)]
+
+
 def test_questions_are_conditional_and_become_dense_around_the_usual_time(
     installation: Path, source: CddServer
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from synthetic import random_walk
 
+from models.candles import SeriesName
 from models.frames import CandleFrame
 from models.times import RunClock
 from storage.candles import read_history
@@ -26,7 +27,9 @@ def write_csv(folder: Path, series: str, candles: CandleFrame) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{series}.csv"
     last = candles.iloc[-1]
-    lines = ["https://www.CryptoDataDownload.com", "unix,date,open,high,low,close,Volume BTC,Volume USD"]
+    name = SeriesName.parse(series)
+    header = f"unix,date,open,high,low,close,Volume {name.base},Volume {name.quote}"
+    lines = ["https://www.CryptoDataDownload.com", header]
     lines.append(f"{int(last.close_time.timestamp())},,{last.close},{last.close},{last.close},{last.close},0.1,")
     lines += [
         f"{int(row.open_time.timestamp())},,{row.open!r},{row.high!r},{row.low!r},{row.close!r},{row.volume_base!r},"

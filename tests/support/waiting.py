@@ -8,6 +8,7 @@ from cdd_server import CddServer
 from synthetic import random_walk
 from timetable import Edition, Timetable
 
+from models.candles import SeriesName
 from models.frames import CandleFrame
 from models.times import RunClock
 
@@ -81,7 +82,8 @@ class Published:
 
         An unfinished candle's price has gone the share `so_far` of the way from its open to its close.
         """
-        lines = ["unix,date,open,high,low,close,Volume BTC,Volume USD"]
+        name = SeriesName.parse(self.series)
+        lines = [f"unix,date,open,high,low,close,Volume {name.base},Volume {name.quote}"]
         for row in reversed(list(self.candles.iloc[: day + 1].itertuples())):
             if row.Index in self.left_out:
                 continue
