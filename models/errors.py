@@ -3,7 +3,8 @@
 ModelError
 ├── NotEnoughCandles     wait for more history, or lower the lookback
 ├── BadWeights           the stored weights are corrupted or foreign: train again
-└── TrainingFailed       the challenger is unusable: keep the champion, tell a person
+├── TrainingFailed       the challenger is unusable: keep the champion, tell a person
+└── NetworksUnusable     this machine cannot import TensorFlow: the models that need none go on
 """
 
 
@@ -21,3 +22,7 @@ class BadWeights(ModelError):
 
 class TrainingFailed(ModelError):
     """Training ended without usable weights (a NaN loss, no training rows)."""
+
+
+class NetworksUnusable(ModelError):
+    """The library that computes the networks is missing, or dies when it is imported."""

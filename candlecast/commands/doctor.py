@@ -1,8 +1,7 @@
 """`candlecast doctor`: check the installation and say how to fix what is wrong."""
 
-import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,13 +10,14 @@ from flows.settings import Settings
 from flows.sources import cdd_client
 from models.arrivals import Arrival, UsualTime, usual_words
 from models.candles import Interval, SeriesName
+from models.errors import NetworksUnusable
 from models.freshness import is_stale, normal_delay
 from models.waiting import close_words, due_close
 from models.wording import close_day
 from storage.database.engine import open_for_reading, reading
 from storage.database.version import head_version
 from storage.errors import StorageError
-from storage.redaction import safe_database_url, safe_url, without_credentials
+from storage.redaction import printable, safe_database_url, safe_url, without_credentials
 
 RESTORE = "stop what uses the database, then put a backup back: candlecast restore FILE"
 
@@ -32,14 +32,23 @@ class Check:
     remedy: str = ""
 
 
-def examine(settings: Settings) -> list[Check]:
-    """Return the result of every check. No check changes anything."""
-    checks = [*_guarded("source", lambda: [_source(settings)]), *_guarded("database", lambda: [_database(settings)])]
-    if checks[-1].ok:
-        checks += _guarded("file", lambda: [_file(settings)])
+def examine(settings: Settings) -> Iterator[Check]:
+    """Yield the result of each check as soon as it is done. No check changes anything."""
+    yield from _guarded("source", lambda: [_source(settings)])
+    (database,) = _guarded("database", lambda: [_database(settings)])
+    yield database
+    if database.ok:
+        yield from _guarded("file", lambda: [_file(settings)])
         for name in settings.series:
-            checks += _guarded(f"data of {name}", partial(_series, settings, name))
-    return [*checks, *_guarded("prefect", lambda: [_prefect()]), *_guarded("device", lambda: [_device()])]
+            yield from _guarded(f"data of {name}", partial(_series, settings, name))
+    yield from _guarded("prefect", lambda: [_prefect()])
+    yield from _guarded("device", lambda: [_device()])
+
+
+def lines_of(check: Check) -> str:
+    """Return a check as lines for a terminal: whether it is in order, what was found, and the remedy below it."""
+    line = f"{'ok' if check.ok else 'WRONG':5}  {check.check}: {check.found}"
+    return printable(f"{line}\n       remedy: {check.remedy}" if check.remedy else line)
 
 
 def _guarded(name: str, look: Callable[[], list[Check]]) -> list[Check]:
@@ -161,8 +170,8 @@ def _prefect() -> Check:
 
 
 def _device() -> Check:
-    if importlib.util.find_spec("tensorflow") is None:
-        return Check("device", False, "TensorFlow is not installed", "pip install tensorflow-cpu")
-    from models.lstm.backend import device, on_accelerator
-
+    try:
+        from models.lstm.backend import device, on_accelerator
+    except NetworksUnusable as error:
+        return Check("device", False, str(error), "until then candlecast makes the forecasts that need no network")
     return Check("device", True, device() + ("" if on_accelerator() else f", {os.cpu_count()} cores"))

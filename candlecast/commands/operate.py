@@ -113,10 +113,16 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast
 @app.command()
 def doctor(json: Json = False) -> None:
     """Check the installation and say how to fix what is wrong."""
-    from candlecast.commands.doctor import Check, examine
+    from candlecast.commands.doctor import Check, examine, lines_of
 
-    checks = examine(settings())
-    emit(columns_of(Check), checks, Format.TABLE, json)
+    checks = []
+    for check in examine(settings()):
+        checks.append(check)
+        if not json:
+            # At once: a later check may take long, or end this process.
+            print(lines_of(check), flush=True)
+    if json:
+        emit(columns_of(Check), checks, Format.JSON, json)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 

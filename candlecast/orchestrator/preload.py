@@ -1,12 +1,14 @@
 """Import the model while Prefect's server starts, if the command will need it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
 
 from flows.settings import Settings
 from models.candles import SeriesName
 from models.catalog import family, forecaster
+from models.errors import ModelError
 from models.freshness import is_candle_due
 from storage.candles import latest_close_time
 from storage.database.engine import open_for_reading, reading
@@ -18,7 +20,9 @@ LATER = ("matplotlib.pyplot", "scipy.stats", "sklearn.ensemble")
 def import_what_is_due(settings: Settings, names: Sequence[str]) -> None:
     """Import the model, which takes seconds, if a new candle is probably there to forecast from."""
     if family(settings.model).learns and _something_is_due(settings, names):
-        forecaster(settings.model)
+        # The day says which forecasts could not be made, after the others.
+        with suppress(ModelError):
+            forecaster(settings.model)
         for name in LATER:
             import_module(name)
 

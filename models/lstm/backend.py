@@ -1,7 +1,8 @@
 """The only module that imports Keras: it keeps TensorFlow quiet and holds what differs between Keras's backends.
 
 All computations are written once with `keras.ops`. Backends differ in how a function is compiled and how its gradient
-is taken. Keras chooses the backend (KERAS_BACKEND, else TensorFlow).
+is taken. KERAS_BACKEND chooses the backend, else it is TensorFlow. Importing this module raises NetworksUnusable on a
+machine that cannot import that library.
 """
 
 import os
@@ -13,10 +14,19 @@ from typing import Any, ParamSpec, TypeVar
 # either way.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# TensorFlow and jax would take nearly all memory of a GPU at once; other programs may use it too.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+# Keras neither reads nor writes ~/.keras/keras.json: a user's float64 or backend there would change our networks.
+os.environ["KERAS_HOME"] = os.devnull
 
-import keras as keras
-import numpy as np
-from keras import ops as ops
+from models.lstm.probe import check_that_it_imports
+
+check_that_it_imports(os.environ.get("KERAS_BACKEND") or "tensorflow")
+
+import keras as keras  # noqa: E402 - only after the check
+import numpy as np  # noqa: E402
+from keras import ops as ops  # noqa: E402
 
 P = ParamSpec("P")
 R = TypeVar("R")
