@@ -27,9 +27,10 @@ app = typer.Typer()
 
 # A warning about the cost, printed before such a model is trained.
 COSTLY = {
-    # Measured: 54 s for 200 epochs of 1,018 windows.
-    "tutorial": "each quarter needs a fit of about a minute of processor time per 1,000 days of history, and so does "
-    "each of the four quarters before the first: about a hundred times lstm's cost"
+    # 200 epochs of 1,018 windows took 54 s with a written-out gradient; automatic differentiation takes 1.45 times as
+    # long (docs/decisions/0010-tutorial-gradient.md).
+    "tutorial": "each quarter needs a fit of about 80 seconds of processor time per 1,000 days of history, and so does "
+    "each of the four quarters before the first: about 150 times lstm's cost"
 }
 
 

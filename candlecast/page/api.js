@@ -13,15 +13,15 @@ export const keepToken = (token) => sessionStorage.setItem(TOKEN, token);
 
 /** Return the rows of a collection, all of them or `most`; raises ApiError with the server's own reason. */
 export async function rows(collection, query = {}, most = Infinity) {
-  const found = [];
+  const collected = [];
   let cursor = null;
   do {
     const given = Object.entries({ ...query, cursor }).filter(([, value]) => value !== null);
     const answer = await ask(`/api/v1/${collection}?${new URLSearchParams(given)}`);
-    found.push(...answer.rows);
+    collected.push(...answer.rows);
     cursor = answer.next;
-  } while (cursor !== null && found.length < most);
-  return found;
+  } while (cursor !== null && collected.length < most);
+  return collected;
 }
 
 async function ask(url) {

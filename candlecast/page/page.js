@@ -211,25 +211,25 @@ function judgedKind() {
 
 function showSkill() {
   const judged = judgedKind();
-  const found = state.skill.filter((row) => row.model === model() && row.kind === judged);
+  const scores = state.skill.filter((row) => row.model === model() && row.kind === judged);
   const baseline = model() === "naive";
   text("judged-kind", judged !== kind()
-    ? `No ${KINDS[kind()]} forecast of ${model()} is scored yet; shown are its ${KINDS[judged]} ones.`
-    : !found.length ? `No forecast of ${model()} is scored yet.`
-      : baseline ? "Naive is what the others are measured against; its own skill is zero."
-        : `Shown are the ${KINDS[judged]} forecasts of ${model()}.`);
+    ? `No ${KINDS[kind()]} forecast of ${model()} is scored yet; the scores are those of its ${KINDS[judged]} forecasts.`
+    : !scores.length ? `No forecast of ${model()} is scored yet.`
+      : baseline ? "The other models are compared with naive; its own skill is zero."
+        : `The scores are those of the ${KINDS[judged]} forecasts of ${model()}.`);
   text("skill-caption", `${model()}, ${judged}, against naive on the same origins`);
-  fill("skill-table", found.map((row) => [
+  fill("skill-table", scores.map((row) => [
     row.step, row.n.toLocaleString("en"), row.skill === null ? null : signed(row.skill, 2),
     row.skill_low === null ? null : `${signed(row.skill_low, 2)} to ${signed(row.skill_high, 2)}`,
     row.p_value === null ? null : row.p_value < 0.001 ? "< 0.001" : row.p_value.toFixed(3),
     percent(row.coverage50), percent(row.coverage80), percent(row.coverage95),
   ]), "nothing scored yet");
   for (const each of Object.keys(KINDS)) text(`trust-${each}`, trust(each, baseline));
-  $("skill-charts").hidden = !found.length;
-  if (!found.length) return;
-  drawSkill(found.filter((row) => row.skill !== null));
-  drawCoverage(found);
+  $("skill-charts").hidden = !scores.length;
+  if (!scores.length) return;
+  drawSkill(scores.filter((row) => row.skill !== null));
+  drawCoverage(scores);
 }
 
 /** One step ahead, in words, of one kind of the chosen model's forecasts. */
@@ -250,15 +250,15 @@ function trust(which, baseline) {
 
 function showPit() {
   const judged = judgedKind();
-  const found = state.pit.filter((row) => row.model === model() && row.kind === judged);
-  const steps = [...new Set(found.map((row) => row.step))].sort((a, b) => a - b);
+  const tenths = state.pit.filter((row) => row.model === model() && row.kind === judged);
+  const steps = [...new Set(tenths.map((row) => row.step))].sort((a, b) => a - b);
   const before = $("pit-step").value;
   options("pit-step", steps);
   if (steps.includes(Number(before))) $("pit-step").value = before;
   $("pit-choice").hidden = $("pit").hidden = !steps.length;
   if (!steps.length) return text("pit-text", `No forecast of ${model()} is scored yet.`);
   const counts = Array(10).fill(0);
-  for (const row of found.filter((each) => each.step === Number($("pit-step").value))) counts[row.part] = row.n;
+  for (const row of tenths.filter((each) => each.step === Number($("pit-step").value))) counts[row.part] = row.n;
   const n = counts.reduce((sum, count) => sum + count, 0);
   text("pit-text", `${n.toLocaleString("en")} closes of ${KINDS[judged]} forecasts; ` +
     `${percent((counts[0] + counts[9]) / n)} fell into the two outer tenths, 20 % would be even.`);
