@@ -356,12 +356,34 @@ def test_closes_far_from_those_of_another_exchange_are_a_finding(
     assert "Bitstamp_BTCUSD_d, 6.9% at most" in outlier.message
 
 
+def test_highs_and_lows_far_outside_those_of_another_exchange_are_findings_with_their_day(
+    engine: Engine, client: CddClient, server: CddServer
+) -> None:
+    """Each is well within what its own neighbours allow, so only the other market shows it."""
+    wicks = csv(40).decode().splitlines()
+    for age, low, high in ((3, 50, 107), (9, 90, 200), (12, 61, 107), (14, 90, 160)):
+        cells = wicks[age].split(",")
+        wicks[age] = ",".join([*cells[:4], str(high), str(low), *cells[6:]])
+    server.put("Bitstamp_BTCUSD_d", csv(40))
+    server.put("Binance_BTCUSDT_d", "\n".join([*wicks, ""]).replace("BTC/USD", "BTC/USDT").encode())
+    for series in ("Bitstamp_BTCUSD_d", "Binance_BTCUSDT_d"):
+        ingest(engine, client, series=series)
+    with engine.connect() as conn:
+        found = [f for f in read_findings(conn) if f.code in ("outlier", "wick")]
+    assert [(f.series, f.message) for f in found] == [
+        ("Binance_BTCUSDT_d", "close of Sat 2020-02-01: the high is 200, that of Bitstamp_BTCUSD_d is 107"),
+        ("Binance_BTCUSDT_d", "close of Fri 2020-02-07: the low is 50, that of Bitstamp_BTCUSD_d is 90"),
+    ]
+    assert [f.first_time for f in found] == [datetime(2020, 2, 1, tzinfo=UTC), datetime(2020, 2, 7, tzinfo=UTC)]
+
+
 def test_real_closes_of_two_exchanges_differ_in_january_2015(engine: Engine, shared_data: Path, tmp_path: Path) -> None:
     for series, vintage in (("Bitstamp_BTCUSD_d", "2020-11-19"), ("Coinbase_BTCUSD_d", "2018-05-26")):
         (tmp_path / f"{series}.csv").write_bytes((shared_data / f"{series}__{vintage}.csv").read_bytes())
         ingest_series(engine, series=series, client=CddClient(str(tmp_path)), now=NOW)
     with engine.connect() as conn:
-        (outlier,) = [f for f in read_findings(conn, series="Coinbase_BTCUSD_d") if f.code == "outlier"]
+        outliers = [f for f in read_findings(conn, series="Coinbase_BTCUSD_d") if f.code == "outlier"]
+    (outlier,) = [f for f in outliers if "closes are over" in f.message]
     assert outlier.first_time is not None
     assert outlier.last_time is not None
     assert f"{outlier.first_time:%Y-%m}" <= "2015-01" <= f"{outlier.last_time:%Y-%m}"
