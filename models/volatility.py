@@ -89,19 +89,19 @@ def garman_klass(candles: CandleFrame) -> Floats:
 def bounded_variance(variance: Floats) -> Floats:
     """Return the variances, (n,), each cut to VARIANCE_CAP times the slow average of the cut ones before it.
 
-    Where the lowest of the LASTING variances before it is higher than that, it is the bound. Row t depends on the rows
-    0..max(t, START - 1).
+    Where the lowest of the LASTING variances before it is higher than that, it is the bound. Candles that did not move
+    count in no average: after an outage every market would seem absurd. Row t depends on the rows 0..max(t, START - 1).
     """
-    start = variance[:START]
-    bounded = np.minimum(start, VARIANCE_CAP * np.median(start)).tolist() if len(start) else []
+    bounded: list[float] = []
+    moved = variance[:START][variance[:START] > LEAST_VARIANCE]
+    first = VARIANCE_CAP * np.median(moved) if len(moved) else np.inf
     total, weight = 0.0, 0.0
-    for value in bounded:
-        total, weight = SLOW * total + value, SLOW * weight + 1
     # Each bound depends on the one before, hence the loop.
-    later = slice(START, None)
-    for value, lasting in zip(variance[later].tolist(), _lasting(variance)[later].tolist(), strict=True):
-        bounded.append(min(value, max(VARIANCE_CAP * total / weight, lasting)))
-        total, weight = SLOW * total + bounded[-1], SLOW * weight + 1
+    for row, (value, lasting) in enumerate(zip(variance.tolist(), _lasting(variance).tolist(), strict=True)):
+        usual = VARIANCE_CAP * total / weight if weight else np.inf
+        bounded.append(min(value, first if row < START else max(usual, lasting)))
+        if value > LEAST_VARIANCE:
+            total, weight = SLOW * total + bounded[-1], SLOW * weight + 1
     return np.array(bounded)
 
 

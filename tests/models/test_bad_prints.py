@@ -11,7 +11,7 @@ from models.features import CLIP, TARGET_CLIP, VOLUME_BOUND, make_features
 from models.naive import naive_quantiles
 from models.quantiles import LEVELS
 from models.range_ewma import range_ewma_quantiles
-from models.volatility import LASTING, SLOW, START, VARIANCE_CAP, bounded_variance, garman_klass
+from models.volatility import LASTING, LEAST_VARIANCE, SLOW, START, VARIANCE_CAP, bounded_variance, garman_klass
 
 # What docs/forecasting.md states. However absurd one candle is, it changes the width of tomorrow's 80 % band (the
 # logarithm of its upper over its lower end) at most by this factor, on the day it closes and on every later one.
@@ -35,12 +35,13 @@ def _factor(model, candles, changed, rows):
 def _slow_bounded(variance):
     """The definition, row by row."""
     bounded = []
+    moved = variance > LEAST_VARIANCE
     for row, value in enumerate(variance):
         if row < START:
-            bounded.append(min(value, VARIANCE_CAP * np.median(variance[:START])))
+            bounded.append(min(value, VARIANCE_CAP * np.median(variance[:START][moved[:START]])))
             continue
-        weights = [SLOW**age for age in range(row, 0, -1)]
-        average = np.dot(weights, bounded) / sum(weights)
+        weights = [SLOW**age for age in range(moved[:row].sum(), 0, -1)]
+        average = np.dot(weights, np.array(bounded)[moved[:row]]) / sum(weights)
         bounded.append(min(value, max(VARIANCE_CAP * average, min(variance[row - LASTING : row]))))
     return bounded
 
@@ -50,6 +51,7 @@ def test_the_bounded_variance_equals_a_slow_loop(n):
     rng = np.random.default_rng(n)
     variance = np.exp(rng.standard_normal(n)) * np.where(rng.random(n) < 0.1, 1000, 1)
     variance[150:160] *= 500
+    variance[3:9] = variance[200:230] = LEAST_VARIANCE
     np.testing.assert_allclose(bounded_variance(variance), _slow_bounded(variance))
 
 
@@ -61,6 +63,11 @@ def test_a_single_large_variance_is_cut_and_a_lasting_change_of_level_is_not():
     assert bounded_variance(np.concatenate([calm, wild]))[200 + LASTING :].tolist() == wild[LASTING:].tolist()
     # The level may fall at once.
     assert bounded_variance(np.concatenate([wild, calm]))[200:].tolist() == calm.tolist()
+
+
+def test_a_market_that_did_not_move_at_first_is_not_bounded_by_that():
+    flat, variance = np.full(40, LEAST_VARIANCE), np.exp(np.random.default_rng(0).standard_normal(40))
+    assert bounded_variance(np.concatenate([flat, variance])).tolist() == [*flat, *bounded_variance(variance)]
 
 
 def test_the_first_candle_does_not_own_the_first_averages():
