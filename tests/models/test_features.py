@@ -1,14 +1,18 @@
 """Features and volatility: exact small cases, and no look-ahead."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from synthetic import random_walk
 
+from models import prior
 from models.features import CLIP, FEATURE_NAMES, make_features
 from models.frames import closed_by
 from models.interface import TrainRequest
-from models.range_ewma import RangeEwma
-from models.volatility import START, _factors, ahead, ewma, forecast_volatility, garman_klass, log_returns
+from models.quantiles import LEVELS, expanding_quantiles
+from models.range_ewma import PRIOR_SURPRISES, PRIOR_WIDTHS, WARM_UP, RangeEwma, range_ewma_quantiles
+from models.volatility import SEASON_PRIOR, START, _factors, ahead, ewma, forecast_volatility, garman_klass, log_returns
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +94,25 @@ def test_ewma_equals_a_slow_loop():
     np.testing.assert_allclose(ewma(values, 0.9), slow)
 
 
-def test_season_factors_have_mean_one_and_order_the_days():
-    slot = np.tile(np.arange(7), 60)
-    ratio = 1.0 + 0.1 * slot
-    factors = _factors(ratio, slot, 7)
-    assert factors.mean() == pytest.approx(1.0)
-    assert (np.diff(factors) > 0).all()
+def test_season_factors_have_mean_one_and_are_handed_over_from_many_markets_to_the_series():
+    ratio = 1.0 + 0.1 * np.arange(7)
+    own, borrowed = ratio / ratio.mean(), prior.season(7)
+    for weeks in (1, 60, 6000):
+        factors = _factors(np.tile(ratio, weeks), np.tile(np.arange(7), weeks), 7)
+        share = 7 * weeks / (7 * weeks + SEASON_PRIOR)
+        np.testing.assert_allclose(factors, share * own + (1 - share) * borrowed)
+        assert factors.mean() == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_allclose(factors, own, rtol=0.01)
+
+
+def test_the_borrowed_season_and_surprises_are_distributions():
+    for slots in (7, 24):
+        assert prior.season(slots).shape == (slots,)
+        assert prior.season(slots).mean() == pytest.approx(1, abs=1e-3)
+    for step in range(1, 9):
+        assert prior.surprises(step).shape == LEVELS.shape
+        assert (np.diff(prior.surprises(step)) > 0).all()
+    assert prior.surprises(8).tolist() == prior.surprises(7).tolist()
 
 
 def test_volatility_follows_the_market_up_and_a_weekly_season():
@@ -124,3 +141,43 @@ def test_range_ewma_sees_nothing_after_the_origin(candles):
     trained = model.train([TrainRequest(candles, origin)])[0]
     (expected,) = model.forecast(trained, candles, [origin])
     assert model.forecast(trained, closed_by(candles, origin), [origin]) == [expected]
+
+
+def test_expanding_quantiles_equal_numpys_for_any_order_of_counts():
+    rng = np.random.default_rng(0)
+    values, counts = rng.standard_normal(80), np.append(rng.permutation(80), [80, 3, 3])
+    quantiles = expanding_quantiles(values, counts)
+    for count, row in zip(counts, quantiles, strict=True):
+        expected = np.quantile(values[:count], LEVELS) if count else np.full(len(LEVELS), np.nan)
+        np.testing.assert_allclose(row, expected, rtol=1e-14, atol=1e-15)
+
+
+def test_range_ewma_hands_over_from_borrowed_surprises_to_those_of_the_series():
+    """From 60 candles on it forecasts; a slow loop gives the same mixture of borrowed and own quantiles."""
+    candles = random_walk(500, seed=3, drop=slice(300, 303))
+    rows = np.array([WARM_UP - 1, WARM_UP, 150, 302, 496])
+    sigma = forecast_volatility(candles, horizon=7).sigma
+    quantiles = range_ewma_quantiles(candles, rows, 7)
+    surprises = ahead(candles, 7) / sigma
+    for i, row in enumerate(rows):
+        for step in (1, 4, 7):
+            known = [surprises[t, step - 1] for t in range(WARM_UP, row - step + 1)]
+            own = np.array([surprise for surprise in known if np.isfinite(surprise)])
+            n, expected = len(own), prior.surprises(step)
+            if n:
+                low, high = np.searchsorted(LEVELS, (0.25, 0.75))
+                width = 1.0
+                if n > 1:
+                    width = (np.quantile(own, 0.75) - np.quantile(own, 0.25)) / (expected[high] - expected[low])
+                expected = expected * width ** (n / (n + PRIOR_WIDTHS))
+                share = n / (n + PRIOR_SURPRISES)
+                expected = share * np.quantile(own, LEVELS) + (1 - share) * expected
+            expected = (expected - expected[len(LEVELS) // 2]) * sigma[row, step - 1]
+            np.testing.assert_allclose(quantiles[i, step - 1], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_an_hourly_market_of_three_days_has_a_forecast():
+    candles = random_walk(72, seed=1, length=timedelta(hours=1))
+    origin = candles["close_time"].iloc[-1].to_pydatetime()
+    (forecast,) = RangeEwma().forecast(RangeEwma().train([TrainRequest(candles, origin)])[0], candles, [origin])
+    assert np.isfinite(forecast.values).all()
