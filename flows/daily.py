@@ -170,6 +170,8 @@ def forecast(steps: Steps, name: str, settings: Settings, *, clock: RunClock, no
         note(name, "no forecast", error)
         return False
     get_run_logger().info("%s: champion is version %d", name, forecasts.champion)
+    if forecasts.young is not None:
+        get_run_logger().info("%s: %s", name, forecasts.young)
     note(name, "no forecast", None)
     return bool(forecasts.new)
 

@@ -11,19 +11,21 @@ from models.forecasts import BASELINE, REFERENCES, Kind
 from models.history import CandleHistory
 from models.times import Clock
 from storage import registry
-from storage.candles import not_before, read_history
+from storage.candles import closed_count, not_before, read_history
 from storage.database.engine import reading, writing
 from storage.errors import NotFound
 from storage.forecasts import insert_forecasts, missing_origins
 from tasks.steps.gate import ensure_champion
 from tasks.steps.train import baseline_version, load_trained, newest_origin
+from tasks.steps.young import lacks_candles, note_young
 
 
 class LiveForecasts(NamedTuple):
-    """The champion's version, and the versions whose forecasts are new."""
+    """The champion's version, the versions whose forecasts are new, and which models lack candles, None without any."""
 
     champion: int
     new: list[int]
+    young: str | None = None
 
 
 def forecast_newest(
@@ -45,7 +47,9 @@ def forecast_newest(
         versions.append(asked.id)
     versions = list(dict.fromkeys(versions))
     new = forecast_live(engine, series=series, versions=versions, horizon=horizon, clock=clock, flow_run=flow_run)
-    return LiveForecasts(champion, new)
+    models = [*REFERENCES, model, *([] if serving is None else [serving.model])]
+    young = note_young(engine, series=series, models=models, now=clock())
+    return LiveForecasts(champion, new, None if young is None else young.message)
 
 
 def forecast_live(
@@ -62,17 +66,21 @@ def forecast_live(
     Each is stored with the time that `clock` reads when it is written, however long ago the run began: that decides
     whether its steps count as live.
 
-    Raises NotEnoughCandles when the series is shorter than a model needs, and BadWeights for damaged weights, once the
-    forecasts of all other versions are stored.
+    A model that needs more candles than the series has is left out. Raises NotEnoughCandles where gaps leave too few
+    returns, and BadWeights for damaged weights, once the forecasts of all other versions are stored.
     """
     origin = newest_origin(engine, series=series)
     new: list[int] = []
     failures: list[ModelError | NotFound] = []
     history: CandleHistory | None = None
+    with reading(engine) as conn:
+        closed = closed_count(conn, series=series)
     for version in versions:
         try:
             with reading(engine) as conn:
                 trained = load_trained(conn, version=version)
+                if lacks_candles(trained.model, closed):
+                    continue
                 if not missing_origins(conn, series=series, model=trained.model, kind=Kind.LIVE, origins=[origin]):
                     continue
                 # Read once for all of them.

@@ -1,0 +1,48 @@
+"""Young markets: which models still lack candles, and from which close on they forecast."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from models.candles import Finding, SeriesName, Severity
+from models.catalog import family
+from models.wording import close_name
+from storage.candles import closed_count, latest_close_time
+from storage.database.engine import reading, writing
+from storage.findings import read_findings, record_findings
+
+CODE = "young"
+
+
+def lacks_candles(model: str, closed: int) -> bool:
+    """Return whether `closed` candles are too few for a forecast by `model`."""
+    return closed < family(model).min_candles
+
+
+def note_young(engine: Engine, *, series: str, models: Iterable[str], now: datetime) -> Finding | None:
+    """Record as one finding which of `models` lack candles and when their forecasts begin; return it, None without any.
+
+    The finding is closed when all of them have enough.
+    """
+    with reading(engine) as conn:
+        closed, latest = closed_count(conn, series=series), latest_close_time(conn, series=series)
+        is_recorded = any(finding.code == CODE for finding in read_findings(conn, series=series))
+    interval = SeriesName.parse(series).interval
+    by_need: dict[int, list[str]] = {}
+    for name in dict.fromkeys(models):
+        if lacks_candles(name, closed):
+            by_need.setdefault(family(name).min_candles, []).append(name)
+    seen = []
+    if by_need and latest is not None:
+        sentences = [
+            f"{' and '.join(names)}: from the {close_name(latest + (need - closed) * interval.length, interval)} on "
+            f"({need} candles)"
+            for need, names in sorted(by_need.items())
+        ]
+        message = f"too few candles yet for some forecasts, which begin later; {', '.join(sentences)}"
+        seen = [Finding(CODE, Severity.INFO, message, "wait; a gap in the candles delays it", len(by_need))]
+    if seen or is_recorded:
+        with writing(engine) as conn:
+            record_findings(conn, series=series, codes={CODE}, seen=seen, now=now)
+    return seen[0] if seen else None
