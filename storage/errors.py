@@ -9,6 +9,7 @@ StorageError
 ├── DatabaseUnusable    missing, read-only, locked, corrupted, or of another version: follow the remedy
 ├── StatementRefused    the database refused a statement of ours: a fault of candlecast, report it
 ├── BackupRefused       no backup, or one that may not go there: name another file
+├── CopyRefused         nothing to copy into, or rows that do not fit there: follow the remedy
 └── NotFound            no such series, forecast or model version: check the name
 
 Outside `storage` two more are derived from it: `Held` (tasks/steps/holds.py), a file that a person has to look at, and
@@ -57,6 +58,10 @@ class StatementRefused(StorageError):
 
 class BackupRefused(StorageError):
     """A backup cannot be made or restored like this; the message says why and what to do."""
+
+
+class CopyRefused(StorageError):
+    """A database cannot be copied like this; the message says why and what to do."""
 
 
 class NotFound(StorageError):

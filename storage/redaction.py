@@ -34,3 +34,8 @@ def printable(text: str) -> str:
 def safe_database_url(engine: "Engine") -> str:
     """Return the database's URL without its password and without its options, which can hold a password."""
     return engine.url.set(query={}).render_as_string(hide_password=True)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what the database's driver says; PostgreSQL's further lines quote the statement and its values."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,6 +1,7 @@
 """Shared by the commands: reading settings and times, printing rows and notes, and ending with an error."""
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -42,6 +43,21 @@ def fail(message: str, code: int = 1) -> NoReturn:
 def print_note(message: str) -> None:
     """Print something that is not a result for the user, on stderr."""
     print(message, file=sys.stderr)
+
+
+class ProgressLines:
+    """A progress callback that prints a line on stderr every few seconds, none for work that takes less."""
+
+    def __init__(self, *, seconds: float = 2.0) -> None:
+        self._seconds = seconds
+        self._printed_at = time.monotonic()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Print what is being done and its share of the whole, if the last line is old enough."""
+        now = time.monotonic()
+        if now - self._printed_at >= self._seconds:
+            self._printed_at = now
+            print_note(f"{what}: {done / max(total, 1):.0%}")
 
 
 def settings() -> "Settings":

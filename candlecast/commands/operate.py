@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from candlecast.commands.console import Json, SeriesArgument, WrongUse, emit, fail, print_note, settings
+from candlecast.commands.console import (
+    Json,
+    ProgressLines,
+    SeriesArgument,
+    WrongUse,
+    emit,
+    fail,
+    print_note,
+    settings,
+)
 from candlecast.output import Format, columns_of
 
 app = typer.Typer()
@@ -108,6 +117,23 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast
 
     replaced = put_back(file, url=settings().database_url, now=datetime.now(UTC))
     print(f"restored from {file}" + (f"; the database before is {replaced}" if replaced else ""))
+
+
+@app.command()
+def copy(
+    to: Annotated[str, typer.Option(help="URL of an empty database: PostgreSQL if yours is SQLite, or SQLite.")],
+    json: Json = False,
+) -> None:
+    """Copy everything into an empty database of another kind, and check every row; may be interrupted and repeated."""
+    from storage.database.copying import CopiedTable, copy_database
+
+    copied = copy_database(settings().database_url, to=to, progress=ProgressLines())
+    emit(columns_of(CopiedTable), copied.tables, Format.TABLE, json)
+    done = "already holds all rows of" if copied.was_there else "now holds all rows of"
+    print_note(
+        f"{copied.target} {done} {copied.source}: {sum(t.rows for t in copied.tables):,}, each table's hash equal"
+    )
+    print_note("to go on there, let CANDLECAST_DATABASE_URL name it wherever candlecast runs")
 
 
 @app.command()

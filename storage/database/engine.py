@@ -15,7 +15,7 @@ from storage.database.postgresql import postgresql_engine
 from storage.database.unwritable import read_without_writing, refuse_files_of_others
 from storage.database.version import head_version, schema_version, wrong_version
 from storage.errors import DatabaseUnusable, StatementRefused
-from storage.redaction import safe_database_url
+from storage.redaction import first_line, safe_database_url
 
 BUSY_TIMEOUT_S = 30
 
@@ -88,7 +88,7 @@ def _with_typed_errors(engine: Engine) -> Engine:
             raise explained(error, engine) from context.original_exception
         log.debug("refused: %s", error.statement)
         raise StatementRefused(
-            f"the database {safe_database_url(engine)} refused a statement: {_first_line(context.original_exception)}; "
+            f"the database {safe_database_url(engine)} refused a statement: {first_line(context.original_exception)}; "
             "this is a fault of candlecast, please report it"
         ) from context.original_exception
 
@@ -166,20 +166,16 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield conn
 
 
-def _first_line(error: BaseException) -> str:
-    """Return what the driver says; PostgreSQL's further lines quote the statement and its values."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
     """Return the driver's error as one that says what to do."""
-    reason = _first_line(error.orig or error)
+    reason = first_line(error.orig or error)
     remedies = {
         "readonly": "make the file and its folder writable for this user",
         "unable to open": "check that the folder exists and this user may write in it",
         "not a database": "the file is something else: name another file in CANDLECAST_DATABASE_URL",
         "malformed": "the file is damaged: restore it from a backup (candlecast restore FILE)",
         "locked": "another process has kept it locked: see which, then try again",
+        "lock timeout": "another process has kept it locked: see which, then try again",
         # SQLite says this when even the files beside the database cannot be written.
         "disk i/o error": "the disk is full or failing: free some space, or see the system's log, then run it again",
         "disk is full": "free some space, then run the same command again",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, ColumnElement, Connection, Insert, Integer, Row, Table
 
 from storage.database.times import UtcDateTime
-from storage.errors import DatabaseUnusable
+from storage.errors import DatabaseUnusable, StatementRefused
+from storage.redaction import first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,25 +70,33 @@ def insert_columns(
             if isinstance(value, datetime) and isinstance(column.type, UtcDateTime):
                 value = _instant_text(value, precise=column.type.precise)
             lists[name] = [value] * rows
-    names = list(columns)
-    quoted = ", ".join(conn.dialect.identifier_preparer.quote(name) for name in names)
+    insert_lists(conn, table, {name: lists[name] for name in columns})
+
+
+def insert_lists(conn: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Insert rows given as columns by name, each a sequence of values as the database's driver takes them.
+
+    Raises StatementRefused for a value that does not fit and for an existing key.
+    """
+    quoted = ", ".join(conn.dialect.identifier_preparer.quote(name) for name in columns)
     if conn.dialect.name == "sqlite":
-        _insert_many_a_statement(conn, f"INSERT INTO {table.name} ({quoted})", [lists[name] for name in names])
+        _insert_many_a_statement(conn, f"INSERT INTO {table.name} ({quoted})", list(columns.values()))
         return
-    records = zip(*(lists[name] for name in names), strict=True)
     import psycopg
 
     driver = conn.connection.driver_connection
     assert driver is not None
     try:
         with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({quoted}) FROM STDIN") as copy:
-            for record in records:
+            for record in zip(*columns.values(), strict=True):
                 copy.write_row(record)
     except psycopg.OperationalError as error:
-        raise DatabaseUnusable(f"the database did not take the rows of {table.name}: {error}") from error
+        raise DatabaseUnusable(f"the database did not take the rows of {table.name}: {first_line(error)}") from error
+    except psycopg.Error as error:
+        raise StatementRefused(f"the database refused rows of {table.name}: {first_line(error)}") from error
 
 
-def _insert_many_a_statement(conn: Connection, insert: str, columns: list[list[Any]]) -> None:
+def _insert_many_a_statement(conn: Connection, insert: str, columns: Sequence[Sequence[Any]]) -> None:
     """Insert columns with many rows per statement, which takes two thirds of the time of one row per statement."""
     width, rows = len(columns), len(columns[0])
     cells: list[Any] = [None] * (width * rows)

@@ -28,6 +28,7 @@ COMMANDS = [
     ("rollback", SERIES),
     ("replay", "1"),
     ("backup", "copy.db"),
+    ("copy", "--to", "postgresql://nobody@127.0.0.1:1/none"),
 ]
 
 

@@ -64,6 +64,7 @@ COMMANDS = [
     ("replay", "1"),
     ("backup", "copy.db"),
     ("restore", "copy.db"),
+    ("copy", "--to", unreachable()),
     # This command asks TensorFlow for its devices.
     pytest.param(("doctor", "--json"), marks=pytest.mark.slow),
 ]
@@ -118,6 +119,16 @@ def test_a_database_url_that_is_wrong_in_any_way_is_not_repeated(empty, url, com
     # Not even a part of the secret is shown.
     assert not [piece for piece in ("Pa/ss", "w0rd", "Db@") if piece in output]
     assert written(empty.folder) == []
+
+
+@pytest.mark.parametrize("url", [unreachable(), *URLS])
+def test_the_url_of_a_copy_is_not_repeated_when_it_cannot_be_used(daily_done, url):
+    done = daily_done.run("copy", "--to", url)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    output = done.stdout + done.stderr
+    assert leaks(output.encode()) == []
+    assert not [piece for piece in ("Pa/ss", "w0rd", "Db@") if piece in output]
 
 
 def test_a_webhook_is_not_repeated_when_it_is_refused(empty):

@@ -16,6 +16,8 @@ from models.interface import TrainRequest
 from models.naive import Naive
 from models.times import RunClock
 from storage import registry
+from storage.database.copying import copy_database
+from storage.database.engine import open_for_reading
 from storage.errors import NotFound
 from tasks.steps.backfill import BackfillJob
 from tasks.steps.forecast import forecast_live
@@ -46,7 +48,9 @@ def make_forecasts(engine: Engine, folder: Path) -> None:
     assert ingest(engine, folder, SERIES, changed, now=NOW + timedelta(days=1)).rows_revised == 1
 
 
-def test_random_forecasts_replay_bit_for_bit_after_later_revisions(engine: Engine, tmp_path: Path) -> None:
+def test_random_forecasts_replay_bit_for_bit_after_later_revisions_and_from_a_copy(
+    engine: Engine, tmp_path: Path, postgresql_url: str
+) -> None:
     make_forecasts(engine, tmp_path / "source")
     every = numbers(engine)
     assert len(every) == 65
@@ -55,6 +59,14 @@ def test_random_forecasts_replay_bit_for_bit_after_later_revisions(engine: Engin
         assert result.exact, (number, result)
         assert result.matches
         assert result.differences == ()
+    # To PostgreSQL and back: naive's, range-ewma's and the networks' backfilled forecasts, and two live ones.
+    back = f"sqlite:///{tmp_path / 'back.db'}"
+    for source, target in ((str(engine.url), postgresql_url), (postgresql_url, back)):
+        copy_database(source, to=target)
+        copy = open_for_reading(target)
+        results = [replay(copy, forecast=every[place]) for place in (0, 30, 62, -2, -1)]
+        copy.dispose()
+        assert [one for one in results if not one.exact or one.differences] == []
 
 
 def test_a_replay_keeps_a_gap_that_was_filled_later(engine: Engine, tmp_path: Path) -> None:
