@@ -34,7 +34,7 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.open_time)
 
-    def take(self, rows: "Ints | NDArray[np.bool_]") -> "Chunk":
+    def take(self, rows: "Ints | NDArray[np.bool_] | slice") -> "Chunk":
         """Return the chunk of the chosen rows."""
         return Chunk(**{name: getattr(self, name)[rows] for name in _ARRAYS})
 

@@ -238,13 +238,16 @@ def _distinct(days: dict[str, Ints], orders: Sequence[str]) -> list[str]:
     return kept
 
 
-def are_turned(open_time: Ints) -> bool:
+def are_turned(open_time: Ints, line_number: Ints) -> bool:
     """Return whether days follow each other, in the order of the rows, once day and month of some are exchanged.
 
     So they are where a program took 1/2/2018 for a day of January in some rows, those up to the 12th, and wrote all
     of them again year first.
     """
-    days = open_time // DAY
+    steps = np.diff(open_time)
+    if (steps < 0).all() or (steps > 0).all():
+        return False
+    days = open_time[np.argsort(line_number)] // DAY
     if _follow(days) >= FOLLOWING:
         return False
     dates = days.astype("datetime64[D]")

@@ -137,7 +137,7 @@ class CddFile:
 
     def _finished(self, chunk: Chunk) -> Chunk:
         chunk = self.checks.without_duplicates(chunk)
-        if are_turned(chunk.open_time[np.argsort(chunk.line_number)]):
+        if are_turned(chunk.open_time, chunk.line_number):
             raise CddFormatChanged(
                 f"{self.series}: the dates jump to and fro, and follow each other once day and month are exchanged in "
                 f"those up to the 12th: a program took them for each other; save the file again from its source"
