@@ -158,8 +158,8 @@ def _prefect() -> Check:
     if not url and standing is not None:
         url = standing.url
     if not url:
-        found = f"no server is configured: each command starts a temporary one in {home.home()} (see candlecast serve)"
-        return Check("prefect", True, found)
+        text = f"no server is configured: each command starts a temporary one in {home.home()} (see candlecast serve)"
+        return Check("prefect", True, text)
     import requests
 
     try:

@@ -179,7 +179,7 @@ def _jumps(file: CddFile) -> list[Finding]:
     neighbours = file.checks.neighbours
     jumps, findings = neighbours.jumps, []
     if jumps:
-        shown = ", ".join(
+        days = ", ".join(
             f"{from_unix(one.open_time):%Y-%m-%d} ({one.close_before:g}, then {one.open:g})"
             for one in jumps[:RANGES_SHOWN]
         )
@@ -189,7 +189,7 @@ def _jumps(file: CddFile) -> list[Finding]:
             Finding(
                 "jump",
                 Severity.WARNING,
-                f"{len(jumps)} candles open {JUMP_FACTOR:g} times above or below the close before: {shown}{more}",
+                f"{len(jumps)} candles open {JUMP_FACTOR:g} times above or below the close before: {days}{more}",
                 "look whether another market, unit or currency begins there",
                 len(jumps),
                 first,
@@ -200,7 +200,7 @@ def _jumps(file: CddFile) -> list[Finding]:
         message = (
             f"{neighbours.disjoint.count} of {neighbours.pairs} candles open far outside the range of the candle before"
         )
-        remedy = "so it is in thin markets; else compare some candles with another source"
+        remedy = "some thin markets are like that; otherwise compare some candles with another source"
         findings.append(_of_span("jump", Severity.INFO, message, remedy, neighbours.disjoint))
     return findings
 

@@ -112,7 +112,7 @@ def test_a_faulty_source_knows_what_it_shows(kind: str) -> None:
             reply = requests.get(server.url + "Bitstamp_BTCUSD_d.csv", timeout=5)
             rows = [line.split(",") for line in reply.text.splitlines()[1:]]
             closes = {datetime.fromtimestamp(int(row[0]), UTC): float(row[5]) for row in rows if len(row) == 8}
-            file = source.shown(one.series, clock.at)
+            file = source.content(one.series, clock.at)
             newest.append(None if file is None else max(file.closes))
             assert (file is None) == (not closes)
             # The newest row may not be over.

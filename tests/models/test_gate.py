@@ -234,15 +234,15 @@ def test_a_model_that_is_well_again_may_come_back_however_long_it_was_broken():
 
 def test_a_suspected_model_is_found_out_although_its_bands_were_wide_from_the_first_day():
     """Five times too wide is only 3.5 times naive's where the model's own bands are narrower: not odd in itself."""
-    found = {}
+    demotions = {}
     for suspected in (False, True):
-        found[suspected] = 0
+        demotions[suspected] = 0
         for seed in range(20):
             closes, volatility = market(7, seed=seed)
             wide, naive = walk(closes, 5 * volatility), walk(closes, volatility / 0.7)
-            found[suspected] += watch(wide, naive, suspected=suspected).demote
-    assert found[False] == 0
-    assert found[True] >= 19
+            demotions[suspected] += watch(wide, naive, suspected=suspected).demote
+    assert demotions[False] == 0
+    assert demotions[True] >= 19
 
 
 def test_a_model_that_was_demoted_twice_needs_a_month_of_new_scores():

@@ -1,4 +1,4 @@
-"""A source of several series with seeded faults, over hundreds of days; it knows what it has shown and when."""
+"""A source of several series with seeded faults, over hundreds of days; it knows what it has content and when."""
 
 import random
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ APART = 30 * MINUTE
 
 
 @dataclass(frozen=True)
-class Shown:
+class FileContent:
     """What a file tells: the closes, by open time, of the candles that it shows to be over, and when it was made.
 
     Only its date shows that the candle `by_date` is over, not a row that follows. `made_at` is None where the file has
@@ -46,7 +46,7 @@ class Market(Published):
     def __init__(self, server: CddServer, series: str, candles: CandleFrame) -> None:
         super().__init__(server, series, candles)
         self.opened: list[datetime] = [moment.to_pydatetime() for moment in candles["open_time"]]
-        self.files: list[tuple[datetime, Shown]] = []
+        self.files: list[tuple[datetime, FileContent]] = []
 
     def revise(self, day: int, by: float) -> None:
         """Change a closed candle's close a little, as sources do."""
@@ -64,12 +64,12 @@ class Market(Published):
     def publish_day(self, day: int, timetable: Timetable) -> list[Edition]:
         """Publish the files of `day` and keep what they show; what is older than the newest files is forgotten."""
         editions = super().publish_day(day, timetable)
-        self.files = [*self.files[-3:], *((edition.at, self._shown(day, edition)) for edition in editions)]
+        self.files = [*self.files[-3:], *((edition.at, self._content(day, edition)) for edition in editions)]
         files = self.server.published[f"/cdd/{self.series}.csv"]
         del files[: -len(self.files)]
         return editions
 
-    def _shown(self, day: int, edition: Edition) -> Shown:
+    def _content(self, day: int, edition: Edition) -> FileContent:
         last = day + 1 if edition.followed and not edition.partial else day
         numbers = [number for number in range(last + 1) if number not in self.left_out]
         closes = {self.opened[number]: float(self.candles["close"].iat[number]) for number in numbers}
@@ -78,7 +78,7 @@ class Market(Published):
         is_over = made_at is not None and newest + DAY <= made_at < newest + 2 * DAY
         if not is_over:
             del closes[newest]
-        return Shown(closes, made_at, newest if is_over else None)
+        return FileContent(closes, made_at, newest if is_over else None)
 
 
 class FaultySource:
@@ -98,26 +98,26 @@ class FaultySource:
             until += APART
         self.faults[series] = Fault(kind, close - 15 * MINUTE, until)
 
-    def shown(self, series: str, at: datetime) -> Shown | None:
-        """Return what the file of `series` told at a moment; None where no file was to be had."""
+    def content(self, series: str, at: datetime) -> FileContent | None:
+        """Return what the file of `series` contained at a moment; None where no file was to be had."""
         fault = self._fault(series, at)
         if fault in ("away", "html"):
             return None
         moment = self.faults[series].since if fault == "yesterday" else at
-        shown = [file for published, file in self.markets[series].files if published <= moment][-1]
+        content = [file for published, file in self.markets[series].files if published <= moment][-1]
         if fault != "cut":
-            return shown
-        closes = {opened: close for opened, close in shown.closes.items() if opened != shown.by_date}
-        return replace(shown, closes=closes, made_at=None, by_date=None)
+            return content
+        closes = {opened: close for opened, close in content.closes.items() if opened != content.by_date}
+        return replace(content, closes=closes, made_at=None, by_date=None)
 
-    def changes(self, series: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, Shown]]:
-        """Yield what the file told at `start`, and at each moment before `end` at which it may have changed."""
+    def changes(self, series: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, FileContent]]:
+        """Yield what the file contained at `start`, and at each moment before `end` at which it may have changed."""
         moments = [at for at, _ in self.markets[series].files]
         moments += [self.faults[series].until] if series in self.faults else []
         for moment in [start, *sorted(moment for moment in moments if start < moment < end)]:
-            shown = self.shown(series, moment)
-            if shown is not None:
-                yield moment, shown
+            content = self.content(series, moment)
+            if content is not None:
+                yield moment, content
 
     def _fault(self, series: str, at: datetime) -> str | None:
         fault = self.faults.get(series)

@@ -18,8 +18,8 @@ class PgBouncer:
 
     def __init__(self, url: str, *, ignored: str = "") -> None:
         """`ignored` names startup parameters that it accepts and drops; it refuses connections with any other."""
-        found = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-        if not Path(found).exists():
+        program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+        if not Path(program).exists():
             skip_or_fail("pgbouncer is not installed")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -34,7 +34,7 @@ class PgBouncer:
         )
         self.url = url.replace(f":{behind}", f":{self._port}")
         self._process: subprocess.Popen[bytes] | None = None
-        self._command = [found, str(self._home / "pgbouncer.ini")]
+        self._command = [program, str(self._home / "pgbouncer.ini")]
 
     def __enter__(self) -> "PgBouncer":
         if os.geteuid() == 0:

@@ -18,7 +18,7 @@ print(json.dumps([device().split()[0], keras.config.floatx(), keras.config.epsil
 OURS = ["tensorflow", "float32", 1e-7, "float32"]
 
 
-def shown(home: Path, **more: str) -> list[object]:
+def printed_settings(home: Path, **more: str) -> list[object]:
     names = ("KERAS_", "TF_FORCE", "XLA_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     # The mark of an earlier import lies in the cache.
@@ -37,10 +37,10 @@ def shown(home: Path, **more: str) -> list[object]:
 def test_a_users_own_keras_json_changes_nothing(tmp_path: Path, settings: dict[str, object]) -> None:
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(json.dumps(settings))
-    assert shown(tmp_path) == [*OURS, "true", "false"]
+    assert printed_settings(tmp_path) == [*OURS, "true", "false"]
     assert json.loads((tmp_path / ".keras" / "keras.json").read_text()) == settings
 
 
 def test_no_keras_json_is_left_and_memory_growth_can_be_chosen(tmp_path: Path) -> None:
-    assert shown(tmp_path, TF_FORCE_GPU_ALLOW_GROWTH="false") == [*OURS, "false", "false"]
+    assert printed_settings(tmp_path, TF_FORCE_GPU_ALLOW_GROWTH="false") == [*OURS, "false", "false"]
     assert not (tmp_path / ".keras").exists()

@@ -369,12 +369,12 @@ def test_highs_and_lows_far_outside_those_of_another_exchange_are_findings_with_
     for series in ("Bitstamp_BTCUSD_d", "Binance_BTCUSDT_d"):
         ingest(engine, client, series=series)
     with engine.connect() as conn:
-        found = [f for f in read_findings(conn) if f.code in ("outlier", "wick")]
-    assert [(f.series, f.message) for f in found] == [
+        findings = [f for f in read_findings(conn) if f.code in ("outlier", "wick")]
+    assert [(f.series, f.message) for f in findings] == [
         ("Binance_BTCUSDT_d", "close of Sat 2020-02-01: the high is 200, that of Bitstamp_BTCUSD_d is 107"),
         ("Binance_BTCUSDT_d", "close of Fri 2020-02-07: the low is 50, that of Bitstamp_BTCUSD_d is 90"),
     ]
-    assert [f.first_time for f in found] == [datetime(2020, 2, 1, tzinfo=UTC), datetime(2020, 2, 7, tzinfo=UTC)]
+    assert [f.first_time for f in findings] == [datetime(2020, 2, 1, tzinfo=UTC), datetime(2020, 2, 7, tzinfo=UTC)]
 
 
 def test_real_closes_of_two_exchanges_differ_in_january_2015(engine: Engine, shared_data: Path, tmp_path: Path) -> None:
