@@ -29,8 +29,8 @@ app = typer.Typer()
 COSTLY = {
     # 200 epochs of 1,018 windows took 54 s with a written-out gradient; automatic differentiation takes 1.45 times as
     # long (docs/decisions/0010-tutorial-gradient.md).
-    "tutorial": "each quarter needs a fit of about 80 seconds of processor time per 1,000 days of history, and so does "
-    "each of the four quarters before the first: about 150 times lstm's cost"
+    "tutorial": "each quarter, and each of the four quarters before the first, needs a fit of about 80 seconds of "
+    "processor time per 1,000 days of history. That is about 150 times lstm's cost"
 }
 
 
