@@ -84,6 +84,7 @@ def forecasts(
     wanted = ForecastFilter(series, instant(origin, "--origin"), first, last, model, kind).or_latest()
     with stored_rows(series) as conn:
         if form is Format.HUB and not json:
+            _check_kinds(read_bands(conn, wanted))
             emit(HubRow._fields, [_hub_row(row) for row in read_quantiles(conn, wanted)], Format.CSV, False, output)
             return
         rows = read_bands(conn, wanted)
@@ -93,6 +94,15 @@ def forecasts(
     emit(BAND_COLUMNS, rows, form, json, output)
     if wanted.latest and form is Format.TABLE and not json:
         _print_when_stored(rows)
+
+
+def _check_kinds(rows: "list[BandRow]") -> None:
+    """Refuse forecasts of both kinds, and print how many live steps are late: a hub's file has no column for either."""
+    if len({row.kind for row in rows}) > 1:
+        raise WrongUse("a hub's file has no column for the kind: choose --kind live or --kind backfill")
+    late = sum(row.kind == Kind.LIVE and not row.before_close for row in rows)
+    if late:
+        print_note(f"{late} of {len(rows)} steps were stored after their close: they are no live forecasts")
 
 
 def _print_when_stored(rows: "list[BandRow]") -> None:

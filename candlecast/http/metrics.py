@@ -10,6 +10,8 @@ from models.candles import Interval
 from models.freshness import is_stale
 from storage.arrivals import newest_arrival, read_usual_time
 from storage.findings import read_findings
+from storage.forecasts import read_origins
+from storage.query import ForecastFilter
 from storage.registry import champion
 from storage.series import series_summary
 
@@ -50,6 +52,11 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
         "How much later than the latest usual time the next candle is by now; 0 while it is in time.",
         labels=["series"],
     )
+    before_close = GaugeMetricFamily(
+        "candlecast_forecast_before_close_seconds",
+        "How long before its first close the champion's newest live forecast was stored; negative after the fact.",
+        labels=["series", "model"],
+    )
     findings = read_findings(conn)
     for row in series_summary(conn):
         candles.add_metric([row.name], row.candles)
@@ -71,10 +78,13 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
         if holder is not None:
             since = holder.cutoff or holder.since
             serving.add_metric([row.name, holder.model], (now - since).total_seconds())
+        for forecast in read_origins(conn, ForecastFilter(row.name, latest=True)):
+            ahead = forecast.origin + interval.length - forecast.created_at
+            before_close.add_metric([row.name, forecast.model], ahead.total_seconds())
         of_series = [finding for finding in findings if finding.series == row.name]
         drift.add_metric([row.name], float(any(finding.code == "drift" for finding in of_series)))
         kinds = sorted({(finding.code, finding.severity) for finding in of_series})
         for code, severity in kinds:
             count = sum((finding.code, finding.severity) == (code, severity) for finding in of_series)
             odd.add_metric([row.name, code, severity], count)
-    yield from (age, stale, candles, usual, spread, newest, late, serving, drift, odd)
+    yield from (age, stale, candles, usual, spread, newest, late, serving, before_close, drift, odd)
