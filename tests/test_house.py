@@ -47,3 +47,23 @@ def test_no_private_name_of_prefect_is_imported() -> None:
     prefects = [name for name in imports if name.split(".")[0] == "prefect"]
     assert len(prefects) > 30
     assert [name for name in prefects if "._" in name] == []
+
+
+def test_no_function_or_local_has_a_name_that_says_nothing() -> None:
+    nothing = {"said", "made", "found", "told", "shown", "tell", "insist", "heed", "polite", "exclusively"}
+    functions = [
+        (path.relative_to(ROOT), node)
+        for folder in (*PACKAGES, "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert len(functions) > 1000
+    names = [(path, function.lineno, function.name) for path, function in functions]
+    for path, function in functions:
+        for node in ast.walk(function):
+            if isinstance(node, ast.arg):
+                names.append((path, node.lineno, node.arg))
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.append((path, node.lineno, node.id))
+    assert [f"{path}:{line} {name}" for path, line, name in names if name.strip("_") in nothing] == []
