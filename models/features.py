@@ -8,12 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.frames import CandleFrame
-from models.volatility import SLOW, START, ahead, candle_seconds, ewma, forecast_volatility, seconds
+from models.volatility import SLOW, START, SURPRISE_CLIP, ahead, candle_seconds, ewma, forecast_volatility, seconds
 
 # Values are cut at this many standard deviations, so that one crash does not dominate a network's input.
 CLIP = 5.0
-# Targets are cut at this many standard deviations, so that a network does not learn from a wrong close.
-TARGET_CLIP = 15.0
 # A volume counts up to this many times the median of the last 30, and down to as small a part of it.
 VOLUME_BOUND = 20.0
 FEATURE_NAMES = (
@@ -72,7 +70,7 @@ def make_features(candles: CandleFrame, *, horizon: int) -> Features:
     weekday = np.eye(7)[(coming // 86_400 + 3) % 7]
     features = np.concatenate([np.stack(columns, axis=1), weekday], axis=1)
     features = np.clip(np.nan_to_num(features, nan=0.0, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP)
-    targets = np.clip(ahead(candles, horizon) / volatility.sigma, -TARGET_CLIP, TARGET_CLIP)
+    targets = np.clip(ahead(candles, horizon) / volatility.sigma, -SURPRISE_CLIP, SURPRISE_CLIP)
     return Features(features.astype(np.float32), targets.astype(np.float32), volatility.sigma)
 
 

@@ -12,7 +12,7 @@ from models.forecasts import Forecast
 from models.frames import CandleFrame, empty_candles, fingerprint
 from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.quantiles import LEVELS, centred, expanding_quantiles, forecasts_from_log_returns, origin_rows
-from models.volatility import FAST, SLOW, ahead, forecast_volatility
+from models.volatility import FAST, SLOW, SURPRISE_CLIP, ahead, forecast_volatility
 
 # The averages need this many candles; earlier surprises are not counted.
 WARM_UP = 60
@@ -62,7 +62,7 @@ def range_ewma_quantiles(candles: CandleFrame, rows: NDArray[np.int64], horizon:
     """
     sigma = forecast_volatility(candles, horizon=horizon).sigma
     # The target of row t, step h is row t + h.
-    surprises = ahead(candles, horizon) / sigma
+    surprises = np.clip(ahead(candles, horizon) / sigma, -SURPRISE_CLIP, SURPRISE_CLIP)
     result = np.empty((len(rows), horizon, len(LEVELS)))
     for step in range(1, horizon + 1):
         column = surprises[:, step - 1]

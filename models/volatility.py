@@ -31,6 +31,9 @@ LEAST_VARIANCE = 1e-10
 # close makes two of them large, its own and the next, so three are the fewest that one candle cannot lift.
 VARIANCE_CAP = 9.0
 LASTING = 3
+# A return over its forecast volatility counts up to this. Real markets went further, but no wrong close may own what a
+# network or a young market learns from a few of them.
+SURPRISE_CLIP = 15.0
 # The first averages have nothing to be compared with. The first START variances count up to VARIANCE_CAP times their
 # median, which is known at the last of them, so no volatility is forecast before it.
 START = 20

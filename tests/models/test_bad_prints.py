@@ -7,17 +7,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import random_walk
 
-from models.features import CLIP, TARGET_CLIP, VOLUME_BOUND, make_features
+from models.features import CLIP, VOLUME_BOUND, make_features
 from models.naive import naive_quantiles
 from models.quantiles import LEVELS
 from models.range_ewma import range_ewma_quantiles
-from models.volatility import LASTING, LEAST_VARIANCE, SLOW, START, VARIANCE_CAP, bounded_variance, garman_klass
+from models.volatility import (
+    LASTING,
+    LEAST_VARIANCE,
+    SLOW,
+    START,
+    SURPRISE_CLIP,
+    VARIANCE_CAP,
+    bounded_variance,
+    garman_klass,
+)
 
 # What docs/forecasting.md states. However absurd one candle is, it changes the width of tomorrow's 80 % band (the
 # logarithm of its upper over its lower end) at most by this factor, on the day it closes and on every later one.
-MOST_FACTOR = {"naive": 1.5, "range-ewma": 2.0}
-# So many days later the width is within 2 % of what it would be without it, given three years of candles.
-TRACE_DAYS, TRACE = 120, 0.02
+MOST_FACTOR = {"naive": 1.5, "range-ewma": 2.5}
+# So many days later the width is within this share of what it would be without it, given three years of candles.
+TRACE_DAYS, TRACE = 120, {"naive": 0.05, "range-ewma": 0.02}
 QUANTILES = {"naive": naive_quantiles, "range-ewma": range_ewma_quantiles}
 WALKS = [random_walk(1500, seed=seed) for seed in range(3)]
 
@@ -79,7 +88,7 @@ bad_prints = st.tuples(st.sampled_from(WALKS), st.sampled_from(FIELDS), st.sampl
 
 
 @pytest.mark.parametrize("model", ["naive", "range-ewma"])
-@pytest.mark.parametrize("history", [250, 1000])
+@pytest.mark.parametrize("history", [59, 250, 1000])
 @given(bad_prints, st.integers(0, 6))
 @settings(max_examples=25)
 def test_one_absurd_candle_moves_tomorrows_band_by_a_stated_factor(model, history, bad_print, weekday):
@@ -96,7 +105,9 @@ def test_the_trace_of_an_absurd_candle_is_gone_after_the_stated_days(model, bad_
     candles, field, factor = bad_print
     row = 1100 + weekday
     changed = with_bad_print(candles, row, field, factor)
-    assert _factor(model, candles, changed, [row + TRACE_DAYS, row + 200, row + 300]).max() < 1 + TRACE
+    assert _factor(model, candles, changed, [row + TRACE_DAYS, row + 200, row + 300]).max() < 1 + TRACE[model]
+    if model == "naive":
+        assert _factor(model, candles, changed, [row + 366]).max() == 1
 
 
 @given(bad_prints, st.integers(40, 900))
@@ -109,7 +120,7 @@ def test_an_absurd_candle_stays_within_the_bounds_of_every_input(bad_print, row)
         make_features(with_bad_print(candles, row, field, factor), horizon=7),
     )
     assert np.abs(after.features).max() <= CLIP
-    assert np.nanmax(np.abs(after.targets)) <= TARGET_CLIP
+    assert np.nanmax(np.abs(after.targets)) <= SURPRISE_CLIP
     assert np.array_equal(np.isnan(after.targets), np.isnan(before.targets))
     # The scale of every target and forecast.
     ratio = after.sigma[START:] / before.sigma[START:]
