@@ -12,6 +12,7 @@ import pytest
 from cdd_files import read, times
 
 from storage.source.checks import DUPLICATE, KINDS_OF_CDD, OVERLAP, PLACEHOLDER
+from tasks.steps.holds import hold_if_doubtful, hold_if_few_candles
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden.csv"
 with GOLDEN.open() as golden:
@@ -40,6 +41,9 @@ def test_every_real_file_gives_the_golden_counts_and_values(shared_data: Path, r
     assert (times(chunk)[0], times(chunk)[-1]) == (row["first"], row["last"])
     values = (chunk.open[0], chunk.close[len(chunk) // 2], chunk.volume_base[-1])
     assert values == tuple(float(row[name]) for name in ("first_open", "middle_close", "last_volume_base"))
+    # Its prices, volumes and times do not contradict each other.
+    hold_if_few_candles(file, remedy="")
+    hold_if_doubtful(file, remedy="")
     assert (file.remarks, file.zones, file.checks.unreadable_volumes.count) == ([], {}, 0)
 
 
