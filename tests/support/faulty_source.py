@@ -134,5 +134,6 @@ class FaultySource:
             return self.server.file(request, at=self.faults[series].since)
         if fault == "cut":
             whole = self.server.file(Request(request.path, {}, request.at))
-            return Reply(200, whole.body[:-200] + b"12,", {"Content-Type": "text/csv"})
+            # Without a Date either, so that nothing shows when this answer was made.
+            return Reply(200, whole.body[:-200] + b"12,", {"Content-Type": "text/csv", "Date": ""})
         return None
