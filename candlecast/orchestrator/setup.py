@@ -30,10 +30,23 @@ FLOWS = ("daily", "retrain", "backfill", "study", "verify")
 QUEUES = {"daily": 1, "backfill": 2}
 # A run is marked Crashed after this many missed heartbeats.
 MISSED_HEARTBEATS = 3
+# A run that is given to a process starts within this time, also on a slow machine; else it is marked Crashed.
+STARTS_WITHIN = timedelta(minutes=15)
 # A crashed day is run again after this time.
 AGAIN = timedelta(minutes=1)
 
-_RUN_ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+_HEARTBEAT = "prefect.flow-run.heartbeat"
+
+
+def _events(*states: str) -> set[str]:
+    return {f"prefect.flow-run.{state}" for state in states}
+
+
+# The events of a run's states by their names. A process is running, or is being started, only in the first two sets.
+_RUNNING = _events("Running", "Retrying")
+_STARTING = _events("Pending", "Submitting", "InfrastructurePending")
+_WAITING = _events("Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Paused", "Suspended", "Resuming")
+_ENDED = _events("Completed", "Cached", "RolledBack", "Failed", "TimedOut", "Cancelling", "Cancelled", "Crashed")
 
 
 class Prepared(NamedTuple):
@@ -57,27 +70,33 @@ def prepare(*, notify: str | None = None, pools: bool = True) -> list[Prepared]:
         if pools:
             prepared += [_pool(client, name) for name in POOLS]
             prepared += [_queue(client, name, priority) for name, priority in QUEUES.items()]
-        automations = [_crash_zombies(), _run_crashed_days_again()]
+        automations = [_crash_zombies(), _crash_what_never_started(), _run_crashed_days_again()]
         if notify is not None:
             block = Webhook(url=notify).save("candlecast-notify", overwrite=True)
             automations += [_notify_of_data(block), _notify_of_runs(block)]
         prepared += [_put(client, automation) for automation in automations]
-        _expect_heartbeats(client)
+        _expect_signs_of_life(client)
     return prepared
 
 
-def _expect_heartbeats(client: SyncPrefectClient) -> None:
-    """Begin the wait for the heartbeat of each run that the server calls Running.
+def _expect_signs_of_life(client: SyncPrefectClient) -> None:
+    """Begin the wait for a sign of life of each run that the server calls Running or Pending.
 
     A server that was killed together with a run may have lost the event that begins this wait. The run would then stay
-    Running for ever, although its process is gone. A living process goes on sending heartbeats, so it is not touched.
+    Running or Pending for ever, although its process is gone. A living process goes on sending heartbeats, or starts,
+    so it is not touched.
     """
-    running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
+    for state, event in ((StateType.RUNNING, _HEARTBEAT), (StateType.PENDING, "prefect.flow-run.Pending")):
+        _emit_for_all(client, state, event)
+
+
+def _emit_for_all(client: SyncPrefectClient, state: StateType, event: str) -> None:
+    in_state = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])))
     for name in FLOWS:
         flow = FlowFilter(name=FlowFilterName(any_=[name]))
-        for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=running):
+        for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=in_state):
             emit_event(
-                "prefect.flow-run.heartbeat",
+                event,
                 resource={"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name},
                 related=[
                     RelatedResource(
@@ -127,13 +146,43 @@ def _put(client: SyncPrefectClient, automation: AutomationCore) -> Prepared:
 
 def _crash_zombies() -> AutomationCore:
     """Mark killed runs: they would otherwise stay Running for ever and block the next run of their deployment."""
+    return _crash(
+        "candlecast: crash runs whose process is gone",
+        "A run that sends no heartbeat any more is marked Crashed, so that the next one may start.",
+        # A process that is killed at once never sends a heartbeat; the server itself emits the event Running.
+        after={_HEARTBEAT} | _RUNNING,
+        # A run that waits for its retry sends none either.
+        expect={_HEARTBEAT} | _STARTING | _WAITING | _ENDED,
+        within=timedelta(seconds=MISSED_HEARTBEATS * HEARTBEAT_S),
+        message="no heartbeat any more: its process is gone",
+    )
+
+
+def _crash_what_never_started() -> AutomationCore:
+    """Mark runs that a worker had taken when it was killed: no other worker takes them."""
+    return _crash(
+        "candlecast: crash runs that never started",
+        "A run that stays Pending is marked Crashed, so that the next one may start.",
+        after=_STARTING,
+        expect={_HEARTBEAT} | _RUNNING | _WAITING | _ENDED,
+        within=STARTS_WITHIN,
+        message="it has not started in time: the worker that had taken it is gone",
+    )
+
+
+def _crash(
+    name: str, description: str, *, after: set[str], expect: set[str], within: timedelta, message: str
+) -> AutomationCore:
+    """Return the automation that crashes a run for which no event of `expect` follows one of `after` in time.
+
+    The state is not forced: the server refuses to crash a run that has ended, as after a heartbeat that came too late.
+    """
     return AutomationCore(
-        name="candlecast: crash runs whose process is gone",
-        description="A run that sends no heartbeat any more is marked Crashed, so that the next one may start.",
+        name=name,
+        description=description,
         trigger=EventTrigger(
-            # A process that is killed at once never sends a heartbeat; the server itself emits the event Running.
-            after={"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},
-            expect={"prefect.flow-run.heartbeat"} | _RUN_ENDS,
+            after=after,
+            expect=expect,
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             # Flows of other projects on the same server may send heartbeats less often.
             match_related=ResourceSpecification(
@@ -142,13 +191,9 @@ def _crash_zombies() -> AutomationCore:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=MISSED_HEARTBEATS * HEARTBEAT_S),
+            within=within,
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, message="no heartbeat any more: its process is gone", force=True
-            )
-        ],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
     )
 
 
@@ -193,7 +238,7 @@ def _notify_of_runs(block: object) -> AutomationCore:
     return AutomationCore(
         name="candlecast: tell of failed runs",
         trigger=EventTrigger(
-            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+            expect=_events("Failed", "TimedOut", "Crashed"),
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             posture=Posture.Reactive,
             threshold=1,

@@ -1,0 +1,172 @@
+"""What the automations of `setup` make of each state of a run, on a real server, and what the webhook hears.
+
+Runs are driven through the server's API as Prefect's engine drives them, so that each state lasts as long as the test
+wants; tests/flows/test_kills.py and test_killed_waits.py kill real processes.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hooks import WebhookReceiver
+from prefect_parts import PrefectServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+# Instead of minutes. A busy machine delivers an event within this time.
+WINDOW_S = 30
+
+
+class Runs:
+    """Runs of the flow `daily`, of a deployment with one slot or of none."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.flow = UUID(client._client.post("/flows/", json={"name": "daily"}).json()["id"])
+
+    def deployment(self) -> str:
+        body = {"name": "scheduled", "flow_id": str(self.flow), "concurrency_limit": 1}
+        row: dict[str, str] = self.client._client.post("/deployments/", json=body).json()
+        return row["id"]
+
+    def create(self, name: str, *states: Any, deployment: str | None = None) -> UUID:
+        path = f"/deployments/{deployment}/create_flow_run" if deployment else "/flow_runs/"
+        body = {"name": name, "state": {"type": "SCHEDULED"}} | ({} if deployment else {"flow_id": str(self.flow)})
+        run = UUID(self.client._client.post(path, json=body).json()["id"])
+        for state in states:
+            assert self.set(run, state) == "ACCEPT", (name, state)
+        return run
+
+    def set(self, run: UUID, state: Any) -> str:
+        return str(self.client.set_flow_run_state(run, state).status.value)
+
+    def state_of(self, run: UUID) -> tuple[str, str]:
+        state = self.client.read_flow_run(run).state
+        return state.type.value, state.name
+
+    def heartbeat(self, run: UUID) -> None:
+        from prefect.events.schemas.events import RelatedResource
+        from prefect.events.utilities import emit_event
+
+        flow = {"prefect.resource.id": f"prefect.flow.{self.flow}", "prefect.resource.role": "flow"}
+        emit_event(
+            "prefect.flow-run.heartbeat",
+            resource={"prefect.resource.id": f"prefect.flow-run.{run}"},
+            related=[RelatedResource(flow | {"prefect.resource.name": "daily"})],
+        )
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    receiver = WebhookReceiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def runs(
+    tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> Iterator["tuple[PrefectServer, Runs]"]:
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from candlecast.orchestrator import setup
+    from candlecast.orchestrator.defaults import DEFAULTS
+
+    lease = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+    monkeypatch.setattr(setup, "HEARTBEAT_S", WINDOW_S / setup.MISSED_HEARTBEATS)
+    monkeypatch.setattr(setup, "STARTS_WITHIN", timedelta(seconds=WINDOW_S))
+    with (
+        PrefectServer(tmp_path / "server", **{lease: DEFAULTS[lease]}) as server,
+        temporary_settings({PREFECT_API_URL: server.url}),
+        get_client(sync_client=True) as client,
+    ):
+        setup.prepare(notify=receiver.url)
+        yield server, Runs(client)
+
+
+def test_only_runs_whose_process_is_gone_are_crashed_and_the_webhook_hears_what_is_true(
+    runs: "tuple[PrefectServer, Runs]", receiver: WebhookReceiver
+) -> None:
+    from prefect.states import AwaitingRetry, Completed, Failed, Pending, Running, Scheduled
+
+    _, driven = runs
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    created = {
+        "scheduled": driven.create("scheduled", Scheduled(scheduled_time=soon)),
+        "retrying": driven.create("retrying", Pending(), Running(), AwaitingRetry(scheduled_time=soon)),
+        "completed": driven.create("completed", Pending(), Running(), Completed()),
+        "timed-out": driven.create("timed-out", Pending(), Running(), Failed(name="TimedOut", message="too long")),
+        "failed": driven.create("failed", Pending(), Running(), Failed(message="late")),
+        "alive": driven.create("alive", Pending(), Running()),
+        "killed": driven.create("killed", Pending(), Running()),
+        "never-started": driven.create("never-started", Pending()),
+    }
+    wanted = {
+        "scheduled": ("SCHEDULED", "Scheduled"),
+        "retrying": ("SCHEDULED", "AwaitingRetry"),
+        "completed": ("COMPLETED", "Completed"),
+        "timed-out": ("FAILED", "TimedOut"),
+        "failed": ("FAILED", "Failed"),
+        "alive": ("RUNNING", "Running"),
+        "killed": ("CRASHED", "Crashed"),
+        "never-started": ("CRASHED", "Crashed"),
+    }
+    # These two heartbeats travelled for longer than the run's end.
+    time.sleep(2)
+    driven.heartbeat(created["completed"])
+    driven.heartbeat(created["timed-out"])
+    for _ in range(15):
+        driven.heartbeat(created["alive"])
+        time.sleep(WINDOW_S / 6)
+    assert {name: driven.state_of(run) for name, run in created.items()} == wanted
+    deadline = time.monotonic() + 30
+    while len(receiver.texts(wait_s=0)) < 4 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    heard = {tuple(text.split(": ")[0].split()[2:]) for text in receiver.texts(wait_s=0)}
+    ends = {("timed-out", "TimedOut"), ("failed", "Failed"), ("killed", "Crashed"), ("never-started", "Crashed")}
+    assert heard == ends
+    assert len(receiver.texts(wait_s=0)) == 4
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "pending"])
+def test_a_run_that_died_with_the_server_is_crashed_and_its_slot_is_free_for_the_next_day(
+    runs: "tuple[PrefectServer, Runs]", running: bool
+) -> None:
+    from prefect.states import Pending, Running
+
+    from candlecast.orchestrator import setup
+
+    server, driven = runs
+    deployment = driven.deployment()
+    died = driven.create("died", Pending(), *([Running()] if running else []), deployment=deployment)
+    following = driven.create("following", deployment=deployment)
+    assert driven.set(following, Pending()) == "REJECT"
+    assert driven.state_of(following)[1] == "AwaitingConcurrencySlot"
+    server.kill()
+    server.__enter__()
+    setup.prepare()
+    deadline = time.monotonic() + 150
+    while driven.state_of(died)[0] != "CRASHED" and time.monotonic() < deadline:
+        time.sleep(1)
+    assert driven.state_of(died)[0] == "CRASHED"
+    assert driven.set(following, Pending()) == "ACCEPT"
+
+
+def test_a_run_that_lives_through_a_restart_of_the_server_keeps_its_slot(runs: "tuple[PrefectServer, Runs]") -> None:
+    from prefect.states import Pending, Running
+
+    server, driven = runs
+    deployment = driven.deployment()
+    lives = driven.create("lives", Pending(), Running(), deployment=deployment)
+    lease = driven.client.read_flow_run(lives).state.state_details.deployment_concurrency_lease_id
+    server.kill()
+    server.__enter__()
+    # Prefect's engine ends the run when this fails.
+    driven.client.renew_concurrency_lease(lease, 300)
+    following = driven.create("following", deployment=deployment)
+    assert driven.set(following, Pending()) == "REJECT"
