@@ -23,7 +23,7 @@ from storage.source.cells import Block, blocks, texts_of_lines
 from storage.source.checks import DAYS_START, Checks, SetAside
 from storage.source.closing import Learnt, agreed_time, shows_closed
 from storage.source.columns import Layout, layouts
-from storage.source.dates import are_turned
+from storage.source.dates import DAY, are_turned
 from storage.source.headerless import layout_without_header
 from storage.source.pairs import table_of_the_pair
 from storage.source.plain import Plain, read_plain
@@ -231,6 +231,8 @@ class CddFile:
     def _read_plain(self, plain: Plain, block: Block, layout: Layout) -> Chunk:
         n = len(plain.open_time)
         self.rows_in += n
+        if not plain.in_utc and not (plain.open_time % DAY).any():
+            self._note_days_only()
         other = other_pair(plain.symbols, self.series, layout.currencies)
         counts = np.bincount(plain.symbol_of, minlength=len(other))
         self._count_symbols({text: int(count) for text, count in zip(plain.symbols, counts, strict=True)}, layout)
@@ -305,6 +307,13 @@ class CddFile:
             cut=cut,
         )
 
+    def _note_days_only(self) -> None:
+        if start := DAYS_START.get(self.series.exchange.upper(), 0):
+            self._remark(
+                f"no column says at what time the days start: in CDD's files of {self.series.exchange} they start at "
+                f"{start // 3600:02}:00 UTC, these are taken to start at midnight"
+            )
+
     def _heard(self, table: Table, other: NDArray[np.bool_]) -> Heard:
         """Return what the time columns of a table say of its rows; other pairs' rows have no say."""
         ours = np.flatnonzero(~other) if other.any() else np.arange(len(other))
@@ -312,12 +321,8 @@ class CddFile:
         if other.any():
             columns = [(name, [texts[int(i)] for i in ours]) for name, texts in columns]
         heard = self._times.read(columns)
-        start = DAYS_START.get(self.series.exchange.upper(), 0)
-        if heard.days_only and start:
-            self._remark(
-                f"no column says at what time the days start: in CDD's files of {self.series.exchange} they start at "
-                f"{start // 3600:02}:00 UTC, these are taken to start at midnight"
-            )
+        if heard.days_only:
+            self._note_days_only()
         for column, seconds, count, first, last in heard.zones:
             known = self.zones.get((column, seconds), (0, first, last))
             self.zones[column, seconds] = (known[0] + count, min(known[1], first), max(known[2], last))
