@@ -48,7 +48,7 @@ def print_note(message: str) -> None:
 class ProgressLines:
     """A progress callback that prints a line on stderr every few seconds, none for work that takes less."""
 
-    def __init__(self, *, seconds: float = 2.0) -> None:
+    def __init__(self, *, seconds: float = 5.0) -> None:
         self._seconds = seconds
         self._printed_at = time.monotonic()
 
