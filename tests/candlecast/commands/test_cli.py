@@ -376,7 +376,7 @@ def test_a_dry_run_shows_what_is_missing_and_stores_nothing(daily_done, tmp_path
 def test_setup_without_a_server_and_a_webhook_that_is_no_url_are_wrong_use(empty):
     done = empty.run("setup")
     assert done.returncode == 2
-    assert "PREFECT_API_URL names no server" in done.stderr
+    assert "no Prefect server is configured" in done.stderr
     done = empty.run("serve", "--notify", "chat.example")
     assert done.returncode == 2
     assert "expected an http(s) URL" in done.stderr
