@@ -169,6 +169,10 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
     """Return the driver's error as one that says what to do."""
     reason = first_line(error.orig or error)
+    # The driver quotes an option of the URL that it cannot use, and such an option may be a secret.
+    for value in engine.url.normalized_query.values():
+        for text in value:
+            reason = reason.replace(repr(text), "(its value)").replace(f'"{text}"', "(its value)")
     remedies = {
         "readonly": "make the file and its folder writable for this user",
         "unable to open": "check that the folder exists and this user may write in it",
