@@ -2,15 +2,17 @@
 
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import flow
 
 from flows.settings import Settings
 from models.candles import SeriesName
-from models.tutorial.recipe import Recipe
 from tasks.policies import judge_task, load_closes_task, publish_study_task, train_recipe_task
-from tasks.show.study import Study
 from tasks.steps.termination import resend_lost_sigterm
+
+if TYPE_CHECKING:
+    from tasks.show.study import Study
 
 
 @flow(name="study")
@@ -27,13 +29,16 @@ def study(
     epochs: int = 200,
     seeds: int = 3,
     quick: bool = False,
-) -> Study:
+) -> "Study":
     """Run the recipe on the closes of `file` in start..end (both included) and write the study to reports/study.
 
     The hyperparameters are the tutorial's, by its names. `other_window_size` is a second window to compare
     with, `seeds` how many times each setup is trained. `quick` trains at most three epochs and two seeds, to show that
     everything runs. The file is named after its series, as CDD names it.
     """
+    # `candlecast serve` imports this file to offer the study, and should not hold what only the study needs.
+    from models.tutorial.recipe import Recipe
+
     resend_lost_sigterm()
     settings = Settings()
     if seeds < 1:

@@ -217,9 +217,13 @@ def test_without_wait_a_day_does_not_wait_and_an_unpublished_candle_is_no_failur
     )
 
 
-def test_a_day_that_waits_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("module", ["flows.daily.scheduled", "candlecast.orchestrator.served.scheduled"])
+def test_a_day_that_waits_imports_nothing_heavy(module: str) -> None:
     heavy = "pandas", "scipy", "sklearn", "tensorflow", "keras", "matplotlib"
-    program = f"import sys, flows.daily; print([name for name in {heavy} if name in sys.modules])"
+    program = (
+        f"import sys; from prefect.flows import load_flow_from_entrypoint; load_flow_from_entrypoint({module!r}); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
         text=True, check=True,
