@@ -95,6 +95,36 @@ def test_a_candle_that_does_not_come_is_late_and_the_next_run_takes_it(installat
     assert stored(installation, name) == {}
 
 
+def test_a_series_is_scored_and_forecast_while_another_one_is_late(installation: Path, source: CddServer) -> None:
+    from flows.daily import DailyFailed
+
+    punctual, late = (
+        market(source, name, n=231, ends=CLOSE + DAY) for name in ("Bitstamp_NEOUSD_d", "Bitstamp_EOSUSD_d")
+    )
+    for one in (punctual, late):
+        one.publish(229, 10 * MINUTE)
+    clock = JumpingClock(START)
+    source.clock = clock
+    live_day(clock, punctual.series, late.series)
+    at = punctual.publish(230, HOUR)
+    clock = JumpingClock(START + DAY)
+    source.clock = clock
+    with pytest.raises(DailyFailed, match="Bitstamp_EOSUSD_d: late"):
+        live_day(clock, late.series, punctual.series)
+    assert clock() == CLOSE + DAY + 12 * HOUR
+    scored = rows(
+        installation,
+        "SELECT f.series, f.model, s.scored_at FROM scores s JOIN forecasts f ON f.id = s.forecast WHERE s.step = 1",
+    )
+    assert {(series, model) for series, model, _ in scored} == {
+        (punctual.series, model) for model in ("naive", "range-ewma")
+    }
+    times = [datetime.fromisoformat(scored_at).replace(tzinfo=UTC) for _, _, scored_at in scored]
+    times += stored(installation, punctual.series, CLOSE + DAY).values()
+    assert len(times) == 4
+    assert all(timedelta(0) <= moment - at <= 6 * MINUTE for moment in times)
+
+
 @pytest.mark.parametrize(
     "last_modified_of",
     [lambda at: at, lambda _at: None, lambda at: at + 9 * DAY],
