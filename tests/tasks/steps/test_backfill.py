@@ -144,13 +144,19 @@ def test_a_backfill_uses_candles_as_known_at_each_origin(tmp_path: Path) -> None
     def forecasts_with(revised_on_row: int | None) -> list[tuple[object, ...]]:
         engine = open_database(f"sqlite:///{tmp_path / f'revised-{revised_on_row}.db'}")
         folder = tmp_path / f"revised-{revised_on_row}"
-        candles = ingest_walk(engine, folder, n=400, now=datetime.fromisoformat("2015-01-01T00:00+00:00"))
-        if revised_on_row is not None:
-            changed = candles.copy()
-            changed.loc[350, "close"] *= 1.02
-            changed.loc[350, "high"] *= 1.05
-            report = ingest(engine, folder, SERIES, changed, now=origin(candles, revised_on_row))
-            assert report.rows_revised == 1
+        candles = random_walk(400)
+        changed = candles.copy()
+        changed.loc[350, "close"] *= 1.02
+        changed.loc[350, "high"] *= 1.05
+        # The source's file grows, and no file holds a row of its future.
+        for last in (359, 370, 390, 399):
+            is_revised = revised_on_row is not None and last >= revised_on_row
+            file = (changed if is_revised else candles).iloc[: last + 1]
+            ingest(engine, folder, SERIES, file, now=origin(candles, last))
+        with engine.connect() as conn:
+            closes = "SELECT count(DISTINCT close) FROM candles WHERE NOT provisional GROUP BY open_time"
+            revisions = conn.execute(text(closes)).scalars()
+            assert max(revisions) == (1 if revised_on_row is None else 2)
         run(engine, "naive", origin(candles, 360), origin(candles, 380))
         forecasts = stored(engine)
         engine.dispose()
