@@ -245,7 +245,7 @@ def test_the_services_of_the_compose_file_run_a_day_and_show_it_to_clients_with_
         assert done.returncode == 0, (command, done.stdout, done.stderr, host.logs())
         outputs.append(done.stdout)
     day, forecasts, dump = outputs
-    assert "Coinbase_BTCUSD_d: close forecast by naive" in day
+    assert "Coinbase_BTCUSD_d: close forecast by range-ewma" in day
     assert "2019-10-17" in forecasts
     assert "COPY public.forecasts" in dump
     assert list(host.image.glob("reports/Coinbase_BTCUSD_d/*.png"))
