@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
 from models.errors import NotEnoughCandles
 from models.forecasts import QUANTILE_LEVELS
@@ -14,7 +14,7 @@ from models.range_ewma import RangeEwma
 CANDLES = random_walk(600)
 ORIGINS = [instant.to_pydatetime() for instant in CANDLES["close_time"].iloc[450:470]]
 MODEL = Naive()
-TRAINED = MODEL.train([TrainRequest(CANDLES, ORIGINS[0])])[0]
+TRAINED = MODEL.train([TrainRequest({MARKET: CANDLES}, ORIGINS[0])])[0]
 
 
 def test_the_median_is_the_last_close_at_every_step() -> None:
@@ -62,7 +62,7 @@ def test_a_year_full_of_gaps_is_refused_with_the_step_that_has_no_returns(model:
     # Every fifth day is missing, so there are returns over up to three days, but none over four.
     with_gap = CANDLES.drop(index=range(0, 600, 5)).reset_index(drop=True)
     origin = with_gap["close_time"].iloc[-1].to_pydatetime()
-    trained = model.train([TrainRequest(with_gap, origin)])[0]
+    trained = model.train([TrainRequest({MARKET: with_gap}, origin)])[0]
     assert len(model.forecast(trained, with_gap, [origin], horizon=3)) == 1
     with pytest.raises(NotEnoughCandles, match=f"returns of 4 candles without a gap.* by {origin.isoformat()[:10]}"):
         model.forecast(trained, with_gap, [origin], horizon=4)
