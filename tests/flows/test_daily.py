@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from installation import rows_of
 from markets import write_csv
-from sqlalchemy import create_engine, text
 from synthetic import random_walk
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -18,16 +18,8 @@ NOW = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
 CANDLES = random_walk(620, seed=1)
 
 
-def rows(installation: Path, query: str) -> list[tuple[object, ...]]:
-    engine = create_engine(f"sqlite:///{installation / 'candlecast.db'}")
-    with engine.connect() as conn:
-        result = [tuple(row) for row in conn.execute(text(query))]
-    engine.dispose()
-    return result
-
-
 def live(installation: Path) -> list[tuple[object, ...]]:
-    return rows(installation, "SELECT model, origin FROM forecasts WHERE kind = 'live' ORDER BY origin, model")
+    return rows_of(installation, "SELECT model, origin FROM forecasts WHERE kind = 'live' ORDER BY origin, model")
 
 
 def test_a_day_stores_everything_and_a_second_run_stores_nothing(
@@ -39,13 +31,13 @@ def test_a_day_stores_everything_and_a_second_run_stores_nothing(
     daily(now=NOW)
     assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
     tables = ("candles", "downloads", "forecasts", "forecast_values", "scores", "model_versions", "promotions")
-    counts = {table: rows(installation, f"SELECT count(*) FROM {table}") for table in tables}
+    counts = {table: rows_of(installation, f"SELECT count(*) FROM {table}") for table in tables}
     assert counts["candles"] == [(621,)]
-    assert rows(installation, "SELECT count(*) FROM scores")[0][0] > 2000  # type: ignore[operator]
+    assert rows_of(installation, "SELECT count(*) FROM scores")[0][0] > 2000  # type: ignore[operator]
     (chart,) = (installation / "reports" / SERIES).glob("*.png")
     assert chart.read_bytes().startswith(b"\x89PNG")
     daily(now=NOW + timedelta(hours=1))
-    assert {table: rows(installation, f"SELECT count(*) FROM {table}") for table in tables} == counts
+    assert {table: rows_of(installation, f"SELECT count(*) FROM {table}") for table in tables} == counts
 
 
 def test_the_forecast_its_picture_and_findings_are_artifacts(installation: Path) -> None:
@@ -135,11 +127,11 @@ def test_every_series_has_its_forecast_before_any_training_begins(installation: 
     for name in both:
         write_csv(installation / "source", name, CANDLES)
     daily(series=both, now=NOW)
-    counts = rows(installation, "SELECT kind, count(DISTINCT series), count(*) > 0 FROM forecasts GROUP BY kind")
+    counts = rows_of(installation, "SELECT kind, count(DISTINCT series), count(*) > 0 FROM forecasts GROUP BY kind")
     assert counts == [("backfill", 2, 1), ("live", 2, 1)]
     # Row numbers rise with time, and a training writes the backfilled forecasts that its challenger is judged by.
     query = "SELECT max(id) FILTER (WHERE kind = 'live') < min(id) FILTER (WHERE kind = 'backfill') FROM forecasts"
-    assert rows(installation, query) == [(1,)]
+    assert rows_of(installation, query) == [(1,)]
 
 
 @pytest.mark.slow
@@ -158,24 +150,24 @@ def test_the_model_that_was_asked_for_forecasts_from_its_first_training_on(
     write_csv(installation / "source", SERIES, CANDLES.iloc[:420])
     daily(now=NOW)
     by = "SELECT model_version FROM forecasts WHERE model = 'lstm' AND kind = 'live' ORDER BY origin"
-    ((first,),) = rows(installation, "SELECT id FROM model_versions WHERE model = 'lstm' AND purpose = 'live'")
+    ((first,),) = rows_of(installation, "SELECT id FROM model_versions WHERE model = 'lstm' AND purpose = 'live'")
     # The gate did not promote it, but it still forecasts from the day on which it was trained.
-    assert rows(installation, "SELECT DISTINCT model FROM latest_forecasts") == [("naive",)]
-    assert rows(installation, by) == [(first,)]
+    assert rows_of(installation, "SELECT DISTINCT model FROM latest_forecasts") == [("naive",)]
+    assert rows_of(installation, by) == [(first,)]
     write_csv(installation / "source", SERIES, CANDLES.iloc[:421])
     daily(now=NOW + timedelta(days=1))
-    assert rows(installation, by) == [(first,)] * 2
+    assert rows_of(installation, by) == [(first,)] * 2
     scored = (
         "SELECT count(*) FROM scores s JOIN forecasts f ON f.id = s.forecast WHERE f.kind = 'live' AND model = 'lstm'"
     )
-    assert rows(installation, scored) == [(1,)]
+    assert rows_of(installation, scored) == [(1,)]
     newest = "SELECT max(id) FROM model_versions WHERE model = 'lstm' AND purpose = 'live'"
-    ((tuned,),) = rows(installation, newest)
+    ((tuned,),) = rows_of(installation, newest)
     assert tuned > first  # type: ignore[operator]
     # The newest version forecasts the next day; where an older version is champion, the champion does.
     write_csv(installation / "source", SERIES, CANDLES.iloc[:422])
     daily(now=NOW + timedelta(days=2))
-    assert rows(installation, by) == [(first,), (first,), (tuned,)]
+    assert rows_of(installation, by) == [(first,), (first,), (tuned,)]
     print_summary(Settings(), [SERIES])
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
     with engine.begin() as conn:
@@ -183,7 +175,7 @@ def test_the_model_that_was_asked_for_forecasts_from_its_first_training_on(
     engine.dispose()
     write_csv(installation / "source", SERIES, CANDLES.iloc[:423])
     daily(now=NOW + timedelta(days=3))
-    assert rows(installation, by) == [(first,), (first,), (tuned,), (first,)]
+    assert rows_of(installation, by) == [(first,), (first,), (tuned,), (first,)]
 
 
 def test_new_days_are_forecast_from_their_own_origin_and_old_ones_scored(installation: Path) -> None:
@@ -194,7 +186,7 @@ def test_new_days_are_forecast_from_their_own_origin_and_old_ones_scored(install
         daily(now=NOW + timedelta(days=day))
     origins = [origin for model, origin in live(installation) if model == "naive"]
     assert len(set(origins)) == 3
-    scored = rows(
+    scored = rows_of(
         installation,
         "SELECT f.origin, s.step FROM scores s JOIN forecasts f ON f.id = s.forecast "
         "WHERE f.kind = 'live' AND f.model = 'naive' ORDER BY 1, 2",
@@ -226,7 +218,7 @@ def test_after_a_missed_week_the_newest_origin_is_forecast_and_all_that_matured_
     # A forecast made after its days have passed would not be live.
     origins = [origin for model, origin in live(installation) if model == "naive"]
     assert len(origins) == 2
-    scored = rows(
+    scored = rows_of(
         installation,
         "SELECT f.origin, s.step FROM scores s JOIN forecasts f ON f.id = s.forecast "
         "WHERE f.kind = 'live' AND f.model = 'naive' ORDER BY 1, 2",
@@ -246,14 +238,14 @@ def test_a_source_away_for_three_days_costs_the_forecasts_of_those_days_and_no_c
     for day in (1, 2, 3):
         with pytest.raises(DailyFailed, match="download was not stored"):
             daily(now=start + timedelta(days=day))
-        stale.append(rows(installation, "SELECT code FROM findings WHERE code = 'stale' AND resolved_at IS NULL"))
+        stale.append(rows_of(installation, "SELECT code FROM findings WHERE code = 'stale' AND resolved_at IS NULL"))
     assert stale == [[], [], [("stale",)]]
     (installation / "away").rename(away)
     write_csv(away, SERIES, CANDLES.iloc[:604])
     daily(now=start + timedelta(days=4))
-    assert rows(installation, "SELECT count(*) FROM current_candles") == [(604,)]
+    assert rows_of(installation, "SELECT count(*) FROM current_candles") == [(604,)]
     assert len([origin for model, origin in live(installation) if model == "naive"]) == 2
-    assert rows(installation, "SELECT code FROM findings WHERE code = 'stale' AND resolved_at IS NULL") == []
+    assert rows_of(installation, "SELECT code FROM findings WHERE code = 'stale' AND resolved_at IS NULL") == []
 
 
 def test_a_clock_that_jumps_back_and_forth_changes_nothing_that_is_stored(installation: Path) -> None:
@@ -261,10 +253,10 @@ def test_a_clock_that_jumps_back_and_forth_changes_nothing_that_is_stored(instal
 
     write_csv(installation / "source", SERIES, CANDLES.iloc[:600])
     daily(now=NOW)
-    before = rows(installation, "SELECT * FROM current_candles"), live(installation)
+    before = rows_of(installation, "SELECT * FROM current_candles"), live(installation)
     daily(now=NOW - timedelta(days=400))
-    assert (rows(installation, "SELECT * FROM current_candles"), live(installation)) == before
+    assert (rows_of(installation, "SELECT * FROM current_candles"), live(installation)) == before
     write_csv(installation / "source", SERIES, CANDLES.iloc[:601])
     daily(now=NOW - timedelta(days=300))
-    assert rows(installation, "SELECT count(*) FROM current_candles") == [(601,)]
+    assert rows_of(installation, "SELECT count(*) FROM current_candles") == [(601,)]
     assert len([origin for model, origin in live(installation) if model == "naive"]) == 2

@@ -17,6 +17,7 @@ from disturbed import BACKFILL, DAILY, SERIES, Installation, Undisturbed, as_sql
 from markets import write_csv
 from postgresql_parts import Cluster
 from prefect_parts import PrefectServer, Worker
+from processes import flow_processes_of
 from synthetic import random_walk
 
 from storage.database.engine import open_database
@@ -178,7 +179,7 @@ def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_n
         while "training lstm (scratch)" not in worker.log.read_text():
             assert process.poll() is None, installation.log()[-3000:]
             time.sleep(0.02)
-        (trainer,) = flow_processes(installation)
+        (trainer,) = flow_processes_of(installation.folder)
         short_of_memory(trainer)
         assert process.wait(240) == 1, installation.log()[-3000:]
         # Without memory its threads can only spin, for as long as they are left.
@@ -192,22 +193,6 @@ def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_n
     with Worker(server, "gpu", tmp_path / "worker-2.log", installation.settings):
         installation.run(DAILY)
     assert {row[0] for row in installation.tables()["versions"]} == {"naive", "range-ewma", "lstm"}
-
-
-def flow_processes(installation: Installation) -> list[int]:
-    """The processes in which a worker runs a flow of this installation."""
-    pids = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with suppress(OSError):
-                command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-                if (
-                    b"prefect" in command
-                    and b"worker" not in command
-                    and str(installation.folder).encode() in environment
-                ):
-                    pids.append(int(folder.name))
-    return pids
 
 
 def test_a_bit_that_flips_in_the_champions_weights_is_named_and_stops_nothing_else(

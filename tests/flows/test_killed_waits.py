@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from cdd_server import CddServer
 from prefect_parts import BIN, environment, free_port
+from processes import processes_of
 from synthetic import random_walk
 from waiting import Published
 
@@ -59,12 +60,7 @@ class Served:
 
     def processes(self) -> dict[int, str]:
         """The processes of this installation, by id: their commands."""
-        running = {}
-        for folder in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if folder.name.isdigit() and str(self.folder).encode() in (folder / "environ").read_bytes():
-                    running[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        return running
+        return processes_of(self.folder)
 
     def kill_everything(self) -> None:
         """Kill -9 all processes at once, as a machine that loses power."""

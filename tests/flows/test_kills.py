@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from disturbed import BACKFILL, DAILY, SERIES, Installation, Undisturbed, as_sqlite, assert_same
 from prefect_parts import BIN, PrefectServer, Worker
-from processes import kill_session
+from processes import flow_processes_of, kill_session
 
 pytestmark = pytest.mark.slow
 
@@ -164,16 +164,8 @@ def _until(is_true: Any, wait_s: float, log: Path) -> None:
 
 def _kill_children_of_flow(installation: Installation) -> None:
     """Kill -9 every process that runs a flow of this installation."""
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            command = (folder / "cmdline").read_bytes()
-            environment = (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if b"prefect" in command and b"worker" not in command and str(installation.folder).encode() in environment:
-            os.kill(int(folder.name), signal.SIGKILL)
+    for pid in flow_processes_of(installation.folder):
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_of_two_days_at_once_one_does_the_work_and_the_other_waits(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from prefect_parts import BIN, ROOT, declared_deployments, environment, free_port
+from processes import processes_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -86,12 +87,7 @@ class Machine:
         return pid
 
     def processes(self) -> dict[int, str]:
-        running = {}
-        for folder in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if folder.name.isdigit() and str(self.folder).encode() in (folder / "environ").read_bytes():
-                    running[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        return running
+        return processes_of(self.folder)
 
 
 @pytest.fixture

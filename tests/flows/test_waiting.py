@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cdd_server import CddServer, Reply, Request
 from events import arrived
+from installation import rows_of
 from prefect_parts import ROOT
-from sqlalchemy import create_engine, text
 from waiting import DAY, JumpingClock, live_day, market
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -22,21 +22,13 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 START = CLOSE + 5 * MINUTE
 
 
-def rows(installation: Path, query: str) -> list[tuple[Any, ...]]:
-    engine = create_engine(f"sqlite:///{installation / 'candlecast.db'}")
-    with engine.connect() as conn:
-        result = [tuple(row) for row in conn.execute(text(query))]
-    engine.dispose()
-    return result
-
-
 def stored(installation: Path, series: str, origin: datetime = CLOSE) -> dict[str, datetime]:
     """When each model's live forecast from `origin` was stored."""
     query = (
         f"SELECT model, created_at FROM forecasts WHERE kind = 'live' AND series = '{series}' "
         f"AND origin = '{origin:%Y-%m-%d %H:%M:%S}'"
     )
-    return {model: datetime.fromisoformat(at).replace(tzinfo=UTC) for model, at in rows(installation, query)}
+    return {model: datetime.fromisoformat(at).replace(tzinfo=UTC) for model, at in rows_of(installation, query)}
 
 
 @pytest.fixture
@@ -63,7 +55,7 @@ def test_each_series_is_forecast_minutes_after_its_own_candle(installation: Path
         created_at = stored(installation, name)
         assert set(created_at) == {"naive", "range-ewma"}
         assert all(timedelta(0) <= when - at <= 6 * MINUTE for when in created_at.values()), (name, created_at, at)
-    assert rows(installation, "SELECT count(*) FROM findings WHERE code = 'late'") == [(0,)]
+    assert rows_of(installation, "SELECT count(*) FROM findings WHERE code = 'late'") == [(0,)]
 
 
 def test_a_candle_that_does_not_come_is_late_and_the_next_run_takes_it(installation: Path, source: CddServer) -> None:
@@ -78,7 +70,7 @@ def test_a_candle_that_does_not_come_is_late_and_the_next_run_takes_it(installat
         live_day(clock, name)
     assert clock() == CLOSE + 12 * HOUR
     late = "SELECT message, resolved_at IS NULL FROM findings WHERE code = 'late'"
-    assert rows(installation, late) == [("the candle of Wed 2026-04-22 has not been published in time", 1)]
+    assert rows_of(installation, late) == [("the candle of Wed 2026-04-22 has not been published in time", 1)]
     # From what is stored the champion has spoken all the same.
     assert set(stored(installation, name, CLOSE - DAY)) == {"naive", "range-ewma"}
     (payload,) = arrived("candlecast.late", name)
@@ -89,8 +81,8 @@ def test_a_candle_that_does_not_come_is_late_and_the_next_run_takes_it(installat
     source.clock = clock
     live_day(clock, name)
     assert clock() - at <= 6 * MINUTE
-    assert rows(installation, late) == [("the candle of Wed 2026-04-22 has not been published in time", 0)]
-    assert rows(installation, "SELECT count(*) FROM current_candles") == [(231,)]
+    assert rows_of(installation, late) == [("the candle of Wed 2026-04-22 has not been published in time", 0)]
+    assert rows_of(installation, "SELECT count(*) FROM current_candles") == [(231,)]
     assert set(stored(installation, name, CLOSE + DAY)) == {"naive", "range-ewma"}
     assert stored(installation, name) == {}
 
@@ -112,7 +104,7 @@ def test_a_series_is_scored_and_forecast_while_another_one_is_late(installation:
     with pytest.raises(DailyFailed, match="Bitstamp_EOSUSD_d: late"):
         live_day(clock, late.series, punctual.series)
     assert clock() == CLOSE + DAY + 12 * HOUR
-    scored = rows(
+    scored = rows_of(
         installation,
         "SELECT f.series, f.model, s.scored_at FROM scores s JOIN forecasts f ON f.id = s.forecast WHERE s.step = 1",
     )
@@ -144,7 +136,7 @@ def test_a_partial_day_is_not_taken_for_the_whole_one(
     source.clock = clock
     live_day(clock, name)
     assert timedelta(0) <= clock() - at <= 6 * MINUTE
-    ((close,),) = rows(installation, f"SELECT close FROM current_candles WHERE close_time = '{CLOSE:%F %T}'")
+    ((close,),) = rows_of(installation, f"SELECT close FROM current_candles WHERE close_time = '{CLOSE:%F %T}'")
     assert close == one.candles["close"].iloc[229]
     assert all(timedelta(0) <= when - at <= 6 * MINUTE for when in stored(installation, name).values())
 
@@ -174,7 +166,7 @@ def test_a_file_that_is_too_new_is_fetched_again_when_its_age_can_tell(
     live_day(clock, name)
     assert clock() - at <= 2 * MINUTE
     assert set(stored(installation, name)) == {"naive", "range-ewma"}
-    assert rows(installation, "SELECT count(*) FROM downloads WHERE outcome = 'stored'") == [(3,)]
+    assert rows_of(installation, "SELECT count(*) FROM downloads WHERE outcome = 'stored'") == [(3,)]
 
 
 def test_a_source_that_refuses_is_asked_again_until_it_serves(installation: Path, source: CddServer) -> None:
@@ -193,11 +185,11 @@ def test_a_source_that_refuses_is_asked_again_until_it_serves(installation: Path
     # Once every five minutes; a refusal is not tried a second time at once.
     assert 30 <= len(source.requests) <= 40
     assert set(stored(installation, name)) == {"naive", "range-ewma"}
-    refusals = rows(installation, "SELECT DISTINCT reason FROM downloads WHERE outcome = 'unavailable'")
+    refusals = rows_of(installation, "SELECT DISTINCT reason FROM downloads WHERE outcome = 'unavailable'")
     assert len(refusals) == 1
     assert "the source refuses this client (HTTP 403)" in refusals[0][0]
     assert "set CANDLECAST_USER_AGENT to a name that the source accepts" in refusals[0][0]
-    assert rows(installation, "SELECT count(*) FROM findings WHERE code = 'late' AND resolved_at IS NULL") == [(0,)]
+    assert rows_of(installation, "SELECT count(*) FROM findings WHERE code = 'late' AND resolved_at IS NULL") == [(0,)]
 
 
 def test_questions_are_conditional_and_become_dense_around_the_usual_time(
@@ -216,7 +208,7 @@ def test_questions_are_conditional_and_become_dense_around_the_usual_time(
         live_day(clock, name)
     # The first file was fetched within a minute: its time told nothing of the history, and of its newest candle only
     # when the file was fetched again.
-    assert rows(installation, "SELECT count(*) FROM arrivals WHERE published_at IS NOT NULL") == [(11,)]
+    assert rows_of(installation, "SELECT count(*) FROM arrivals WHERE published_at IS NOT NULL") == [(11,)]
     # From 00:05: every quarter of an hour until half past three, then every five minutes until two past four.
     assert 18 <= len(source.requests) <= 24
     assert all("If-None-Match" in request.headers for request in source.requests)
@@ -312,7 +304,7 @@ def hang(installation: Path, source: CddServer, monkeypatch: pytest.MonkeyPatch,
 
     def watch() -> None:
         query = "SELECT count(DISTINCT series) FROM forecasts WHERE kind = 'live'"
-        while rows(installation, query) != [(count + 1,)] and time.monotonic() - began < 300:
+        while rows_of(installation, query) != [(count + 1,)] and time.monotonic() - began < 300:
             time.sleep(0.2)
         seconds.append(time.monotonic() - began)
         over.set()

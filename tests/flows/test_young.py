@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from installation import rows_of
 from markets import write_csv
-from sqlalchemy import create_engine, text
 from synthetic import random_walk
 
 from models.catalog import family
@@ -13,14 +13,6 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 SERIES = "Bitstamp_BTCUSD_d"
 CANDLES = random_walk(620, seed=1)
-
-
-def _rows(installation: Path, query: str) -> list[tuple[object, ...]]:
-    engine = create_engine(f"sqlite:///{installation / 'candlecast.db'}")
-    with engine.connect() as conn:
-        rows = [tuple(row) for row in conn.execute(text(query))]
-    engine.dispose()
-    return rows
 
 
 def test_a_day_with_too_few_candles_says_from_which_close_each_model_forecasts(installation: Path) -> None:
@@ -32,9 +24,9 @@ def test_a_day_with_too_few_candles_says_from_which_close_each_model_forecasts(i
     for days in (58, 59):
         write_csv(installation / "source", SERIES, CANDLES.iloc[:days])
         daily(now=CANDLES["close_time"].iloc[days - 1].to_pydatetime())
-    assert _rows(installation, models) == []
+    assert rows_of(installation, models) == []
     # Said once, although the second day is nearer to it.
-    assert _rows(installation, findings) == [
+    assert rows_of(installation, findings) == [
         (
             "too few candles yet for some forecasts, which begin later; naive and range-ewma: from the close of Sun "
             "2015-03-01 on (60 candles)",
@@ -43,5 +35,5 @@ def test_a_day_with_too_few_candles_says_from_which_close_each_model_forecasts(i
     ]
     write_csv(installation / "source", SERIES, CANDLES.iloc[:60])
     daily(now=CANDLES["close_time"].iloc[59].to_pydatetime())
-    assert _rows(installation, models) == [("naive",), ("range-ewma",)]
-    assert [is_open for _, is_open in _rows(installation, findings)] == [0]
+    assert rows_of(installation, models) == [("naive",), ("range-ewma",)]
+    assert [is_open for _, is_open in rows_of(installation, findings)] == [0]

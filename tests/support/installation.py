@@ -5,6 +5,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, text
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,3 +46,12 @@ class Installation:
     @property
     def database(self) -> Path:
         return self.folder / "candlecast.db"
+
+
+def rows_of(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query on the database of the installation in `folder`."""
+    engine = create_engine(f"sqlite:///{folder / 'candlecast.db'}")
+    with engine.connect() as conn:
+        rows = [tuple(row) for row in conn.execute(text(query))]
+    engine.dispose()
+    return rows
