@@ -38,7 +38,8 @@ STAGES = {
     "training, well into it": ("training lstm (scratch)", 0.15),
     "walk-forward": ("Task run 'train-", 0.0),
     "walk-forward, between two models": ("naive: 91 of 91 origins", 0.0),
-    "walk-forward, the networks": ("range-ewma: 91 of 91 origins", 0.03),
+    # The run before may have stored range-ewma's origins before it heard the signal: then their number is 0.
+    "walk-forward, the networks": (f"{SERIES} range-ewma: ", 0.03),
     "the gate": ("Task run 'backfill-", 0.0),
     "after the gate": ("Task run 'gate-", 0.0),
     "the end": ("no training is due", 0.0),

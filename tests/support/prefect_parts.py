@@ -76,6 +76,7 @@ class PrefectServer:
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
+        _forget_events_worker()
         stop(self._process)
 
     def kill(self) -> None:
@@ -131,6 +132,12 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         assert self.process is not None
         stop(self.process)
+
+
+def _forget_events_worker() -> None:
+    """End the thread that sends this process's events: it would send those of the next test to this test's server."""
+    if worker := sys.modules.get("prefect.events.worker"):
+        worker.EventsWorker.drain_all(timeout=10, at_exit=False)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
