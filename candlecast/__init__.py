@@ -3,7 +3,8 @@
     import candlecast
     candlecast.forecasts("Bitstamp_BTCUSD_d", start="2025-01-01", model="blend")
 
-Every function reads the database and returns a pandas frame with the columns of the command of the same name.
+Every function reads the database. All but `chance` and `price` return a pandas frame with the columns of the command of
+the same name.
 `database` is an SQLAlchemy URL or engine; without it, the database of the settings (CANDLECAST_DATABASE_URL). Times may
 be texts (`2025-01-31`, `2025-01-31T12:00`), dates or datetimes. A time without a zone is UTC; a day given as `end` or
 `as_of` is included whole.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Database = str | Engine | None
     Time = str | date | datetime | None
 
-__all__ = ["candles", "findings", "forecasts", "series", "skill"]
+__all__ = ["candles", "chance", "findings", "forecasts", "price", "reliability", "series", "skill"]
 
 
 def _import_own_packages() -> None:
@@ -132,6 +133,83 @@ def skill(
     chosen = None if kind is None else ScoreKind(kind)
     wanted = ForecastFilter.parse(series, start=start, end=end, kind=chosen)
     return read_frame(database, SkillRow, lambda conn: judged_skill(conn, wanted), series=series)
+
+
+def reliability(
+    series: str,
+    *,
+    database: "Database" = None,
+    model: str | None = None,
+    kind: str | None = None,
+    start: "Time" = None,
+    end: "Time" = None,
+) -> "pd.DataFrame":
+    """Return how often events happened whose stated chance was about the same, per model, kind, step and tenth.
+
+    An event is that the close of the step is below one of the 30 newest closes known at the origin. `realised` is the
+    share that happened, `realised_low` to `realised_high` its 95 % interval with origins as the unit. `start` and `end`
+    bound the origin, both included. The kinds are those of `skill`, and never pooled.
+    """
+    from candlecast.frames import read_frame
+    from models.forecasts import ScoreKind
+    from storage.query import ForecastFilter
+    from tasks.steps.reliability import ReliabilityRow, reliability_table
+
+    chosen = None if kind is None else ScoreKind(kind)
+    wanted = ForecastFilter.parse(series, start=start, end=end, model=model, kind=chosen)
+    return read_frame(database, ReliabilityRow, lambda conn: reliability_table(conn, wanted), series=series)
+
+
+def chance(
+    series: str,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    step: int = 1,
+    database: "Database" = None,
+    origin: "Time" = None,
+    model: str | None = None,
+    kind: str | None = None,
+) -> float:
+    """Return the chance, 0.01 to 0.99, that the close of `step` is above or below a price.
+
+    0.01 means at most 1 % and 0.99 at least 99 %: the stored quantiles reach no further, and nothing is made up beyond
+    them. The forecast is the champion's newest live one unless `origin`, `model` or `kind` choose another. Raises
+    ValueError unless exactly one of `above` and `below` is given, as a positive price, and for a step that the forecast
+    lacks; NotFound if there is no such forecast.
+    """
+    from candlecast.frames import connected
+    from tasks.steps.chance import answered_chance
+    from tasks.steps.chosen import ForecastChoice
+
+    if (above is None) == (below is None):
+        raise ValueError(f"expected one of above and below, got {'neither' if above is None else 'both'}")
+    choice = ForecastChoice.parse(series, origin=origin, model=model, kind=kind)
+    with connected(database, series) as conn:
+        return answered_chance(conn, choice, above=above, below=below, step=step).chance
+
+
+def price(
+    series: str,
+    *,
+    chance: float,
+    step: int = 1,
+    database: "Database" = None,
+    origin: "Time" = None,
+    model: str | None = None,
+    kind: str | None = None,
+) -> float:
+    """Return the price, in quote currency, below which the close of `step` is with this chance: 0.01 to 0.99.
+
+    The forecast is chosen as in `chance`. Raises ValueError for another chance, and the errors of `chance`.
+    """
+    from candlecast.frames import connected
+    from tasks.steps.chance import answered_chance
+    from tasks.steps.chosen import ForecastChoice
+
+    choice = ForecastChoice.parse(series, origin=origin, model=model, kind=kind)
+    with connected(database, series) as conn:
+        return answered_chance(conn, choice, chance=chance, step=step).price
 
 
 def series(*, database: "Database" = None) -> "pd.DataFrame":

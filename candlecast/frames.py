@@ -36,8 +36,7 @@ def read_frame(
 
     Raises NotFound if `series` is given and not stored, and DatabaseUnusable if the database cannot be read.
     """
-    with _connected(database) as conn:
-        require_series(conn, name=series)
+    with connected(database, series) as conn:
         rows = read(conn)
     hints = get_type_hints(row_type)
     return pd.DataFrame(
@@ -49,18 +48,19 @@ def read_frame(
 
 
 @contextmanager
-def _connected(database: str | Engine | None) -> Iterator[Connection]:
-    if isinstance(database, Engine):
-        with reading(database) as conn:
-            yield conn
-        return
-    if database is None:
-        from flows.settings import Settings
-
-        database = Settings().database_url
-    engine = open_for_reading(database)
+def connected(database: str | Engine | None, series: str | None = None) -> Iterator[Connection]:
+    """Yield a connection that reads `database`; raises as `read_frame` does."""
+    engine = database if isinstance(database, Engine) else open_for_reading(database or _settings_url())
     try:
         with reading(engine) as conn:
+            require_series(conn, name=series)
             yield conn
     finally:
-        engine.dispose()
+        if engine is not database:
+            engine.dispose()
+
+
+def _settings_url() -> str:
+    from flows.settings import Settings
+
+    return Settings().database_url

@@ -81,6 +81,28 @@ class ScoreKind(StrEnum):
         return Kind.BACKFILL if self is ScoreKind.BACKFILL else Kind.LIVE
 
 
+class Side(StrEnum):
+    """On which side of a level the close is to be."""
+
+    ABOVE = "above"
+    BELOW = "below"
+
+
+class Bound(StrEnum):
+    """How a chance is to be read: as it is, or as the bound beyond which no quantile is stored."""
+
+    EXACT = "exact"
+    AT_MOST = "at most"
+    AT_LEAST = "at least"
+
+
+class Chance(NamedTuple):
+    """A chance in [0.01, 0.99]; at the ends `bound` tells whether it is at most 0.01 or at least 0.99."""
+
+    value: float
+    bound: Bound
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
     """One forecast of one series: quantiles of the close price for steps 1..horizon.

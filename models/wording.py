@@ -4,9 +4,11 @@ A daily candle closes at the midnight that already belongs to the next date, so 
 The page says the same in candlecast/page/words.js.
 """
 
+import math
 from datetime import datetime, timedelta
 
 from models.candles import Interval
+from models.forecasts import Bound, Chance
 
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -28,6 +30,19 @@ def after_close(origin: datetime, interval: Interval) -> str:
     if interval is Interval.DAY:
         return f"after the close of {origin - interval.length:%Y-%m-%d}"
     return f"after the {close_name(origin, interval)}"
+
+
+def chance_words(chance: Chance) -> str:
+    """Return a chance as people read it: "42.3 %", and "under 1 %" or "over 99 %" where only the bound is known."""
+    if chance.bound is Bound.EXACT:
+        return f"{100 * chance.value:.1f} %"
+    return f"{'under' if chance.bound is Bound.AT_MOST else 'over'} {100 * chance.value:.0f} %"
+
+
+def price_words(price: float) -> str:
+    """Return a price with six digits or all of its whole part: "8,246.91", "0.123457", "61,234"."""
+    decimals = max(0, 5 - math.floor(math.log10(abs(price)))) if price else 0
+    return f"{price:,.{min(decimals, 12)}f}"
 
 
 def duration(length: timedelta) -> str:

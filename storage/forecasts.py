@@ -246,6 +246,27 @@ def replayable(conn: Connection) -> list[int]:
     return list(conn.execute(query).scalars())
 
 
+def newest_forecast(
+    conn: Connection, *, series: str, model: str, kind: Kind | None = None, origin: datetime | None = None
+) -> int | None:
+    """Return the number of the model's newest forecast, or of that from `origin`; None if it has none.
+
+    Without a `kind`, a live one if there is any, else a backfilled one.
+    """
+    wanted = ForecastFilter(series, origin=origin, model=model)
+    for each in (Kind.LIVE, Kind.BACKFILL) if kind is None else (kind,):
+        query = (
+            select(_forecasts.c.id)
+            .where(*wanted.conditions(_forecasts), _forecasts.c.kind == each.value)
+            .order_by(_forecasts.c.origin.desc())
+            .limit(1)
+        )
+        number = conn.execute(query).scalar()
+        if number is not None:
+            return int(number)
+    return None
+
+
 def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
     """Return a stored forecast with its lineage; raises NotFound if no forecast has this number.
 

@@ -46,6 +46,7 @@ _scores = table(
     column("origin", UtcDateTime()),
     column("model_version", Integer),
     column("step", Integer),
+    column("actual", Float),
     column("absolute_error", Float),
     column("crps", Float),
     *(column(f"covered{band.percent}", Boolean) for band in CENTRAL_BANDS),
@@ -127,6 +128,17 @@ class OriginScore(NamedTuple):
     covered80: bool
     covered95: bool
     pit: float
+
+
+class ActualRow(NamedTuple):
+    """The actual close of one scored step of one forecast, in quote currency."""
+
+    series: str
+    model: str
+    kind: str
+    origin: datetime
+    step: int
+    actual: float
 
 
 def unscored(conn: Connection, *, series: str, limit: int) -> list[Matured]:
@@ -249,6 +261,17 @@ def read_origin_scores(conn: Connection, wanted: ForecastFilter) -> list[OriginS
         .order_by(c.origin, c.step)
     )
     return [OriginScore(*row) for row in conn.execute(query).all()]
+
+
+def read_actuals(conn: Connection, wanted: ForecastFilter) -> list[ActualRow]:
+    """Return the actual close of each scored step of the wanted forecasts, by series, kind, model, origin and step."""
+    c = _scores.c
+    query = (
+        select(*(c[name] for name in ActualRow._fields))
+        .where(*_conditions(_scores, wanted))
+        .order_by(c.series, c.kind, c.model, c.origin, c.step)
+    )
+    return [ActualRow(*row) for row in conn.execute(query)]
 
 
 def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:

@@ -22,6 +22,7 @@ OptionalSeries = Annotated[str | None, typer.Argument(help="A series; default: a
 SeriesList = Annotated[list[str] | None, typer.Argument(help="Series; default: those of the settings.")]
 Start = Annotated[str | None, typer.Option(help="First day or instant, UTC (2025-01-31 or 2025-01-31T12:00).")]
 End = Annotated[str | None, typer.Option(help="Last day or instant, UTC; all of the day is included.")]
+OneOrigin = Annotated[str | None, typer.Option("--origin", help="One origin, UTC.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Rows as JSON; the same as --format json.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file instead of stdout.")]

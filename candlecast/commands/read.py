@@ -8,6 +8,7 @@ from candlecast.commands.console import (
     End,
     FormatOption,
     Json,
+    OneOrigin,
     OptionalSeries,
     Output,
     SeriesArgument,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-NAMES = ("forecasts", "candles", "skill", "models", "series", "findings")
+NAMES = ("forecasts", "candles", "skill", "models", "series", "findings", "chance")
 
 
 BAND_COLUMNS = (
@@ -64,7 +65,7 @@ class AvailableSeries(NamedTuple):
 @app.command()
 def forecasts(
     series: OptionalSeries = None,
-    origin: Annotated[str | None, typer.Option(help="One origin, UTC.")] = None,
+    origin: OneOrigin = None,
     start: Start = None,
     end: End = None,
     model: Annotated[str | None, typer.Option(help="One model, such as naive.")] = None,
@@ -173,6 +174,9 @@ def skill(
     kind: Annotated[
         ScoreKind | None, typer.Option(help="live: stored before the close; late: stored after it; or backfill.")
     ] = None,
+    reliability: Annotated[
+        bool, typer.Option("--reliability", help="Instead, how often events of each stated chance happened.")
+    ] = False,
     start: Start = None,
     end: End = None,
     form: FormatOption = Format.TABLE,
@@ -181,13 +185,57 @@ def skill(
 ) -> None:
     """The forecasts' scores by model and step, beside naive's; live, late and backfill in separate rows."""
     first, last = span(start, end)
+    if reliability and series is None:
+        raise WrongUse("--reliability reads every quantile of a series: name one")
     from storage.query import ForecastFilter
-    from storage.scores import SkillRow
-    from tasks.steps.skill import judged_skill
 
+    wanted = ForecastFilter(series, start=first, end=last, kind=kind)
     with stored_rows(series) as conn:
-        rows = judged_skill(conn, ForecastFilter(series, start=first, end=last, kind=kind))
+        if reliability:
+            from tasks.steps.reliability import ReliabilityRow, reliability_table
+
+            table = reliability_table(conn, wanted)
+            emit(ReliabilityRow._fields, table, form, json, output)
+            return
+        from storage.scores import SkillRow
+        from tasks.steps.skill import judged_skill
+
+        rows = judged_skill(conn, wanted)
     emit(SkillRow._fields, rows, form, json, output)
+
+
+@app.command()
+def chance(
+    series: SeriesArgument,
+    above: Annotated[float | None, typer.Option(help="Ask for the chance that the close is above this price.")] = None,
+    below: Annotated[float | None, typer.Option(help="Ask for the chance that the close is below this price.")] = None,
+    chance: Annotated[
+        float | None, typer.Option(help="Ask for the price below which the close is with this chance, 0.01 to 0.99.")
+    ] = None,
+    step: Annotated[int, typer.Option(help="The step; 1 is the candle that opens at the origin.")] = 1,
+    origin: OneOrigin = None,
+    model: Annotated[str | None, typer.Option(help="One model, such as naive; default: the champion.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="live or backfill; default: live where there is one.")] = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """The chance that a close is above or below a price, or the price of a chance, from one stored forecast."""
+    if step < 1 or [above, below, chance].count(None) != 2:
+        raise WrongUse("give one of --above PRICE, --below PRICE and --chance CHANCE, and a --step from 1 on")
+    from tasks.steps.chance import ChanceRow, answered_chance, chance_sentence
+    from tasks.steps.chosen import ForecastChoice
+
+    choice = ForecastChoice(series, instant(origin, "--origin"), model, kind)
+    with stored_rows(series) as conn:
+        try:
+            row = answered_chance(conn, choice, above=above, below=below, chance=chance, step=step)
+        except ValueError as error:
+            raise WrongUse(str(error)) from None
+    if form is Format.TABLE and not json and output is None:
+        print(f"{chance_sentence(row)}.")
+        return
+    emit(ChanceRow._fields, [row], form, json, output)
 
 
 @app.command("models")

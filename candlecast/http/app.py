@@ -24,6 +24,7 @@ from candlecast.http.metrics import metrics
 from candlecast.http.status import SeriesStatus, series_status
 from candlecast.output import columns_of
 from models.candles import SeriesName, UnknownSeries
+from models.chance import HIGHEST, LOWEST
 from models.forecasts import Kind, ScoreKind
 from models.times import as_instant, as_span
 from storage.arrivals import ArrivalRow, read_arrivals
@@ -36,12 +37,16 @@ from storage.query import ForecastFilter
 from storage.registry import DecisionRow, VersionRow, list_decisions, list_versions
 from storage.scores import PitRow, SkillRow, read_pit
 from storage.series import require_series
+from tasks.steps.chance import ChanceRow, answered_chance
+from tasks.steps.chosen import ForecastChoice
+from tasks.steps.reliability import ReliabilityRow, reliability_table
 from tasks.steps.skill import judged_skill
 
 PAGE_ROWS = 1000
 MOST_ROWS = 10_000
 
 Series = Annotated[str | None, Query(description="One series, such as Bitstamp_BTCUSD_d.", max_length=100)]
+OneSeries = Annotated[str, Query(description="One series, such as Bitstamp_BTCUSD_d.", max_length=100)]
 When = Annotated[str | None, Query(description="A day or an instant, UTC.", max_length=40)]
 Model = Annotated[str | None, Query(description="One model, such as naive.", max_length=40, pattern="^[a-z-]+$")]
 OneKind = Annotated[Kind | None, Query(description="live or backfill; both, in separate rows, without it.")]
@@ -49,6 +54,7 @@ OneScoreKind = Annotated[
     ScoreKind | None,
     Query(description="live (stored before the close), late (stored after it) or backfill; all, apart, without it."),
 ]
+Price = Annotated[float | None, Query(gt=0, allow_inf_nan=False, description="A price in the quote currency.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows a page.")]
 Cursor = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="`next` of the page before.")]
 Format = Annotated[str, Query(pattern="^(json|csv)$", description="json or csv.")]
@@ -125,7 +131,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
     @app.get("/api/v1/candles", responses=described(CandleRow))
     def candles(
         page: Page,
-        series: Annotated[str, Query(max_length=100, description="One series, such as Bitstamp_BTCUSD_d.")],
+        series: OneSeries,
         start: When = None,
         end: When = None,
         as_of: When = None,
@@ -185,6 +191,25 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
             rows = read_bands(conn, ForecastFilter(series, latest=True))
         return answer(BandRow._fields, rows, format, None)
 
+    @app.get("/api/v1/chance", responses=described(ChanceRow))
+    def chance(
+        series: OneSeries,
+        above: Price = None,
+        below: Price = None,
+        chance: Annotated[float | None, Query(ge=LOWEST, le=HIGHEST, description="Asks for its price.")] = None,
+        step: Annotated[int, Query(ge=1, le=1000, description="1 is the candle that opens at the origin.")] = 1,
+        origin: When = None,
+        model: Model = None,
+        kind: OneKind = None,
+        format: Format = "json",
+    ) -> Response:
+        """The chance to close above or below a price, or the price of a chance: give exactly one of the three."""
+        choice = ForecastChoice.parse(series, origin=origin, model=model, kind=kind)
+        with reading() as conn:
+            require_series(conn, name=series)
+            row = answered_chance(conn, choice, above=above, below=below, chance=chance, step=step)
+        return answer(ChanceRow._fields, [row], format, None)
+
     @app.get("/api/v1/origins", responses=described(OriginRow))
     def origins(
         page: Page,
@@ -223,6 +248,22 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
             require_series(conn, name=series)
             rows = read_pit(conn, wanted)
         return answer(PitRow._fields, rows, format, None)
+
+    @app.get("/api/v1/reliability", responses=described(ReliabilityRow))
+    def reliability(
+        series: OneSeries,
+        model: Model = None,
+        kind: OneScoreKind = None,
+        start: When = None,
+        end: When = None,
+        format: Format = "json",
+    ) -> Response:
+        """How often events of each stated chance happened, with 95 % intervals; all on one page."""
+        wanted = ForecastFilter.parse(series, start=start, end=end, model=model, kind=kind)
+        with reading() as conn:
+            require_series(conn, name=series)
+            rows = reliability_table(conn, wanted)
+        return answer(ReliabilityRow._fields, rows, format, None)
 
     @app.get("/api/v1/models", responses=described(VersionRow))
     def models(page: Page, series: Series = None) -> Response:

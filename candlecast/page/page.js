@@ -1,6 +1,7 @@
 // The page: it reads the controls, asks the API for the rows of the chosen series, and fills the texts, tables and charts.
 
 import { ApiError, keepToken, rows } from "./api.js";
+import { answerChanges, askAbout } from "./chance.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
 import {
   afterClose, age, band, CENTRAL_BANDS, closeDay, closeName, instant, LENGTH_MS, percent, price, published, signed,
@@ -172,6 +173,7 @@ async function showOrigin() {
   text("stored", kind() === "live" ? whenStored(bands, state.series.interval)
     : `Backfilled: stored ${instant(bands[0].created_at)} UTC from the candles known at the time.`);
   showBands(bands, actual, origin);
+  await askAbout(bands, closeOf, state.series.interval);
   await drawFan(near, bands, origin, state.series.interval);
   $("fan").dataset.origin = origin;
 }
@@ -263,6 +265,22 @@ function showPit() {
   text("pit-text", `${n.toLocaleString("en")} closes of ${KINDS[judged]} forecasts; ` +
     `${percent((counts[0] + counts[9]) / n)} fell into the two outer tenths, 20 % would be even.`);
   drawPit(counts);
+  guarded(showReliability);
+}
+
+/** How often events of each stated chance happened; asked for when a person opens it, because it reads every quantile. */
+async function showReliability() {
+  const [judged, step, series] = [judgedKind(), Number($("pit-step").value), state.series.name];
+  text("reliability-caption", `${model()}, ${judged}, step ${step}`);
+  if (!$("reliability-details").open) return;
+  const all = await rows("reliability", { series, model: model(), kind: judged });
+  if (judged !== judgedKind() || series !== state.series.name) return;
+  fill("reliability", all.filter((row) => row.step === step).map((row) => [
+    row.low === 0 ? "under 1 %" : row.high === 1 ? "over 99 %" : `${percent(row.low, 0)} to ${percent(row.high, 0)}`,
+    row.stated === null ? null : percent(row.stated), percent(row.realised),
+    `${percent(row.realised_low)} to ${percent(row.realised_high)}`, row.n.toLocaleString("en"),
+    row.origins.toLocaleString("en"),
+  ]), "no forecast is scored yet");
 }
 
 function showModels(models, decisions, champion) {
@@ -325,7 +343,9 @@ $("earlier").onclick = () => move(-1);
 $("later").onclick = () => move(1);
 $("model").onchange = () => guarded(showChoice);
 for (const radio of document.querySelectorAll("input[name=kind]")) radio.onchange = () => guarded(showChoice);
+answerChanges(guarded);
 $("pit-step").onchange = showPit;
+$("reliability-details").ontoggle = () => guarded(showReliability);
 $("token-form").onsubmit = (event) => {
   event.preventDefault();
   keepToken($("token").value);

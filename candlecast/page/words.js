@@ -18,6 +18,10 @@ export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} 
 
 export const signed = (share, digits = 1) => `${share > 0 ? "+" : ""}${percent(share, digits)}`;
 
+/** A chance; where only its bound is known, that bound, as models/wording.py says it. */
+export const chanceWords = ({ chance, bound }) =>
+  bound === "exact" ? percent(chance) : `${bound === "at most" ? "Under" : "Over"} ${percent(chance, 0)}`;
+
 /** A day for instants at midnight, day and time for the others. */
 export const instant = (text) => text.slice(0, 10) + (text.slice(11, 16) === "00:00" ? "" : ` ${text.slice(11, 16)}`);
 

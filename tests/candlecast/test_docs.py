@@ -76,7 +76,7 @@ def test_the_reading_pages_commands_run(daily_done, tmp_path):
     import subprocess
 
     shutil.copy(daily_done.database, tmp_path / "candlecast.db")
-    (commands,) = re.findall(r"```sh\n(candlecast .+?)```", READING, re.DOTALL)
+    commands = re.findall(r"```sh\n(candlecast .+?)```", READING, re.DOTALL)[-1]
     environment = daily_done.environment()
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     for line in commands.splitlines():
@@ -101,3 +101,16 @@ def test_the_readme_names_every_page():
     assert len(pages) >= 9
     assert [page for page in pages if f"{page}" not in README] == []
     assert "`docs/decisions/`" in README
+
+
+def test_the_reading_pages_questions_have_the_answers_of_the_sample(daily_done, monkeypatch):
+    import candlecast
+
+    (questions, answers), *_ = re.findall(r"```sh\n(candlecast chance .+?)```\n\n```\n(.+?)```", READING, re.DOTALL)
+    lines = [daily_done.run(*line.split()[1:]).stdout for line in questions.splitlines()]
+    assert "".join(lines) == answers
+    monkeypatch.setenv("CANDLECAST_DATABASE_URL", f"sqlite:///{daily_done.database}")
+    asked = re.findall(r"^(candlecast\.(?:chance|price)\(.+?\))", READING, re.MULTILINE)
+    values = [eval(line, {"candlecast": candlecast}) for line in asked]
+    assert [f"{100 * values[0]:.1f} %", f"{values[1]:,.2f} USD"] == ["23.1 %", "7,311.53 USD"]
+    assert all(value in answers for value in ("23.1 %", "7,311.53 USD"))

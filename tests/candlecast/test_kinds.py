@@ -92,6 +92,17 @@ def test_python_tells_the_kinds_apart(installation):
     assert before_close(candlecast.forecasts(database=engine, kind="live").to_dict("records")) == IN_BANDS
 
 
+def test_the_reliability_of_each_kind_counts_its_own_forecasts(installation):
+    frame = candlecast.reliability(Store.series, database=installation[1], model="lstm")
+    origins = frame.groupby(["kind", "step"])["origins"].max().to_dict()
+    assert origins == EXPECTED
+    # All these forecasts are far too high, and no close is below the closes before it: all are equal.
+    assert set(frame["high"]) == {0.01}
+    assert set(frame["realised"]) == {0.0}
+    late = candlecast.reliability(Store.series, database=installation[1], kind="late")
+    assert set(late["kind"]) == {"late"}
+
+
 def test_the_commands_tell_the_kinds_apart(installation):
     def printed(*words):
         done = installation[0].run(*words, "--json")

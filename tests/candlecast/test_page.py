@@ -284,6 +284,48 @@ def test_the_api_names_the_champion_and_the_model_that_was_asked_for(web, fresh_
     assert [row["origin"] for row in asked] == [row["origin"] for row in latest]
 
 
+def test_the_chance_changes_as_one_types(opened, web):
+    page = opened.open(web.url)
+    rows = web.get(f"/api/v1/forecasts/latest?series={SERIES}").json()["rows"]
+    answer, level = page.locator("#chance-answer"), page.locator("#level-answer")
+    # Without a question it is about the median, rounded.
+    expect(answer).to_contain_text("% that the close of Thu 2019-10-17 is below")
+    page.locator("#chance-price").fill(str(rows[0]["q25"]))
+    expect(answer).to_have_text(f"25.0 % that the close of Thu 2019-10-17 is below {rows[0]['q25']:,.0f}.")
+    page.locator("#chance-side").select_option("above")
+    expect(answer).to_contain_text("75.0 % that")
+    page.locator("#chance-price").fill("1000000")
+    expect(answer).to_contain_text("Under 1 % that")
+    page.locator("#chance-price").fill("")
+    expect(answer).to_have_text("Type a price above zero.")
+    page.locator("#chance-step").select_option("7")
+    expect(level).to_have_text(
+        f"{rows[6]['q05']:,.0f}: the close of Wed 2019-10-23 is below it with a chance of 5.0 %."
+    )
+    page.locator("#chance-percent").fill("97.5")
+    expect(level).to_contain_text(f"{rows[6]['q975']:,.0f}: ")
+    page.locator("#chance-percent").fill("100")
+    expect(level).to_have_text("Type a chance from 1 to 99 %.")
+    assert opened.troubles == []
+    assert serious(page) == []
+
+
+def test_the_reliability_table_is_that_of_the_api_and_of_the_chosen_step(opened, web):
+    page = opened.open(web.url)
+    page.locator("#reliability-details summary").click()
+    rows = web.get(f"/api/v1/reliability?series={SERIES}&model=range-ewma&kind=backfill").json()["rows"]
+    lines = page.locator("#reliability tbody tr")
+    for step in (1, 4):
+        page.locator("#pit-step").select_option(str(step))
+        expect(page.locator("#reliability-caption")).to_have_text(f"range-ewma, backfill, step {step}")
+        of_step = [row for row in rows if row["step"] == step]
+        expect(lines).to_have_count(len(of_step))
+        expect(lines.first.locator("th")).to_have_text("under 1 %")
+        assert lines.nth(2).locator("td").nth(1).inner_text() == f"{100 * of_step[2]['realised']:.1f} %"
+    assert serious(page) == []
+    assert opened.troubles == []
+
+
 def test_the_model_that_was_asked_for_is_shown_beside_the_champion(browser, opened, web, fresh_web):
     with Opened(browser, viewport=WIDE) as window:
         page = window.open(fresh_web.url)

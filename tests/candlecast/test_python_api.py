@@ -45,7 +45,16 @@ def filled(engine: Engine) -> Store:
 
 
 def test_its_public_names_are_these() -> None:
-    assert candlecast.__all__ == ["candles", "findings", "forecasts", "series", "skill"]
+    assert candlecast.__all__ == [
+        "candles",
+        "chance",
+        "findings",
+        "forecasts",
+        "price",
+        "reliability",
+        "series",
+        "skill",
+    ]
     assert all(callable(getattr(candlecast, name)) for name in candlecast.__all__)
 
 
@@ -109,6 +118,51 @@ def test_candles_series_and_findings_are_frames_too(filled: Store) -> None:
     findings = candlecast.findings(filled.series, database=database)
     assert findings[["code", "count", "first_time"]].values.tolist() == [["gap", 12, pd.Timestamp(filled.origin)]]
     assert findings["resolved_at"].isna().all()
+
+
+def test_a_chance_is_a_float_of_the_champions_newest_live_forecast(filled: Store) -> None:
+    """Step h of the stored forecasts is 99 + h + 10 * level."""
+    chance = candlecast.chance(filled.series, below=105.0, database=filled.engine)
+    assert (type(chance), chance) == (float, pytest.approx(0.5))
+    assert candlecast.chance(filled.series, above=111.0, step=3, database=filled.engine) == pytest.approx(0.1)
+    assert candlecast.price(filled.series, chance=0.05, database=filled.engine) == pytest.approx(100.5)
+    # Beyond the stored quantiles only the bound is known.
+    assert candlecast.chance(filled.series, below=1.0, database=filled.engine) == 0.01
+    assert candlecast.chance(filled.series, above=1.0, database=filled.engine) == 0.99
+
+
+def test_a_chance_can_be_asked_of_any_stored_forecast(filled: Store) -> None:
+    lstm = filled.add_version("lstm")
+    filled.add_forecasts(lstm, [filled.origin], model="lstm", centre=200.0)
+    filled.add_forecasts(lstm, [filled.origin], model="lstm", centre=300.0, kind=Kind.BACKFILL)
+    ask = {"database": filled.engine, "chance": 0.5}
+    assert candlecast.price(filled.series, **ask) == pytest.approx(105.0)
+    assert candlecast.price(filled.series, model="lstm", **ask) == pytest.approx(205.0)
+    assert candlecast.price(filled.series, model="lstm", kind="backfill", **ask) == pytest.approx(305.0)
+    # Where a model has no live forecast, the backfilled one answers.
+    before = filled.origin - DAY
+    assert candlecast.price(filled.series, origin=before, **ask) == pytest.approx(105.0)
+    with pytest.raises(NotFound, match=r"no forecast of lstm with the origin .*; stored are: naive \(backfill\)"):
+        candlecast.price(filled.series, origin=before, model="lstm", **ask)
+    with pytest.raises(NotFound, match="no forecast of blend; see: candlecast models"):
+        candlecast.price(filled.series, model="blend", **ask)
+    filled.add_series("Kraken_BTCUSD_d")
+    with pytest.raises(NotFound, match="no champion yet: name a model"):
+        candlecast.price("Kraken_BTCUSD_d", **ask)
+
+
+def test_a_question_about_a_chance_that_cannot_be_answered_is_refused(filled: Store) -> None:
+    ask = {"series": filled.series, "database": filled.engine}
+    with pytest.raises(ValueError, match="expected one of above and below, got neither"):
+        candlecast.chance(**ask)
+    with pytest.raises(ValueError, match="expected one of above and below, got both"):
+        candlecast.chance(above=1.0, below=2.0, **ask)
+    with pytest.raises(ValueError, match="expected a positive price, got -1"):
+        candlecast.chance(above=-1.0, **ask)
+    with pytest.raises(ValueError, match="expected a step from 1 to 7, got 8"):
+        candlecast.chance(above=1.0, step=8, **ask)
+    with pytest.raises(ValueError, match="expected a chance from 0.01 to 0.99"):
+        candlecast.price(chance=0.001, **ask)
 
 
 @pytest.mark.parametrize("kind", ["backfill", "late"])

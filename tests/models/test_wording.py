@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.candles import Interval
-from models.wording import after_close, close_day, close_name, duration, when_stored
+from models.forecasts import Bound, Chance
+from models.wording import after_close, chance_words, close_day, close_name, duration, price_words, when_stored
 
 MIDNIGHT = datetime(2026, 4, 24, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -67,3 +68,24 @@ def test_when_stored_says_that_all_steps_of_a_late_one_step_forecast_are_after_t
     assert words == (
         "Stored 2026-04-24 01:30 UTC, 30 min after the close at 2026-04-24 01:00 UTC: all steps are after the fact."
     )
+
+
+def test_a_chance_beyond_the_stored_quantiles_is_told_as_a_bound() -> None:
+    assert chance_words(Chance(0.4231, Bound.EXACT)) == "42.3 %"
+    assert chance_words(Chance(0.01, Bound.EXACT)) == "1.0 %"
+    assert chance_words(Chance(0.01, Bound.AT_MOST)) == "under 1 %"
+    assert chance_words(Chance(0.99, Bound.AT_LEAST)) == "over 99 %"
+
+
+@pytest.mark.parametrize(
+    ("price", "words"),
+    [
+        (8246.91, "8,246.91"),
+        (7719.1, "7,719.10"),
+        (0.1234567, "0.123457"),
+        (61234.4, "61,234.4"),
+        (1234567.8, "1,234,568"),
+    ],
+)
+def test_a_price_has_six_digits(price: float, words: str) -> None:
+    assert price_words(price) == words

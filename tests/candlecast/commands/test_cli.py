@@ -119,9 +119,31 @@ def test_forecasts_can_be_written_in_the_layout_of_a_forecast_hub(daily_done):
     assert refused.returncode == 2
 
 
+def test_chance_answers_in_a_sentence_or_as_a_row(daily_done):
+    stored = json.loads(daily_done.run("forecasts", "--json").stdout)[2]
+    asked = ("chance", SERIES, "--step", "3")
+    (row,) = json.loads(daily_done.run(*asked, "--below", str(stored["q25"]), "--json").stdout)
+    assert (row["chance"], row["bound"]) == (pytest.approx(0.25), "exact")
+    assert {name: row[name] for name in stored if name in row} == {name: stored[name] for name in row if name in stored}
+    (row,) = json.loads(daily_done.run(*asked, "--chance", "0.05", "--json").stdout)
+    assert (row["side"], row["price"]) == ("below", stored["q05"])
+    words = daily_done.run(*asked, "--above", "123456").stdout
+    assert words == (
+        f"{SERIES}: the close of Sat 2019-10-19 is above 123,456 USD with a chance of under 1 % "
+        "(range-ewma, live, after the close of 2019-10-16).\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (("skill", "--reliability"), 2, "name one"),
+        (("chance", SERIES), 2, "give one of --above PRICE, --below PRICE and --chance CHANCE"),
+        (("chance", SERIES, "--above", "1", "--below", "2"), 2, "give one of --above PRICE"),
+        (("chance", SERIES, "--above", "-1"), 2, "expected a positive price, got -1"),
+        (("chance", SERIES, "--chance", "5"), 2, "expected a chance from 0.01 to 0.99"),
+        (("chance", SERIES, "--above", "1", "--step", "8"), 2, "expected a step from 1 to 7, got 8"),
+        (("chance", SERIES, "--above", "1", "--model", "lstm"), 1, "has no forecast of lstm"),
         (("forecasts", "--start", "yesterday"), 2, "expected a day like 2025-01-31"),
         (("forecasts", "--start", "2020-02-01", "--end", "2020-01-01"), 2, "is before"),
         (("forecasts", "Kraken_BTCUSD_d"), 1, "no series Kraken_BTCUSD_d is stored; stored are: Coinbase_BTCUSD_d"),
@@ -293,7 +315,16 @@ def heavy_modules(installation, *command, **more):
 
 
 @pytest.mark.parametrize(
-    "command", [("forecasts",), ("candles", SERIES), ("skill",), ("models",), ("series",), ("findings",)]
+    "command",
+    [
+        ("forecasts",),
+        ("candles", SERIES),
+        ("skill",),
+        ("models",),
+        ("series",),
+        ("findings",),
+        ("chance", SERIES, "--above", "8000"),
+    ],
 )
 def test_reading_imports_nothing_heavy(daily_done, command):
     assert heavy_modules(daily_done, *command) == []

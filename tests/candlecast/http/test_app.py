@@ -42,6 +42,10 @@ def test_the_latest_forecast_is_that_of_the_command_line(web, daily_done):
          f"skill?series={SERIES}&start=2019-06-01&end=2019-09-30"),
         (f"models {SERIES}", f"models?series={SERIES}"),
         (f"findings {SERIES}", f"findings?series={SERIES}"),
+        (f"skill {SERIES} --reliability", f"reliability?series={SERIES}"),
+        (f"chance {SERIES} --above 8000 --step 2", f"chance?series={SERIES}&above=8000&step=2"),
+        (f"chance {SERIES} --chance 0.05 --model naive --kind backfill",
+         f"chance?series={SERIES}&chance=0.05&model=naive&kind=backfill"),
     ],
 )  # fmt: skip
 def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done, words, question):
@@ -65,6 +69,8 @@ def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done
         "origins",
         "arrivals",
         f"candles?series={SERIES}",
+        f"chance?series={SERIES}&below=8000",
+        f"reliability?series={SERIES}&model=naive",
     ],
 )
 def test_every_collection_answers_as_json_and_csv(web, collection):
@@ -127,6 +133,11 @@ def test_a_head_is_answered_as_its_get_without_the_body(web, path):
         ("/api/v1/forecasts?start=0001-01-01T00:00%2B12:00", 400, "years 1 to 9999"),
         (f"/api/v1/arrivals?cursor={to_cursor(['no series', datetime(2020, 1, 1, tzinfo=UTC)])}", 400, "a series"),
         ("/api/v1/skill?kind=dead", 400, "kind"),
+        (f"/api/v1/chance?series={SERIES}", 400, "expected one of above, below and chance, got none"),
+        (f"/api/v1/chance?series={SERIES}&above=1&chance=0.1", 400, "got above and chance"),
+        (f"/api/v1/chance?series={SERIES}&above=nan", 400, "above"),
+        (f"/api/v1/chance?series={SERIES}&chance=0.001", 400, "chance"),
+        (f"/api/v1/chance?series={SERIES}&above=1&model=lstm", 404, "no forecast of lstm"),
         ("/api/v1/nothing", 404, "Not Found"),
         ("/api/v1/series?format=xml", 400, "format"),
     ],
