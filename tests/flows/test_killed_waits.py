@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from cdd_server import CddServer
 from prefect_parts import BIN, environment, free_port
-from processes import processes_of
+from processes import processes_of, resident_mb
 from synthetic import random_walk
 from waiting import Published
 
@@ -117,6 +117,8 @@ def test_a_killed_wait_and_two_waits_at_once_store_each_forecast_once(served: Se
     waits = "waiting since"
     served.serve()
     served.until(lambda: served.log.read_text().count(waits) == 1, 240)
+    (run,) = [pid for pid, command in served.processes().items() if "prefect.engine" in command]
+    assert resident_mb(run) < 200
     before = served.rows(stored)
     (killed,) = served.runs()
     served.kill_everything()

@@ -28,3 +28,8 @@ def processes_of(folder: Path) -> dict[int, str]:
 def flow_processes_of(folder: Path) -> list[int]:
     """Return the processes in which a worker runs a flow of the installation in `folder`."""
     return [pid for pid, command in processes_of(folder).items() if "prefect" in command and "worker" not in command]
+
+
+def resident_mb(pid: int) -> float:
+    """Return the megabytes of memory that a process holds now."""
+    return int((Path("/proc") / str(pid) / "status").read_text().split("VmRSS:")[1].split()[0]) / 1024
