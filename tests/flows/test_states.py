@@ -30,8 +30,8 @@ class Runs:
         self.client = client
         self.flow = UUID(client._client.post("/flows/", json={"name": "daily"}).json()["id"])
 
-    def deployment(self) -> str:
-        body = {"name": "scheduled", "flow_id": str(self.flow), "concurrency_limit": 1}
+    def deployment(self, name: str) -> str:
+        body = {"name": name, "flow_id": str(self.flow), "concurrency_limit": 1}
         row: dict[str, str] = self.client._client.post("/deployments/", json=body).json()
         return row["id"]
 
@@ -163,40 +163,36 @@ def test_only_runs_whose_process_is_gone_are_crashed_and_the_webhook_hears_what_
     assert len(receiver.texts(wait_s=0)) == 4
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["running", "pending"])
-def test_a_run_that_died_with_the_server_is_crashed_and_its_slot_is_free_for_the_next_day(
-    runs: "tuple[PrefectServer, Runs]", running: bool
+def test_after_a_restart_of_the_server_what_died_is_crashed_and_what_lives_keeps_its_slot(
+    runs: "tuple[PrefectServer, Runs]",
 ) -> None:
     from prefect.states import Pending, Running
 
     from candlecast.orchestrator import setup
 
     server, driven = runs
-    deployment = driven.deployment()
-    died = driven.create("died", Pending(), *([Running()] if running else []), deployment=deployment)
-    following = driven.create("following", deployment=deployment)
-    assert driven.set(following, Pending()) == "REJECT"
-    assert driven.state_of(following)[1] == "AwaitingConcurrencySlot"
-    server.kill()
-    server.__enter__()
-    setup.prepare()
-    deadline = time.monotonic() + 150
-    while driven.state_of(died)[0] != "CRASHED" and time.monotonic() < deadline:
-        time.sleep(1)
-    assert driven.state_of(died)[0] == "CRASHED"
-    assert driven.set(following, Pending()) == "ACCEPT"
-
-
-def test_a_run_that_lives_through_a_restart_of_the_server_keeps_its_slot(runs: "tuple[PrefectServer, Runs]") -> None:
-    from prefect.states import Pending, Running
-
-    server, driven = runs
-    deployment = driven.deployment()
-    lives = driven.create("lives", Pending(), Running(), deployment=deployment)
-    lease = driven.client.read_flow_run(lives).state.state_details.deployment_concurrency_lease_id
+    deployments = {name: driven.deployment(name) for name in ("running", "pending", "lives")}
+    first, following = {}, {}
+    for name, deployment in deployments.items():
+        states = [Pending()] if name == "pending" else [Pending(), Running()]
+        first[name] = driven.create(name, *states, deployment=deployment)
+        following[name] = driven.create("following", deployment=deployment)
+        assert driven.set(following[name], Pending()) == "REJECT"
+        assert driven.state_of(following[name])[1] == "AwaitingConcurrencySlot"
+    lease = driven.client.read_flow_run(first["lives"]).state.state_details.deployment_concurrency_lease_id
     server.kill()
     server.__enter__()
     # Prefect's engine ends the run when this fails.
     driven.client.renew_concurrency_lease(lease, 300)
-    following = driven.create("following", deployment=deployment)
-    assert driven.set(following, Pending()) == "REJECT"
+    setup.prepare()
+    deadline = time.monotonic() + 150
+    while {driven.state_of(first[name])[0] for name in ("running", "pending")} != {"CRASHED"}:
+        assert time.monotonic() < deadline, {name: driven.state_of(run) for name, run in first.items()}
+        driven.heartbeat(first["lives"])
+        time.sleep(WINDOW_S / 10)
+    assert driven.state_of(first["lives"]) == ("RUNNING", "Running")
+    assert {name: driven.set(run, Pending()) for name, run in following.items()} == {
+        "running": "ACCEPT",
+        "pending": "ACCEPT",
+        "lives": "REJECT",
+    }
