@@ -15,6 +15,7 @@ from candlecast.commands.console import (
     Start,
     WrongUse,
     emit,
+    fail,
     instant,
     print_note,
     settings,
@@ -25,9 +26,12 @@ from candlecast.output import Format, columns_of
 from models.forecasts import Kind, ScoreKind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import Connection
 
-    from storage.forecasts import BandRow, QuantileRow
+    from storage.forecasts import BandRow
+    from storage.query import ForecastFilter
 
 app = typer.Typer()
 
@@ -38,19 +42,6 @@ BAND_COLUMNS = (
     "series", "model", "kind", "origin", "step", "target_time", "before_close", "q025", "q05", "q10", "q25", "q50",
     "q75", "q90", "q95", "q975", "forecast_id", "created_at",
 )  # fmt: skip
-
-
-class HubRow(NamedTuple):
-    """A row of the hubverse's model-output layout (hubverse.io, read November 2026), the series as location."""
-
-    origin_date: str
-    location: str
-    target: str
-    horizon: int
-    target_end_date: str
-    output_type: str
-    output_type_id: float
-    value: float
 
 
 class AvailableSeries(NamedTuple):
@@ -79,14 +70,13 @@ def forecasts(
     if plot and (json or output is not None or form is not Format.TABLE):
         raise WrongUse("--plot draws in the terminal; leave out --json, --format and --output")
     first, last = span(start, end)
-    from storage.forecasts import read_bands, read_quantiles
+    from storage.forecasts import read_bands
     from storage.query import ForecastFilter
 
     wanted = ForecastFilter(series, instant(origin, "--origin"), first, last, model, kind).or_latest()
     with stored_rows(series) as conn:
         if form is Format.HUB and not json:
-            _check_kinds(read_bands(conn, wanted))
-            emit(HubRow._fields, [_hub_row(row) for row in read_quantiles(conn, wanted)], Format.CSV, False, output)
+            _write_hub_file(conn, wanted, output)
             return
         rows = read_bands(conn, wanted)
         if plot:
@@ -97,13 +87,23 @@ def forecasts(
         _print_when_stored(rows)
 
 
-def _check_kinds(rows: "list[BandRow]") -> None:
-    """Refuse forecasts of both kinds, and print how many live steps are late: a hub's file has no column for either."""
-    if len({row.kind for row in rows}) > 1:
-        raise WrongUse("a hub's file has no column for the kind: choose --kind live or --kind backfill")
-    late = sum(row.kind == Kind.LIVE and not row.before_close for row in rows)
-    if late:
+def _write_hub_file(conn: "Connection", wanted: "ForecastFilter", output: "Path | None") -> None:
+    from candlecast.commands.hub import check_one_model_of_days, hub_row, late_steps, write_hub_file
+    from storage.forecasts import read_bands, read_quantiles
+
+    rows = read_bands(conn, wanted)
+    try:
+        check_one_model_of_days(rows)
+    except ValueError as error:
+        raise WrongUse(str(error)) from None
+    if late := late_steps(rows):
         print_note(f"{late} of {len(rows)} steps were stored after their close: they are no live forecasts")
+    try:
+        write_hub_file([hub_row(row) for row in read_quantiles(conn, wanted)], output)
+    except OSError as error:
+        if output is None:
+            raise
+        fail(f"cannot write {output} and its tasks.json: {error.strerror}")
 
 
 def _print_when_stored(rows: "list[BandRow]") -> None:
@@ -133,19 +133,6 @@ def _draw(conn: "Connection", rows: "list[BandRow]") -> None:
         print(fan_charts(conn, rows, columns=shutil.get_terminal_size((100, 24)).columns, colour=colour))
     except ValueError as error:
         raise WrongUse(str(error)) from None
-
-
-def _hub_row(row: "QuantileRow") -> HubRow:
-    return HubRow(
-        row.origin.date().isoformat(),
-        row.series,
-        "close",
-        row.step,
-        row.target_time.date().isoformat(),
-        "quantile",
-        row.quantile,
-        row.value,
-    )
 
 
 @app.command()

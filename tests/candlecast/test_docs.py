@@ -76,7 +76,8 @@ def test_the_reading_pages_commands_run(daily_done, tmp_path):
     import subprocess
 
     shutil.copy(daily_done.database, tmp_path / "candlecast.db")
-    commands = re.findall(r"```sh\n(candlecast .+?)```", READING, re.DOTALL)[-1]
+    blocks = re.findall(r"```sh\n(candlecast .+?)```", READING, re.DOTALL)
+    (commands,) = [block for block in blocks if "--plot" in block]
     environment = daily_done.environment()
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     for line in commands.splitlines():
@@ -101,6 +102,14 @@ def test_the_readme_names_every_page():
     assert len(pages) >= 9
     assert [page for page in pages if f"{page}" not in README] == []
     assert "`docs/decisions/`" in README
+
+
+def test_the_reading_pages_file_for_a_hub_is_written(daily_done, tmp_path):
+    (line,) = re.findall(r"^candlecast (forecasts .+ --format hub -o .+)$", READING, re.MULTILINE)
+    *words, name = line.split()
+    done = daily_done.run(*words, str(tmp_path / name))
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "tasks.json"]
 
 
 def test_the_reading_pages_questions_have_the_answers_of_the_sample(daily_done, monkeypatch):

@@ -113,7 +113,7 @@ def test_forecasts_can_be_written_in_the_layout_of_a_forecast_hub(daily_done):
     medians = {row["horizon"]: float(row["value"]) for row in rows if row["output_type_id"] == "0.5"}
     stored = json.loads(daily_done.run("forecasts", "--json").stdout)
     assert medians == {str(row["step"]): row["q50"] for row in stored}
-    assert (rows[0]["origin_date"], rows[-1]["target_end_date"]) == ("2019-10-17", "2019-10-23")
+    assert (rows[0]["origin_date"], rows[-1]["target_end_date"]) == ("2019-10-16", "2019-10-23")
     assert {row["output_type"] for row in rows} == {"quantile"}
     refused = daily_done.run("skill", "--format", "hub")
     assert refused.returncode == 2
