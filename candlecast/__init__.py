@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING
 
 # The functions import what they need: the command line imports this module too, and must start fast.
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     Database = str | Engine | None
     Time = str | date | datetime | None
 
-__all__ = ["candles", "chance", "findings", "forecasts", "price", "reliability", "series", "skill"]
+__all__ = ["candles", "chance", "findings", "forecasts", "paths", "price", "reliability", "series", "skill"]
 
 
 def _import_own_packages() -> None:
@@ -210,6 +212,40 @@ def price(
     choice = ForecastChoice.parse(series, origin=origin, model=model, kind=kind)
     with connected(database, series) as conn:
         return answered_chance(conn, choice, chance=chance, step=step).price
+
+
+def paths(
+    series: "str | Sequence[str]",
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+    database: "Database" = None,
+    origin: "Time" = None,
+    model: str | None = None,
+    kind: str | None = None,
+) -> "pd.DataFrame":
+    """Return sample paths over the steps of one forecast, or of one forecast of each series, one row per step.
+
+    The columns are `sample` (from 1), `series`, `model`, `kind`, `origin`, `step`, `target_time` and `close`. Paths of
+    several series with the same number belong together. Each step keeps its stored distribution; the steps and series
+    are tied together by the ranks of past returns. The same forecast and `seed` give the same paths. The forecasts are
+    chosen as in `chance`. Raises ValueError if those of several series differ in their origin, and NotEnoughCandles.
+    """
+    from candlecast.frames import read_frame
+    from storage.series import require_series
+    from tasks.steps.chosen import ForecastChoice
+    from tasks.steps.paths import PathQuestion, PathRow, path_rows
+
+    names = [series] if isinstance(series, str) else list(series)
+    choices = tuple(ForecastChoice.parse(name, origin=origin, model=model, kind=kind) for name in names)
+    question = PathQuestion(choices, samples, seed)
+
+    def read(conn: "Connection") -> list[PathRow]:
+        for name in names:
+            require_series(conn, name=name)
+        return path_rows(conn, question)
+
+    return read_frame(database, PathRow, read)
 
 
 def series(*, database: "Database" = None) -> "pd.DataFrame":

@@ -129,3 +129,15 @@ def student_t_bound(freedom: int) -> float:
     """
     z = NormalDist().inv_cdf(0.975) * (8 * freedom + 3) / (8 * freedom + 1)
     return math.sqrt(freedom * math.expm1(z**2 / freedom))
+
+
+def energy_score(actual: ArrayLike, samples: ArrayLike) -> float:
+    """Return the energy score of sample paths, a CRPS of whole paths; in the unit of `actual`.
+
+    E|X - y| - E|X - X'| / 2 with Euclidean distances (Gneiting and Raftery, 2007, Journal of the American Statistical
+    Association 102). `actual`: (d,), `samples`: (n, d).
+    """
+    y, x = np.asarray(actual, dtype=float), np.asarray(samples, dtype=float)
+    squares = (x**2).sum(axis=1)
+    apart = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * x @ x.T, 0.0))
+    return float(np.linalg.norm(x - y, axis=1).mean() - apart.mean() / 2)

@@ -9,12 +9,15 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from candlecast.output import Format, write_rows
 from models.candles import Interval, SeriesName
 from models.forecasts import QUANTILE_LEVELS, Kind
 from storage.forecasts import BandRow, QuantileRow
+
+if TYPE_CHECKING:
+    from tasks.steps.paths import PathRow
 
 SCHEMA = "https://raw.githubusercontent.com/hubverse-org/schemas/main/v5.0.1/tasks-schema.json"
 TARGET = "close"
@@ -30,7 +33,7 @@ class HubRow(NamedTuple):
     horizon: int
     target_end_date: str
     output_type: str
-    output_type_id: float
+    output_type_id: float | int
     value: float
 
 
@@ -58,6 +61,14 @@ def hub_row(row: QuantileRow) -> HubRow:
     return HubRow(known, row.series, TARGET, row.step, end, "quantile", row.quantile, row.value)
 
 
+def sample_row(row: "PathRow") -> HubRow:
+    """Return a step of a sample path as a row of model output; raises ValueError for other than daily candles."""
+    if SeriesName.parse(row.series).interval is not Interval.DAY:
+        raise ValueError(f"a hub's dates are days, and {row.series} has shorter candles: name a daily series")
+    end = row.target_time.date().isoformat()
+    return HubRow(origin_date(row.origin), row.series, TARGET, row.step, end, "sample", row.sample, row.close)
+
+
 def origin_date(origin: datetime) -> str:
     """Return the day of the last close that a daily forecast knew."""
     return (origin - DAY).date().isoformat()
@@ -74,11 +85,16 @@ def tasks_config(rows: Sequence[HubRow]) -> dict[str, object]:
     """Return the tasks.json of a hub that asks for exactly the tasks of these rows."""
     columns = ("origin_date", "target", "horizon", "location", "target_end_date")
     values = {name: sorted({getattr(row, name) for row in rows}) for name in columns}
-    quantiles = {
-        "output_type_id": {"required": list(QUANTILE_LEVELS)},
-        "is_required": True,
-        "value": {"type": "double", "minimum": 0},
-    }
+    (kind,) = {row.output_type for row in rows}
+    if kind == "sample":
+        n = len({row.output_type_id for row in rows})
+        # A sample is one path over all horizons and series of an origin.
+        drawn = {"type": "integer", "min_samples_per_task": n, "max_samples_per_task": n,
+                 "compound_taskid_set": ["origin_date", "target"]}  # fmt: skip
+        ids: dict[str, object] = {"output_type_id_params": drawn}
+    else:
+        ids = {"output_type_id": {"required": list(QUANTILE_LEVELS)}}
+    output_type = {kind: {**ids, "is_required": True, "value": {"type": "double", "minimum": 0}}}
     target = {
         "target_id": TARGET,
         "target_name": "Daily close",
@@ -91,7 +107,7 @@ def tasks_config(rows: Sequence[HubRow]) -> dict[str, object]:
     }
     task = {
         "task_ids": {name: {"required": None, "optional": optional} for name, optional in values.items()},
-        "output_type": {"quantile": quantiles},
+        "output_type": output_type,
         "target_metadata": [target],
     }
     # A forecast is made on the day after its origin_date.

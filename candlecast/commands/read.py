@@ -18,6 +18,7 @@ from candlecast.commands.console import (
     fail,
     instant,
     print_note,
+    require_stored,
     settings,
     span,
     stored_rows,
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 
     from storage.forecasts import BandRow
     from storage.query import ForecastFilter
+    from tasks.steps.paths import PathRow
 
 app = typer.Typer()
 
-NAMES = ("forecasts", "candles", "skill", "models", "series", "findings", "chance")
+NAMES = ("forecasts", "candles", "skill", "models", "series", "findings", "chance", "paths")
 
 
 BAND_COLUMNS = (
@@ -100,6 +102,17 @@ def _write_hub_file(conn: "Connection", wanted: "ForecastFilter", output: "Path 
         print_note(f"{late} of {len(rows)} steps were stored after their close: they are no live forecasts")
     try:
         write_hub_file([hub_row(row) for row in read_quantiles(conn, wanted)], output)
+    except OSError as error:
+        if output is None:
+            raise
+        fail(f"cannot write {output} and its tasks.json: {error.strerror}")
+
+
+def _write_hub_samples(rows: "list[PathRow]", output: "Path | None") -> None:
+    from candlecast.commands.hub import sample_row, write_hub_file
+
+    try:
+        write_hub_file([sample_row(row) for row in rows], output)
     except OSError as error:
         if output is None:
             raise
@@ -223,6 +236,46 @@ def chance(
         print(f"{chance_sentence(row)}.")
         return
     emit(ChanceRow._fields, [row], form, json, output)
+
+
+@app.command()
+def paths(
+    series: Annotated[list[str], typer.Argument(help="One series, or several for a basket.")],
+    weights: Annotated[
+        str | None, typer.Option(help="The basket's amount of each series, as in 0.5,20; default: one of each.")
+    ] = None,
+    above: Annotated[float | None, typer.Option(help="Ask for the chance of any close above this price.")] = None,
+    below: Annotated[float | None, typer.Option(help="Ask for the chance of any close below this price.")] = None,
+    samples: Annotated[int, typer.Option(help="How many paths are drawn.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same paths.")] = 0,
+    each: Annotated[bool, typer.Option("--each", help="Every step of every path instead of a summary.")] = False,
+    origin: OneOrigin = None,
+    model: Annotated[str | None, typer.Option(help="One model, such as naive; default: the champion.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="live or backfill; default: live where there is one.")] = None,
+    form: FormatOption = Format.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Paths over the steps of stored forecasts: the lowest close of the week, a level that may be reached, a basket."""
+    from tasks.steps.chosen import ForecastChoice
+    from tasks.steps.paths import PathQuestion, PathRow, PathSummaryRow, path_rows, path_summary
+
+    start = instant(origin, "--origin")
+    with stored_rows() as conn:
+        for name in series:
+            require_stored(conn, name)
+        try:
+            amounts = tuple(float(part) for part in weights.split(",")) if weights else ()
+            choices = tuple(ForecastChoice(name, start, model, kind) for name in series)
+            question = PathQuestion(choices, samples, seed, amounts, above, below)
+            if form is Format.HUB and not json:
+                _write_hub_samples(path_rows(conn, question), output)
+            elif each:
+                emit(PathRow._fields, path_rows(conn, question), form, json, output)
+            else:
+                emit(PathSummaryRow._fields, path_summary(conn, question), form, json, output)
+        except ValueError as error:
+            raise WrongUse(str(error)) from None
 
 
 @app.command("models")

@@ -25,6 +25,7 @@ from candlecast.http.status import SeriesStatus, series_status
 from candlecast.output import columns_of
 from models.candles import SeriesName, UnknownSeries
 from models.chance import HIGHEST, LOWEST
+from models.errors import NotEnoughCandles
 from models.forecasts import Kind, ScoreKind
 from models.times import as_instant, as_span
 from storage.arrivals import ArrivalRow, read_arrivals
@@ -39,6 +40,7 @@ from storage.scores import PitRow, SkillRow, read_pit
 from storage.series import require_series
 from tasks.steps.chance import ChanceRow, answered_chance
 from tasks.steps.chosen import ForecastChoice
+from tasks.steps.paths import MOST_SAMPLES, PathQuestion, PathSummaryRow, path_summary
 from tasks.steps.reliability import ReliabilityRow, reliability_table
 from tasks.steps.skill import judged_skill
 
@@ -210,6 +212,30 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
             row = answered_chance(conn, choice, above=above, below=below, chance=chance, step=step)
         return answer(ChanceRow._fields, [row], format, None)
 
+    @app.get("/api/v1/paths", responses=described(PathSummaryRow))
+    def paths(
+        series: Annotated[list[str], Query(min_length=1, description="One series, or the parameter again for more.")],
+        weights: Annotated[
+            list[float] | None, Query(description="The basket's amount of each series, in their order.")
+        ] = None,
+        above: Price = None,
+        below: Price = None,
+        samples: Annotated[int, Query(ge=100, le=MOST_SAMPLES, description="How many paths are drawn.")] = 1000,
+        seed: Annotated[int, Query(ge=0, le=2**63 - 1, description="The same seed gives the same paths.")] = 0,
+        origin: When = None,
+        model: Model = None,
+        kind: OneKind = None,
+        format: Format = "json",
+    ) -> Response:
+        """The lowest, highest and last close over the steps, and the chance that any close is beyond a level."""
+        choices = tuple(ForecastChoice.parse(name, origin=origin, model=model, kind=kind) for name in series)
+        question = PathQuestion(choices, samples, seed, tuple(weights or ()), above, below)
+        with reading() as conn:
+            for name in series:
+                require_series(conn, name=name)
+            rows = path_summary(conn, question)
+        return answer(PathSummaryRow._fields, rows, format, None)
+
     @app.get("/api/v1/origins", responses=described(OriginRow))
     def origins(
         page: Page,
@@ -332,6 +358,7 @@ def _add_errors(app: FastAPI) -> None:
         NotFound: 404,
         UnknownSeries: 400,
         ValueError: 400,
+        NotEnoughCandles: 400,
         DatabaseUnusable: 503,
     }
     for kind, status in statuses.items():

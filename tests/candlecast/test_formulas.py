@@ -73,10 +73,13 @@ COMMANDS = {
     "forecasts": ("forecasts", "--model", EVIL),
     "hub": ("forecasts", "--format", "hub"),
     "skill": ("skill",),
+    "reliability": ("skill", SERIES, "--reliability"),
+    "chance": ("chance", SERIES, "--below", "8000"),
+    "paths": ("paths", SERIES),
     "models": ("models",),
     "findings": ("findings",),
 }
-WITHOUT_FREE_TEXT = {"candles", "hub"}
+WITHOUT_FREE_TEXT = {"candles", "hub", "chance", "paths"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -99,7 +102,8 @@ def web(poisoned):
 
 QUESTIONS = [
     "series", "models", "decisions", "findings", "skill", "calibration", "forecasts", "forecasts/latest", "origins",
-    f"candles?series={SERIES}", "arrivals",
+    f"candles?series={SERIES}", "arrivals", f"chance?series={SERIES}&below=8000", f"reliability?series={SERIES}",
+    f"paths?series={SERIES}",
 ]  # fmt: skip
 
 
@@ -110,8 +114,8 @@ def test_no_answer_of_the_api_contains_a_formula(web, question):
     assert answer.status_code == 200
     assert len(answer.text.splitlines()) > 1
     assert formula_cells(answer.text) == []
-    without = {"forecasts/latest", f"candles?series={SERIES}", "arrivals"}
-    assert ("'=HYPERLINK" in answer.text) == (question not in without)
+    without = {"forecasts/latest", "candles", "arrivals", "chance", "paths"}
+    assert ("'=HYPERLINK" in answer.text) == (question.split("?")[0] not in without)
 
 
 def test_every_collection_of_the_api_is_requested_here(web):

@@ -50,6 +50,7 @@ def test_its_public_names_are_these() -> None:
         "chance",
         "findings",
         "forecasts",
+        "paths",
         "price",
         "reliability",
         "series",
@@ -149,6 +150,20 @@ def test_a_chance_can_be_asked_of_any_stored_forecast(filled: Store) -> None:
     filled.add_series("Kraken_BTCUSD_d")
     with pytest.raises(NotFound, match="no champion yet: name a model"):
         candlecast.price("Kraken_BTCUSD_d", **ask)
+
+
+def test_paths_are_a_frame_of_samples(filled: Store) -> None:
+    for day in range(1, 100):
+        at = filled.origin - day * DAY
+        filled.add_candle(at, 100.0 + day % 7, fetched_at=at + DAY)
+    frame = candlecast.paths(filled.series, samples=100, seed=2, database=filled.engine, origin=filled.origin)
+    assert list(frame.columns) == ["sample", "series", "model", "kind", "origin", "step", "target_time", "close"]
+    assert len(frame) == 700
+    assert frame.equals(
+        candlecast.paths([filled.series], samples=100, seed=2, database=filled.engine, origin=filled.origin)
+    )
+    # Step h of the stored forecasts is 99 + h + 10 * level.
+    assert frame[frame["step"] == 2]["close"].median() == pytest.approx(106.0, abs=0.1)
 
 
 def test_a_question_about_a_chance_that_cannot_be_answered_is_refused(filled: Store) -> None:

@@ -11,6 +11,7 @@ from models.metrics import (
     covered,
     crps,
     diebold_mariano,
+    energy_score,
     level_weights,
     pinball,
     pit,
@@ -182,3 +183,14 @@ def test_the_bound_equals_students_t_and_has_a_p_value_of_five_percent(freedom, 
 
     assert student_t_bound(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=error)
     assert student_t_p_value(student_t_bound(freedom), freedom) == pytest.approx(0.05, rel=1e-12)
+
+
+def test_the_energy_score_agrees_with_a_slow_loop_and_with_the_crps_of_one_dimension() -> None:
+    rng = np.random.default_rng(3)
+    actual, samples = rng.normal(size=4), rng.normal(size=(50, 4))
+    near = np.mean([np.linalg.norm(one - actual) for one in samples])
+    apart = np.mean([np.linalg.norm(one - other) for one in samples for other in samples])
+    assert energy_score(actual, samples) == pytest.approx(near - apart / 2)
+    assert energy_score(actual, samples) == pytest.approx(float(scoringrules.es_ensemble(actual, samples)), abs=1e-6)
+    one = energy_score(actual[:1], samples[:, :1])
+    assert one == pytest.approx(float(scoringrules.crps_ensemble(actual[0], samples[:, 0], estimator="nrg")), abs=1e-6)

@@ -138,6 +138,8 @@ def test_chance_answers_in_a_sentence_or_as_a_row(daily_done):
     ("arguments", "code", "message"),
     [
         (("skill", "--reliability"), 2, "name one"),
+        (("paths", SERIES, "--samples", "5"), 2, "expected 100 to 10000 samples, got 5"),
+        (("paths", SERIES, "Kraken_BTCUSD_d"), 1, "no series Kraken_BTCUSD_d is stored"),
         (("chance", SERIES), 2, "give one of --above PRICE, --below PRICE and --chance CHANCE"),
         (("chance", SERIES, "--above", "1", "--below", "2"), 2, "give one of --above PRICE"),
         (("chance", SERIES, "--above", "-1"), 2, "expected a positive price, got -1"),

@@ -104,3 +104,19 @@ def test_the_check_notices_what_hubs_refuse(store: Store, tmp_path: Path) -> Non
     assert problems_of_output(rows[1:], config) == ["a task lacks a required quantile"]
     config["rounds"][0]["round_id"] = "day"
     assert problems_of_tasks(config) == ["the round's id is no task id"]
+
+
+def test_samples_keep_hubverses_rules_too(store: Store, tmp_path: Path) -> None:
+    for name in (store.series, "Kraken_ETHUSD_d"):
+        for day in range(100):
+            at = store.origin - (day + 1) * DAY
+            store.add_candle(at, 100.0 + day % 7, series=name, fetched_at=at + DAY)
+    path = tmp_path / "a.csv"
+    words = ["paths", store.series, "Kraken_ETHUSD_d", "--model", "naive", "--samples", "100", "--format", "hub"]
+    done = CliRunner().invoke(app, [*words, "--origin", "2020-01-10", "-o", str(path)])
+    assert done.exit_code == 0, done.stderr
+    config = json.loads((tmp_path / "tasks.json").read_text())
+    assert problems_of_tasks(config) == []
+    assert problems_of_output(rows_of(path), config) == []
+    assert len(rows_of(path)) == 2 * 7 * 100
+    assert config["rounds"][0]["model_tasks"][0]["output_type"].keys() == {"sample"}

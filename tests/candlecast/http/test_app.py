@@ -42,6 +42,7 @@ def test_the_latest_forecast_is_that_of_the_command_line(web, daily_done):
          f"skill?series={SERIES}&start=2019-06-01&end=2019-09-30"),
         (f"models {SERIES}", f"models?series={SERIES}"),
         (f"findings {SERIES}", f"findings?series={SERIES}"),
+        (f"paths {SERIES} --below 7500 --samples 200 --seed 5", f"paths?series={SERIES}&below=7500&samples=200&seed=5"),
         (f"skill {SERIES} --reliability", f"reliability?series={SERIES}"),
         (f"chance {SERIES} --above 8000 --step 2", f"chance?series={SERIES}&above=8000&step=2"),
         (f"chance {SERIES} --chance 0.05 --model naive --kind backfill",
@@ -71,6 +72,7 @@ def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done
         f"candles?series={SERIES}",
         f"chance?series={SERIES}&below=8000",
         f"reliability?series={SERIES}&model=naive",
+        f"paths?series={SERIES}",
     ],
 )
 def test_every_collection_answers_as_json_and_csv(web, collection):
@@ -138,6 +140,9 @@ def test_a_head_is_answered_as_its_get_without_the_body(web, path):
         (f"/api/v1/chance?series={SERIES}&above=nan", 400, "above"),
         (f"/api/v1/chance?series={SERIES}&chance=0.001", 400, "chance"),
         (f"/api/v1/chance?series={SERIES}&above=1&model=lstm", 404, "no forecast of lstm"),
+        (f"/api/v1/paths?series={SERIES}&weights=1&weights=2", 400, "a weight for each of 1 series, got 2"),
+        (f"/api/v1/paths?series={SERIES}&series={SERIES}", 400, "different series"),
+        (f"/api/v1/paths?series={SERIES}&samples=5", 400, "samples"),
         ("/api/v1/nothing", 404, "Not Found"),
         ("/api/v1/series?format=xml", 400, "format"),
     ],
