@@ -281,12 +281,12 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         engine = open_database(f"sqlite:///{chosen.database or Path(scratch) / 'quality.db'}")
-        series, *pool = prepare(engine, [chosen.file, *chosen.pool])
+        series, *_ = prepare(engine, [chosen.file, *chosen.pool])
         with engine.connect() as conn:
             history = read_history(conn, series=series)
         for model in MODELS:
             began = time.perf_counter()
-            job = BackfillJob(series, (model,), instant(chosen.start), instant(chosen.end), NOW, pool=tuple(pool))
+            job = BackfillJob(series, (model,), instant(chosen.start), instant(chosen.end), NOW)
             done = backfill(engine, job, model=model, history=history, progress=printed_progress(model))
             print(f"{model}: {done.stored} of {done.origins} forecasts made in {time.perf_counter() - began:.0f} s")
         print(f"{score_matured(engine, series=series, now=NOW)} steps scored")

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from tabulate import tabulate
 
 from models.candles import SeriesName
+from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from storage import registry
 from storage.database.engine import open_database
@@ -54,7 +55,8 @@ def fill(engine: Engine, rows: int) -> None:
             ensure_series(conn, name=SeriesName.parse(name))
             for model in MODELS:
                 version = registry.register(
-                    conn, series=name, model=model, config={}, seed=0, cutoff=None, data_fingerprint="0" * 64,
+                    conn, scope=scope(model, name), model=model, config={}, seed=0, cutoff=None,
+                    data_fingerprint="0" * 64,
                     device="cpu", seconds=0.0, purpose="live", code_version="benchmark", created_at=NEWEST,
                     weights=None,
                 )  # fmt: skip

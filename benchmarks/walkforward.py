@@ -1,6 +1,6 @@
 """Measures years of quarterly refits: python benchmarks/walkforward.py FILE [--pool FILE ...] [--start D]
 
-Trains the `lstm` ensembles (5 networks, with a pool 10) up to the start of every quarter, forecasts every day of each
+Trains the `lstm` ensembles up to the start of every quarter, forecasts every day of each
 quarter, all in memory, and prints the wall time without imports and the peak memory.
 """
 
@@ -42,13 +42,15 @@ def main() -> None:
     parser.add_argument("--start", default="2018-01-01")
     parser.add_argument("--calibrate", action="store_true", help="also train the quarters that calibration needs")
     chosen = parser.parse_args()
-    candles, pool = candles_of(chosen.file), {file.stem: candles_of(file) for file in chosen.pool}
+    files = [chosen.file, *chosen.pool]
+    markets = {str(SeriesName.of_file(file)): candles_of(file) for file in files}
+    candles = markets[str(SeriesName.of_file(chosen.file))]
     first = datetime.fromisoformat(chosen.start).replace(tzinfo=UTC)
     origins = [moment for moment in candles["close_time"].dt.to_pydatetime() if moment >= first]
     quarters = by_quarter(origins)
     model = Lstm() if chosen.calibrate else Lstm(LstmConfig(calibration_quarters=0))
     began = time.perf_counter()
-    trained = model.train([TrainRequest(candles, cutoff, pool=pool) for cutoff in quarters])
+    trained = model.train([TrainRequest(markets, cutoff) for cutoff in quarters])
     middle = time.perf_counter()
     for fold, group in zip(trained, quarters.values(), strict=True):
         model.forecast(fold, candles, group)

@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from sqlalchemy import Engine
 
+from flows.learning import with_enough_to_learn_from
 from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from flows.sources import cdd_client
@@ -16,12 +17,12 @@ from models.schedule import Mode
 from models.times import RunClock
 from storage.database.engine import open_database
 from storage.database.locks import LOST, locked
-from tasks.dispatch import NobodyTrains, train_elsewhere
+from tasks.dispatch import train_elsewhere
 from tasks.policies import forecast_task, ingest_task, publish_task, score_task, wait_task, watch_task
 from tasks.steps.asking import Answer, Desk, Wait, What
 from tasks.steps.elsewhere import InChild, InThisProcess, Steps
 from tasks.steps.termination import reraise_termination, resend_lost_sigterm
-from tasks.steps.train import plan_training
+from tasks.steps.train import Due, plan_trainings
 
 
 class DailyFailed(RuntimeError):
@@ -65,15 +66,12 @@ def run_day(settings: Settings, *, mode: Mode | None, wait: bool, clock: RunCloc
     """
     log = get_run_logger()
     problems: dict[tuple[str, str], str] = {}
-    nobody_trains = False
 
     def note(name: str, what: str, error: Exception | None) -> None:
-        nonlocal nobody_trains
         if error is None:
             problems.pop((name, what), None)
             return
         reraise_termination(error)
-        nobody_trains = nobody_trains or isinstance(error, NobodyTrains)
         problems[name, what] = f"{name}: {what}: {error}"
         log.error("%s: %s: %s", name, what, error)
 
@@ -83,15 +81,9 @@ def run_day(settings: Settings, *, mode: Mode | None, wait: bool, clock: RunCloc
     try:
         bring_all_up_to_date(engine, steps, settings, wait=wait, clock=clock, note=note)
         steps.rest()
-        here = InThisProcess(engine)
-        for name in settings.series:
-            if mode is None:
-                break
-            if nobody_trains:
-                log.warning("%s: no training was tried, because no worker started the previous one", name)
-                continue
-            with one_run_at_a_time(engine, name):
-                train_what_is_due(engine, here, name, settings, mode=mode, clock=clock, note=note)
+        if mode is not None:
+            with one_run_at_a_time(engine, "training"):
+                train_what_is_due(engine, InThisProcess(engine), settings, mode=mode, clock=clock, note=note)
     finally:
         steps.rest()
         engine.dispose()
@@ -192,35 +184,40 @@ def score_and_show(steps: Steps, wait: Wait, settings: Settings, *, now: datetim
 
 
 def train_what_is_due(
-    engine: Engine, steps: Steps, name: str, settings: Settings, *, mode: Mode, clock: RunClock, note: Note
+    engine: Engine, steps: Steps, settings: Settings, *, mode: Mode, clock: RunClock, note: Note
 ) -> None:
-    """Train one series' challenger, here or by a deployment; then store live forecasts that the newest origin lacks.
+    """Train the challengers that are due, here or by a deployment, in one run for all series.
 
-    A new version of a model that already has a forecast of this origin starts with the next origin: each model has one
-    forecast per origin.
+    Afterwards it stores the live forecasts that the newest origins lack. A new version of a model that already has a
+    forecast of this origin starts with the next origin: each model has one forecast per origin.
     """
     log = get_run_logger()
+    due: list[Due] = []
     try:
         # Checked before a run is started, so that nothing is started, here or on the GPU, when no training is due.
-        due = plan_training(engine, series=name, mode=mode, schedule=settings.schedule)
-        if due is None:
-            log.info("%s: no training is due", name)
+        due = plan_trainings(engine, series=settings.series, mode=mode, schedule=settings.schedule)
+        if not due:
+            log.info("no training is due")
+            return
+        due = with_enough_to_learn_from(engine, due, settings, now=clock())
+        if not due:
             return
         if settings.train_deployment:
-            train_elsewhere(settings.train_deployment, series=name, due=due, timeout_s=settings.train_timeout_s)
+            train_elsewhere(settings.train_deployment, due=due, timeout_s=settings.train_timeout_s)
         else:
             # This imports pandas, which a day that waits does not need.
             from flows.retrain import retrain
 
-            retrain(series=name, due=due, now=clock())
+            retrain(due=due, now=clock())
     except Exception as error:
-        note(name, "training did not finish, the champion stays", error)
-        return
-    if forecast(steps, name, settings, clock=clock, note=note):
-        try:
-            show(steps, name, settings)
-        except Exception as error:
-            note(name, "the new forecast was not shown", error)
+        note(settings.model, "training did not finish, the champion stays", error)
+    for name in dict.fromkeys(name for one in due for name in one.judged):
+        with one_run_at_a_time(engine, name):
+            if forecast(steps, name, settings, clock=clock, note=note):
+                try:
+                    show(steps, name, settings)
+                except Exception as error:
+                    note(name, "the new forecast was not shown", error)
 
 
 def show(steps: Steps, name: str, settings: Settings) -> None:

@@ -27,6 +27,6 @@ def backfill_job(
         now=now,
         horizon=settings.horizon,
         seed=settings.seed,
-        pool=settings.pool_for(series),
+        leave_out=settings.learn_except,
         flow_run=flow_run,
     )

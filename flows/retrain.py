@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import SecretStr
+from sqlalchemy import Engine
 
 from flows.jobs import backfill_job
+from flows.learning import with_enough_to_learn_from
 from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from models.forecasts import BASELINE, REFERENCES
@@ -15,20 +17,25 @@ from storage.database.engine import open_database, writing
 from storage.registry import prune_weights
 from tasks.policies import backfill_task, gate_task, train_task
 from tasks.steps.termination import resend_lost_sigterm
-from tasks.steps.train import Due, plan_training
+from tasks.steps.train import Due, plan_trainings
 
 
 class NotJudged(RuntimeError):
-    """Some walk-forward forecasts for judging a challenger are missing, so the champion stays."""
+    """Some series were not judged, for want of walk-forward forecasts, so their champions stay."""
 
 
-@flow(name="retrain", flow_run_name="retrain-{series}")
+@flow(name="retrain")
 def retrain(
-    series: SeriesParameter, mode: Mode = Mode.AUTO, now: datetime | None = None, due: Due | None = None
-) -> int | None:
-    """Train what is due for `series` and let the gate decide; returns the new version, None when nothing is due.
+    series: list[SeriesParameter] | None = None,
+    mode: Mode = Mode.AUTO,
+    now: datetime | None = None,
+    due: list[Due] | None = None,
+) -> list[int]:
+    """Train what is due for `series` and let the gate decide; returns the new versions.
 
-    `due` is what the daily flow has found to be due; without it that is found here, as `mode` says.
+    One run does everything that is due: a pooled model is trained once for all series of an interval, and the gate
+    judges it for each of them. `series` defaults to the setting. `due` is what the daily flow has found to be due;
+    without it that is found here, as `mode` says.
 
     The challenger is judged on stored walk-forward forecasts of the last `skill_days`, the baseline's beside
     it, so what it was judged on can be queried like any other forecast. `now` replaces the clock in replays.
@@ -39,57 +46,64 @@ def retrain(
     clock = now or datetime.now(UTC)
     engine = open_database(settings.database_url)
     try:
-        due = due or plan_training(engine, series=series, mode=mode, schedule=settings.schedule)
         if due is None:
-            log.info("%s: no training is due", series)
-            return None
-        log.info("%s: training %s (%s) up to %s", series, settings.model, due.mode, due.cutoff)
-        version = train_task(
-            engine,
-            series=series,
-            model=settings.model,
-            due=due,
-            seed=settings.seed,
-            pool=settings.pool_for(series),
-            now=clock,
-        )
-        start = due.cutoff - timedelta(days=settings.skill_days)
-        job = backfill_job(
-            settings,
-            series,
-            models=(*REFERENCES, settings.model),
-            start=start,
-            end=due.cutoff,
-            now=clock,
-            flow_run=flow_run.id,
-        )
-        done = backfill_task(SecretStr(settings.database_url), job)
-        failures = [failure for result in done for failure in result.failures]
+            due = plan_trainings(engine, series=series or settings.series, mode=mode, schedule=settings.schedule)
+            if not due:
+                log.info("no training is due")
+            due = with_enough_to_learn_from(engine, due, settings, now=clock)
+        versions = []
+        failures: list[str] = []
+        for one in due:
+            log.info("training %s (%s) for %s, up to %s", settings.model, one.mode, one.scope, one.cutoff)
+            version = train_task(
+                engine,
+                model=settings.model,
+                due=one,
+                seed=settings.seed,
+                leave_out=settings.learn_except,
+                now=clock,
+            )
+            versions.append(version)
+            for name in one.judged:
+                failures += judge(engine, settings, name, version=version, cutoff=one.cutoff, now=clock)
+            with writing(engine) as conn:
+                pruned = prune_weights(conn, scope=one.scope, model=settings.model, keep=settings.keep_weights)
+            if pruned:
+                log.info("forgot the weights of %d old versions", pruned)
         if failures:
-            raise NotJudged(f"version {version} was not judged: {'; '.join(map(str, failures))}")
-        decision = gate_task(
-            engine,
-            series=series,
-            version=version,
-            model=settings.model,
-            baseline=BASELINE,
-            start=start,
-            now=clock,
-        )
-        with writing(engine) as conn:
-            pruned = prune_weights(conn, series=series, model=settings.model, keep=settings.keep_weights)
-        if pruned:
-            log.info("%s: forgot the weights of %d old versions", series, pruned)
-        log.info(
-            "%s: version %d %s: %s",
-            series,
-            version,
-            "promoted" if decision.promote else "kept",
-            decision.reason,
-        )
-        return version
+            raise NotJudged("; ".join(failures))
+        return versions
     finally:
         engine.dispose()
+
+
+def judge(
+    engine: Engine, settings: Settings, series: str, *, version: int, cutoff: datetime, now: datetime
+) -> list[str]:
+    """Let the gate decide whether `version` becomes the champion of one series; returns why it could not be judged.
+
+    The walk-forward forecasts that are missing are made first.
+    """
+    start = cutoff - timedelta(days=settings.skill_days)
+    job = backfill_job(
+        settings,
+        series,
+        models=(*REFERENCES, settings.model),
+        start=start,
+        end=cutoff,
+        now=now,
+        flow_run=flow_run.id,
+    )
+    done = backfill_task(SecretStr(settings.database_url), job)
+    failures = [failure for result in done for failure in result.failures]
+    if failures:
+        return [f"version {version} was not judged: {'; '.join(map(str, failures))}"]
+    decision = gate_task(
+        engine, series=series, version=version, model=settings.model, baseline=BASELINE, start=start, now=now
+    )
+    outcome = "promoted" if decision.promote else "kept"
+    get_run_logger().info("%s: version %d %s: %s", series, version, outcome, decision.reason)
+    return []
 
 
 # As it is deployed. It is not tried again: the champion serves, and the next day's run trains what is still due.

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from flows.learn_from import LEARN_FROM
 from models.candles import SeriesName, UnknownSeries
 from models.catalog import checked_model
 from models.schedule import Schedule
 from storage.source.urls import checked_web_url
 
-# Larger pools were not tried, and each series makes every training longer.
-POOL_SIZE = 7
+# The word for an empty list: an empty value is the default.
+NONE = "none"
 # A century, and a month: more is a slip, and dates far beyond cannot be computed.
 MOST_DAYS = 36_500
 MOST_SECONDS = 31 * 86_400
@@ -47,6 +48,13 @@ class Settings(BaseSettings):
     )
     model: str = Field("blend", description="The model that is trained and may become champion.")
     horizon: int = Field(7, ge=1, le=7, description="Steps of each forecast; the networks are trained for 7.")
+    learn_from: Annotated[tuple[str, ...], NoDecode] = Field(
+        LEARN_FROM,
+        description="Series that are fetched before each training, learnt from and not forecast; none: no such series.",
+    )
+    learn_except: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Stored series that lstm and blend do not learn from, comma separated."
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of every training.")
     scratch_days: int = Field(
         91, ge=1, le=MOST_DAYS, description="Days of data after which a champion is trained from scratch."
@@ -168,16 +176,23 @@ class Settings(BaseSettings):
     def _a_model(cls, value: str) -> str:
         return checked_model(value, quoted=False)
 
-    @field_validator("series", mode="before")
+    @field_validator("series", "learn_from", "learn_except", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gave
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return () if value.strip() == NONE else tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator("series")
     @classmethod
-    def _known_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _at_least_one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("expected at least one series, such as Bitstamp_BTCUSD_d")
+        return value
+
+    @field_validator("series", "learn_from", "learn_except")
+    @classmethod
+    def _known_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for number, name in enumerate(value, start=1):
             try:
                 SeriesName.parse(name)
@@ -193,9 +208,3 @@ class Settings(BaseSettings):
     def schedule(self) -> Schedule:
         """How often the model is trained from scratch and fine-tuned."""
         return Schedule(self.model, self.scratch_days, self.fine_tune_days)
-
-    def pool_for(self, name: str) -> tuple[str, ...]:
-        """Return the other series that a model of `name` also learns from: the configured ones of its interval."""
-        interval = SeriesName.parse(name).interval
-        others = [other for other in self.series if other != name and SeriesName.parse(other).interval is interval]
-        return tuple(others[:POOL_SIZE])

@@ -55,7 +55,7 @@ def study(
         window_sizes=(window_size, other_window_size),
         seeds=min(seeds, 2) if quick else seeds,
     )
-    lines = judge_task(candles, trials, recipe, quick=quick)
+    lines = judge_task(candles, trials, recipe, series=series, quick=quick)
     return publish_study_task(
         candles,
         trials,

@@ -56,13 +56,14 @@ class Blend:
         for number, (request, network) in enumerate(zip(requests, networks, strict=True)):
             progress(number, len(requests), "boosting")
             began = time.perf_counter()
-            trees = self._trees(request, features_of)
+            trees = self._trees(request, network.config["learnt_from"], features_of)
             trained.append(
                 replace(
                     network,
                     model=self.name,
                     config={
                         "lstm": network.config,
+                        "learnt_from": network.config["learnt_from"],
                         "boosting": asdict(self._boosting),
                         "lstm_share": LSTM_SHARE,
                         "boosting_share": BOOSTING_SHARE,
@@ -74,11 +75,14 @@ class Blend:
             )
         return trained
 
-    def _trees(self, request: TrainRequest, features_of: dict[int, Features]) -> dict[str, NDArray[Any]]:
+    def _trees(
+        self, request: TrainRequest, learnt_from: Sequence[str], features_of: dict[int, Features]
+    ) -> dict[str, NDArray[Any]]:
         if request.init_from is not None:
             return {name: np.asarray(request.init_from.weights[name]) for name in NAMES}
         parts = []
-        for frame in (request.candles, *(pool for _, pool in sorted(request.pool.items()))):
+        for name in learnt_from:
+            frame = request.markets[name]
             if id(frame) not in features_of:
                 features_of[id(frame)] = make_features(frame, horizon=Lstm.horizon)
             parts.append((features_of[id(frame)], int((frame["close_time"] <= request.cutoff).sum())))

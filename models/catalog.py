@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from models.candles import Interval, SeriesName
+
 # Settings and commands ask for the names, so importing this stays cheap.
 if TYPE_CHECKING:
     from models.interface import Forecaster
@@ -14,16 +16,32 @@ class Family(NamedTuple):
     home: str
     learns: bool
     """Whether it is trained, and again as data grows. A model that does not learn has one version without cutoff."""
+    pooled: bool
+    """Whether one version serves every series of an interval, or each series has versions of its own."""
     min_candles: int
-    """Closed candles needed before the first forecast."""
+    """Closed candles that a series needs before its first forecast."""
+    min_training: int = 0
+    """Closed candles that one market needs at a cutoff, so that there is something to learn from."""
+
+
+class Scope(NamedTuple):
+    """Which series a trained version serves: one, or every series of an interval (`series` is None)."""
+
+    interval: Interval
+    series: str | None = None
+
+    def __str__(self) -> str:
+        return self.series or f"all {self.interval} series"
 
 
 _FAMILIES = {
-    "naive": Family("models.naive:Naive", learns=False, min_candles=60),
-    "range-ewma": Family("models.range_ewma:RangeEwma", learns=False, min_candles=60),
-    "lstm": Family("models.lstm.forecaster:Lstm", learns=True, min_candles=400),
-    "blend": Family("models.blend:Blend", learns=True, min_candles=400),
-    "tutorial": Family("models.tutorial.forecaster:Tutorial", learns=True, min_candles=730),
+    "naive": Family("models.naive:Naive", learns=False, pooled=False, min_candles=60),
+    "range-ewma": Family("models.range_ewma:RangeEwma", learns=False, pooled=False, min_candles=60),
+    "lstm": Family("models.lstm.forecaster:Lstm", learns=True, pooled=True, min_candles=200, min_training=400),
+    "blend": Family("models.blend:Blend", learns=True, pooled=True, min_candles=200, min_training=400),
+    "tutorial": Family(
+        "models.tutorial.forecaster:Tutorial", learns=True, pooled=False, min_candles=730, min_training=730
+    ),
 }
 
 
@@ -43,6 +61,11 @@ def checked_model(name: str, *, quoted: bool = True) -> str:
 def family(name: str) -> Family:
     """Return what is known about the model called `name`; raises ValueError as `checked_model` does."""
     return _FAMILIES[checked_model(name)]
+
+
+def scope(model: str, series: str) -> Scope:
+    """Return which series share a version of `model` with `series`; raises ValueError as `checked_model` does."""
+    return Scope(SeriesName.parse(series).interval, None if family(model).pooled else series)
 
 
 def forecaster(name: str) -> "Forecaster":

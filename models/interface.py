@@ -44,18 +44,24 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """One model to train: on which candles, up to when, from which seed.
+    """One model to train: on which markets, up to when, from which seed.
 
-    `candles` may reach past `cutoff`; the forecaster uses nothing with close_time > cutoff. `pool` holds other
-    series by name, for models that learn from several; they are cut at the same cutoff. `init_from` asks for
-    fine-tuning from those weights instead of training from scratch.
+    `markets` holds candles by series: one for a model of one series, all that there are for a pooled model, which
+    chooses among them (models/markets.py). Candles may reach past `cutoff`; the forecaster uses nothing with
+    close_time > cutoff. `init_from` asks for fine-tuning from those weights instead of training from scratch.
     """
 
-    candles: "CandleFrame"
+    markets: "Mapping[str, CandleFrame]"
     cutoff: datetime
     seed: int = 0
-    pool: "Mapping[str, CandleFrame]" = field(default_factory=dict)
     init_from: TrainedModel | None = None
+
+    @property
+    def candles(self) -> "CandleFrame":
+        """The candles of the one market; raises ValueError when there are several."""
+        if len(self.markets) != 1:
+            raise ValueError(f"expected the candles of one series, got {len(self.markets)}: {sorted(self.markets)}")
+        return next(iter(self.markets.values()))
 
 
 class Forecaster(Protocol):

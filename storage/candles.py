@@ -136,6 +136,15 @@ def latest_close_time(conn: Connection, *, series: str) -> datetime | None:
     return conn.execute(query).scalar()
 
 
+def nth_close(conn: Connection, *, series: str, n: int) -> datetime | None:
+    """Return when the n-th closed candle of `series` (the first is 1) closed, None with fewer."""
+    c = candles.c
+    query = (
+        select(c.close_time).distinct().where(c.series == series, ~c.provisional).order_by(c.close_time).offset(n - 1)
+    )
+    return conn.execute(query.limit(1)).scalar()
+
+
 def read_close_times(conn: Connection, *, series: str, end: datetime) -> list[datetime]:
     """Return the close times, up to and including `end`, of the closed candles of `series` in time order."""
     c = candles.c

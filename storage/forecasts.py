@@ -26,6 +26,7 @@ from storage.database.inserting import insert_columns, insert_new
 from storage.database.times import UtcDateTime
 from storage.errors import NotFound
 from storage.query import EVERY_FORECAST, ForecastFilter
+from storage.registry import serves
 from storage.tables import forecast_values, forecasts, model_versions
 
 if TYPE_CHECKING:
@@ -139,12 +140,10 @@ def insert_forecasts(
     """Store forecasts with all their quantiles; returns how many were new.
 
     There is one forecast per series, model, kind and origin. A stored forecast stays, so a rerun or a second process
-    that stores the same forecasts changes nothing. Raises NotFound if `model_version` is not a version of this series
-    and model, and ValueError if the quantiles are not a distribution of positive prices; then nothing is stored.
+    that stores the same forecasts changes nothing. Raises NotFound if `model_version` is not a version of the model
+    for this series, and ValueError if the quantiles are not a distribution of positive prices; then nothing is stored.
     """
-    c = model_versions.c
-    owner = conn.execute(select(c.series, c.model).where(c.id == model_version)).one_or_none()
-    if owner is None or tuple(owner) != (series, model):
+    if not serves(conn, version=model_version, series=series, model=model):
         raise NotFound(f"{series} has no version {model_version} of {model}; see: candlecast models")
     interval = SeriesName.parse(series).interval
     by_origin = {forecast.origin: forecast for forecast in forecasts}

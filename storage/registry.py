@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from statistics import median
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, or_, select, update
 
+from models.candles import SeriesName
+from models.catalog import Scope
 from storage import artifacts
 from storage.database.inserting import insert_or_skip
 from storage.errors import NotFound
@@ -16,10 +18,11 @@ from storage.tables import model_versions, promotions
 
 
 class VersionRow(NamedTuple):
-    """A registered version without its weights."""
+    """A registered version without its weights; `series` is None where it serves every series of `interval`."""
 
     id: int
-    series: str
+    series: str | None
+    interval: str
     model: str
     purpose: str
     cutoff: datetime | None
@@ -31,14 +34,18 @@ class VersionRow(NamedTuple):
     seconds: float
     created_at: datetime
     weights_sha256: str | None
+    learnt_from: tuple[str, ...]
+    """The series whose candles it learnt from; empty for a model that learns nothing."""
     champion: bool
+    """Whether it serves: the series asked for, or any series where none was named."""
 
 
 class StoredVersion(NamedTuple):
     """A registered version with all that a forecast needs; `weights` is None for a model that has no weights."""
 
     id: int
-    series: str
+    series: str | None
+    interval: str
     model: str
     config: dict[str, Any]
     seed: int
@@ -72,7 +79,7 @@ class Demotion(NamedTuple):
 def register(
     conn: Connection,
     *,
-    series: str,
+    scope: Scope,
     model: str,
     config: Mapping[str, Any],
     seed: int,
@@ -85,16 +92,20 @@ def register(
     created_at: datetime,
     weights: bytes | None,
     init_from: int | None = None,
+    learnt_from: Sequence[str] = (),
 ) -> int:
     """Store a trained model and return its version, or the version that the same training has already.
 
-    Trainings with the same series, model, purpose, config, seed, cutoff and `init_from` are the same training: the
-    second one returns the version of the first, and its own weights are not stored.
+    Trainings with the same scope, model, purpose, config, seed, cutoff and `init_from` are the same training: the
+    second one returns the version of the first, and its own weights are not stored. `learnt_from` names the series
+    that it learnt from.
     """
     text = json.dumps(config, sort_keys=True)
     config_sha256 = hashlib.sha256(text.encode()).hexdigest()
     row = {
-        "series": series,
+        "series": scope.series,
+        "interval": str(scope.interval),
+        "learnt_from": json.dumps(list(learnt_from)),
         "model": model,
         "purpose": purpose,
         "config": text,
@@ -117,7 +128,8 @@ def register(
 
 
 _TRAINING_KEY = tuple(
-    model_versions.c[name] for name in ("series", "model", "purpose", "config_sha256", "seed", "cutoff", "init_from")
+    model_versions.c[name]
+    for name in ("series", "interval", "model", "purpose", "config_sha256", "seed", "cutoff", "init_from")
 )
 
 
@@ -125,10 +137,27 @@ def _is(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
     return column.is_(None) if value is None else column == value
 
 
+def _of(scope: Scope) -> ColumnElement[bool]:
+    c = model_versions.c
+    return and_(_is(c.series, scope.series), c.interval == str(scope.interval))
+
+
+def _serving(series: str) -> ColumnElement[bool]:
+    """Return the condition that a version is of `series`, or of all series of its interval."""
+    c = model_versions.c
+    return or_(c.series == series, and_(c.series.is_(None), c.interval == str(SeriesName.parse(series).interval)))
+
+
+def serves(conn: Connection, *, version: int, series: str, model: str) -> bool:
+    """Return whether `version` is a version of `model` that may forecast `series`."""
+    c = model_versions.c
+    return conn.execute(select(c.id).where(c.id == version, c.model == model, _serving(series))).first() is not None
+
+
 def find_version(
     conn: Connection,
     *,
-    series: str,
+    scope: Scope,
     model: str,
     purpose: str,
     cutoff: datetime | None,
@@ -139,7 +168,7 @@ def find_version(
     c = model_versions.c
     return conn.execute(
         select(func.max(c.id)).where(
-            c.series == series,
+            _of(scope),
             c.model == model,
             c.purpose == purpose,
             c.seed == seed,
@@ -149,14 +178,20 @@ def find_version(
     ).scalar()
 
 
-def newest_version(conn: Connection, *, series: str, model: str, scratch_only: bool = False) -> VersionRow | None:
-    """Return the live version with the newest cutoff; with `scratch_only`, of those trained from scratch."""
-    rows = [
-        row
-        for row in list_versions(conn, series=series)
-        if row.model == model and row.purpose == "live" and (row.init_from is None or not scratch_only)
-    ]
-    return max(rows, key=lambda row: (row.cutoff is not None, row.cutoff, row.id), default=None)
+def newest_version(
+    conn: Connection, *, scope: Scope, model: str, scratch_only: bool = False, by: datetime | None = None
+) -> VersionRow | None:
+    """Return the live version with the newest cutoff, at most `by`; with `scratch_only`, of those from scratch."""
+    c = model_versions.c
+    conditions = [_of(scope), c.model == model, c.purpose == "live"]
+    if scratch_only:
+        conditions.append(c.init_from.is_(None))
+    if by is not None:
+        conditions.append(or_(c.cutoff.is_(None), c.cutoff <= by))
+    newest = conn.execute(
+        _rows().where(*conditions).order_by(None).order_by(c.cutoff.is_(None), c.cutoff.desc(), c.id.desc()).limit(1)
+    ).one_or_none()
+    return None if newest is None else _version_row(newest, _champion_versions(conn, series=scope.series))
 
 
 def load_version(conn: Connection, *, version: int) -> StoredVersion:
@@ -167,8 +202,8 @@ def load_version(conn: Connection, *, version: int) -> StoredVersion:
     c = model_versions.c
     row = conn.execute(
         select(
-            c.id, c.series, c.model, c.config, c.seed, c.cutoff, c.init_from, c.data_fingerprint, c.code_version,
-            c.device, c.seconds, c.weights, c.weights_sha256,
+            c.id, c.series, c.interval, c.model, c.config, c.seed, c.cutoff, c.init_from, c.data_fingerprint,
+            c.code_version, c.device, c.seconds, c.weights, c.weights_sha256,
         ).where(c.id == version)
     ).one_or_none()  # fmt: skip
     if row is None:
@@ -182,21 +217,38 @@ def load_version(conn: Connection, *, version: int) -> StoredVersion:
 def list_versions(
     conn: Connection, *, series: str | None = None, after: int | None = None, limit: int | None = None
 ) -> list[VersionRow]:
-    """Return the registered versions by number; `champion` is true for each series' present champion.
+    """Return the registered versions by number; those of `series` include the ones that serve all of its interval.
 
     `after` and `limit` select a page: at most `limit` versions that follow the number `after`.
     """
-    c = model_versions.c
-    query = select(
-        c.id, c.series, c.model, c.purpose, c.cutoff, c.init_from, c.seed, c.data_fingerprint, c.code_version,
-        c.device, c.seconds, c.created_at, c.weights_sha256,
-    ).order_by(c.id).limit(limit)  # fmt: skip
+    query = _rows().limit(limit)
     if series is not None:
-        query = query.where(c.series == series)
+        query = query.where(_serving(series))
     if after is not None:
-        query = query.where(c.id > after)
-    champions = _champion_versions(conn)
-    return [VersionRow(**row._mapping, champion=row.id in champions) for row in conn.execute(query)]
+        query = query.where(model_versions.c.id > after)
+    champions = _champion_versions(conn, series=series)
+    return [_version_row(row, champions) for row in conn.execute(query)]
+
+
+def _rows() -> Select[Any]:
+    c = model_versions.c
+    return select(
+        c.id, c.series, c.interval, c.model, c.purpose, c.cutoff, c.init_from, c.seed, c.data_fingerprint,
+        c.code_version, c.device, c.seconds, c.created_at, c.weights_sha256, c.learnt_from,
+    ).order_by(c.id)  # fmt: skip
+
+
+def _version_row(row: Row[Any], champions: set[int]) -> VersionRow:
+    values = dict(row._mapping)
+    return VersionRow(
+        **values | {"learnt_from": tuple(json.loads(values["learnt_from"]))}, champion=row.id in champions
+    )
+
+
+def weights_hashes(conn: Connection, *, versions: Sequence[int]) -> dict[int, str | None]:
+    """Return the sha256 of the weights of each of `versions`, None for one without weights."""
+    c = model_versions.c
+    return dict(conn.execute(select(c.id, c.weights_sha256).where(c.id.in_(versions))).tuples().all())
 
 
 class DecisionRow(NamedTuple):
@@ -233,8 +285,10 @@ def list_decisions(
     return [DecisionRow(*row) for row in conn.execute(query)]
 
 
-def _champion_versions(conn: Connection) -> set[int]:
+def _champion_versions(conn: Connection, *, series: str | None) -> set[int]:
     newest = select(func.max(promotions.c.id)).where(promotions.c.outcome != "kept").group_by(promotions.c.series)
+    if series is not None:
+        newest = newest.where(promotions.c.series == series)
     return set(conn.execute(select(promotions.c.model_version).where(promotions.c.id.in_(newest))).scalars())
 
 
@@ -326,19 +380,39 @@ def serves_again_since(conn: Connection, *, series: str, model: str) -> datetime
     ).scalar()
 
 
-def promote(conn: Connection, *, version: int, reason: str, decided_at: datetime) -> str:
-    """Make `version` the champion of its series by hand and return the series; raises NotFound."""
+def promote(conn: Connection, *, version: int, reason: str, decided_at: datetime, series: str | None = None) -> str:
+    """Make `version` the champion of `series` by hand and return the series.
+
+    `series` is needed for a version that serves several series. Raises NotFound without such a version, or where it
+    does not serve `series`.
+    """
     stored = load_version(conn, version=version)
+    named = series or stored.series
+    served = _forecast_series(conn, stored.interval) if named is None else [named]
+    if len(served) != 1:
+        raise NotFound(
+            f"version {version} of {stored.model} serves every {stored.interval} series; name the one whose champion "
+            f"it shall be: candlecast promote {version} --series NAME"
+        )
+    (chosen,) = served
+    if not serves(conn, version=version, series=chosen, model=stored.model):
+        raise NotFound(f"version {version} of {stored.model} is not for {chosen}; see: candlecast models {chosen}")
     decide(
         conn,
-        series=stored.series,
+        series=chosen,
         version=version,
         outcome="promoted",
         reason=reason,
         evidence={},
         decided_at=decided_at,
     )
-    return stored.series
+    return chosen
+
+
+def _forecast_series(conn: Connection, interval: str) -> list[str]:
+    """Return the series of an interval that have a champion, which are those that are forecast."""
+    names = conn.execute(select(promotions.c.series).distinct().order_by(promotions.c.series)).scalars()
+    return [name for name in names if SeriesName.parse(name).interval.value == interval]
 
 
 def rollback(conn: Connection, *, series: str, reason: str, decided_at: datetime) -> int:
@@ -372,24 +446,26 @@ def rollback(conn: Connection, *, series: str, reason: str, decided_at: datetime
     return champions[-2]
 
 
-def is_decided(conn: Connection, *, version: int) -> bool:
-    """Return whether the gate or a person has ever decided about `version`."""
-    decision = conn.execute(select(promotions.c.id).where(promotions.c.model_version == version).limit(1)).first()
-    return decision is not None
+def is_decided(conn: Connection, *, series: str, version: int) -> bool:
+    """Return whether the gate or a person has ever decided about `version` as the champion of `series`."""
+    c = promotions.c
+    return conn.execute(select(c.id).where(c.series == series, c.model_version == version).limit(1)).first() is not None
 
 
-def prune_weights(conn: Connection, *, series: str, model: str, keep: int) -> int:
+def prune_weights(conn: Connection, *, scope: Scope, model: str, keep: int) -> int:
     """Delete the weights of old live versions of `model` and return how many; the rows of lineage stay.
 
-    These versions keep their weights: the newest `keep`, each version that is or was champion, the versions that all
-    these were fine-tuned from, and every version that replays a past quarter.
+    These versions keep their weights: the newest `keep`, each version that is or was champion of any series, the
+    versions that all these were fine-tuned from, and every version that replays a past quarter.
     """
     c = model_versions.c
-    of_series = (c.series == series, c.model == model)
-    live = list(conn.execute(select(c.id).where(*of_series, c.purpose == "live").order_by(c.id.desc())).scalars())
+    of_scope = (_of(scope), c.model == model, c.purpose == "live")
+    live = list(conn.execute(select(c.id).where(*of_scope).order_by(c.id.desc())).scalars())
     served = set(
         conn.execute(
-            select(promotions.c.model_version).where(promotions.c.series == series, promotions.c.outcome != "kept")
+            select(promotions.c.model_version).where(
+                promotions.c.outcome != "kept", promotions.c.model_version.in_(select(c.id).where(*of_scope))
+            )
         ).scalars()
     )
     needed = set(live[:keep]) | served

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from models.candles import SeriesName
+from models.candles import Interval, SeriesName
 from storage.database.inserting import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import candles, series
@@ -45,6 +45,12 @@ def ensure_series(conn: Connection, *, name: SeriesName, now: datetime | None = 
 def series_names(conn: Connection) -> list[str]:
     """Return the names of the stored series, sorted."""
     return list(conn.execute(select(series.c.name).order_by(series.c.name)).scalars())
+
+
+def names_of_interval(conn: Connection, *, interval: Interval) -> list[str]:
+    """Return the names of the stored series of `interval`, sorted."""
+    of_interval = series.c.interval == interval.value
+    return list(conn.execute(select(series.c.name).where(of_interval).order_by(series.c.name)).scalars())
 
 
 def require_series(conn: Connection, *, name: str | None) -> None:

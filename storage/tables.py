@@ -162,7 +162,7 @@ model_versions = Table(
     "model_versions",
     metadata,
     Column("id", _Id, primary_key=True, comment="version"),
-    _series(),
+    Column("series", ForeignKey("series.name"), comment="series it serves; null: every series of the interval"),
     Column("model", Text, nullable=False, comment="model family: naive, range-ewma, lstm, blend, tutorial"),
     Column(
         "purpose",
@@ -185,12 +185,15 @@ model_versions = Table(
     Column("created_at", UtcDateTime(precise=True), nullable=False, comment="when this row was written"),
     Column("weights", LargeBinary, comment="safetensors bytes; null for none, or pruned"),
     Column("weights_sha256", Text, comment="hash of weights, kept when they are pruned"),
+    Column("interval", Text, nullable=False, comment="length of the candles it reads: d, 1h or minute"),
+    Column("learnt_from", Text, nullable=False, comment="series whose candles it learnt from, as JSON; [] for none"),
     comment="one row a trained model, weights included (up to 0.5 MB); lineage rows are never deleted",
 )
 # The index coalesces NULLs, because a unique index treats two NULLs as different.
 Index(
     "uq_model_versions_training",
-    model_versions.c.series,
+    text("coalesce(series, '')"),
+    model_versions.c.interval,
     model_versions.c.model,
     model_versions.c.purpose,
     model_versions.c.config_sha256,

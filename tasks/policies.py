@@ -30,6 +30,7 @@ from tasks.steps.forecast import LiveForecasts, forecast_newest
 from tasks.steps.freshness import note_late
 from tasks.steps.gate import gate
 from tasks.steps.ingest import IngestReport, Source, ingest_series
+from tasks.steps.markets import FetchedMarkets, fetch_markets
 from tasks.steps.score import score_matured
 from tasks.steps.train import Due, trained_models
 from tasks.steps.watch import watch
@@ -127,21 +128,25 @@ def publish_task(steps: Steps, *, series: str, reports: Path) -> Path | None:
 # --- training ----------------------------------------------------------------------------------------------------
 
 
-@task(name="train", task_run_name="train-{model}-{series}", cache_policy=NO_CACHE)
-def train_task(
-    engine: Engine, *, series: str, model: str, due: Due, seed: int, pool: Sequence[str], now: datetime
-) -> int:
+@task(name="fetch-markets", cache_policy=NO_CACHE)
+def fetch_markets_task(steps: Steps, *, names: Sequence[str], client: Source, now: datetime) -> FetchedMarkets:
+    """Fetch the markets that are only learnt from."""
+    return steps(fetch_markets, names=names, client=client, now=now)
+
+
+@task(name="train", task_run_name="train-{model}", cache_policy=NO_CACHE)
+def train_task(engine: Engine, *, model: str, due: Due, seed: int, leave_out: Sequence[str], now: datetime) -> int:
     """Train and register the challenger that is due; returns its version."""
-    with reported_progress(f"training {model} on {series}") as progress:
+    with reported_progress(f"training {model} for {due.scope}") as progress:
         trained = trained_models(
             engine,
-            series=series,
+            scope=due.scope,
             model=model,
             cutoffs=[due.cutoff],
             purpose="live",
             seed=seed,
             now=now,
-            pool=pool,
+            leave_out=leave_out,
             init_from=due.init_from,
             progress=progress,
         )
@@ -212,12 +217,14 @@ def train_recipe_task(
 
 
 @task(name="judge-recipe", cache_policy=NO_CACHE)
-def judge_task(candles: "CandleFrame", trials: "Sequence[Trial]", recipe: "Recipe", *, quick: bool) -> "list[Line]":
+def judge_task(
+    candles: "CandleFrame", trials: "Sequence[Trial]", recipe: "Recipe", *, series: SeriesName, quick: bool
+) -> "list[Line]":
     """Score the recipe, naive and blend on the same days."""
     from tasks.steps.study import judge_study
 
     with reported_progress("walking naive and blend forward") as progress:
-        return judge_study(candles, trials, recipe, quick=quick, progress=progress)
+        return judge_study(candles, trials, recipe, series=str(series), quick=quick, progress=progress)
 
 
 @task(name="publish-study", cache_policy=NO_CACHE)

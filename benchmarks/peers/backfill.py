@@ -74,7 +74,7 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
 
     def one_day(name: str, origin: datetime) -> Cost:
         def retrain() -> NDArray[np.float64]:
-            (trained,) = models[name].train([TrainRequest(candles, origin)])
+            (trained,) = models[name].train([TrainRequest({series: candles}, origin)])
             (forecast,) = models[name].forecast(trained, candles, [origin], HORIZON)
             return np.asarray(np.log(forecast.values))
 

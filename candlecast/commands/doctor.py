@@ -10,11 +10,13 @@ from flows.settings import Settings
 from flows.sources import cdd_client
 from models.arrivals import Arrival, UsualTime, usual_words
 from models.candles import Interval, SeriesName
+from models.catalog import Scope, family
 from models.errors import NetworksUnusable
 from models.freshness import is_stale, normal_delay
 from models.waiting import close_words, due_close
 from models.wording import close_day
 from storage.database.engine import open_for_reading, reading
+from storage.database.integrity import DamagedVersion, damaged_pages, damaged_weights
 from storage.database.version import head_version
 from storage.errors import StorageError
 from storage.redaction import printable, safe_database_url, safe_url, without_credentials
@@ -41,6 +43,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield from _guarded("file", lambda: [_file(settings)])
         for name in settings.series:
             yield from _guarded(f"data of {name}", partial(_series, settings, name))
+        yield from _guarded("networks", lambda: _networks(settings))
     yield from _guarded("prefect", lambda: [_prefect()])
     yield from _guarded("device", lambda: [_device()])
 
@@ -73,8 +76,6 @@ def _database(settings: Settings) -> Check:
 
 
 def _file(settings: Settings) -> Check:
-    from storage.database.integrity import damaged_pages
-
     engine = open_for_reading(settings.database_url)
     try:
         with reading(engine) as conn:
@@ -89,7 +90,6 @@ def _file(settings: Settings) -> Check:
 def _series(settings: Settings, name: str) -> list[Check]:
     from storage.arrivals import newest_arrival, read_usual_time
     from storage.candles import latest_close_time
-    from storage.database.integrity import damaged_weights
     from storage.registry import champion
 
     engine = open_for_reading(settings.database_url)
@@ -116,9 +116,7 @@ def _series(settings: Settings, name: str) -> list[Check]:
     ]
     checks.append(_arrival(name, interval, newest, usual, now))
     if damaged:
-        versions = ", ".join(f"{version.id} ({version.model}, {version.purpose})" for version in damaged)
-        remedy = f"{RESTORE}; without one, if it is the champion: candlecast rollback {name}"
-        checks.append(Check(f"weights of {name}", False, f"not those that were registered: version {versions}", remedy))
+        checks.append(_damage(f"weights of {name}", damaged, f"candlecast rollback {name}"))
     if serving is None:
         return [*checks, Check(f"champion of {name}", False, "none", f"run: candlecast daily {name}")]
     trained = serving.cutoff
@@ -130,6 +128,46 @@ def _series(settings: Settings, name: str) -> list[Check]:
         *checks,
         Check(f"champion of {name}", not overdue, text, f"run: candlecast train {name}" if overdue else ""),
     ]
+
+
+def _networks(settings: Settings) -> list[Check]:
+    """Say what the networks for all series of an interval learnt from, up to when, and whether they are sound."""
+    from storage.registry import newest_version
+
+    if not family(settings.model).pooled:
+        return []
+    engine = open_for_reading(settings.database_url)
+    try:
+        with reading(engine) as conn:
+            damaged = damaged_weights(conn, series=None)
+            newest = {
+                interval: newest_version(conn, scope=Scope(interval), model=settings.model)
+                for interval in sorted({SeriesName.parse(name).interval for name in settings.series})
+            }
+    finally:
+        engine.dispose()
+    checks = [_damage("weights", damaged, "candlecast rollback SERIES")] if damaged else []
+    for interval, version in newest.items():
+        name = f"{settings.model} for {interval} series"
+        if version is None or version.cutoff is None:
+            checks.append(Check(name, True, "not trained yet"))
+            continue
+        days = (datetime.now(UTC) - version.cutoff).days
+        checks.append(
+            Check(
+                name,
+                True,
+                f"version {version.id} learnt from {len(version.learnt_from)} series up to {version.cutoff:%Y-%m-%d}, "
+                f"{days} days ago: {', '.join(version.learnt_from)}",
+            )
+        )
+    return checks
+
+
+def _damage(name: str, damaged: list[DamagedVersion], way_back: str) -> Check:
+    versions = ", ".join(f"{version.id} ({version.model}, {version.purpose})" for version in damaged)
+    remedy = f"{RESTORE}; without one, if it is the champion: {way_back}"
+    return Check(name, False, f"not those that were registered: version {versions}", remedy)
 
 
 def _arrival(name: str, interval: Interval, newest: Arrival | None, usual: UsualTime | None, now: datetime) -> Check:

@@ -24,14 +24,21 @@ app = typer.Typer()
 @app.command()
 def promote(
     version: Annotated[int, typer.Argument(help="A model version, as `candlecast models` lists it.")],
+    series: Annotated[
+        str | None, typer.Option(help="The series it shall serve; needed where a version serves all of an interval.")
+    ] = None,
 ) -> None:
-    """Make a model version the champion of its series, whatever the gate decided."""
+    """Make a model version the champion of a series, whatever the gate decided."""
     from storage.database.engine import open_database, writing
     from storage.registry import promote as promote_version
+    from storage.series import require_series
 
     with writing(open_database(settings().database_url)) as conn:
-        series = promote_version(conn, version=version, reason="promoted by hand", decided_at=datetime.now(UTC))
-    print_note(f"version {version} is now the champion of {series}")
+        require_series(conn, name=series)
+        promoted = promote_version(
+            conn, version=version, series=series, reason="promoted by hand", decided_at=datetime.now(UTC)
+        )
+    print_note(f"version {version} is now the champion of {promoted}")
 
 
 @app.command()

@@ -291,8 +291,8 @@ def list_models(
     with stored_rows(series) as conn:
         rows = list_versions(conn, series=series)
     columns = (
-        "id", "series", "model", "purpose", "cutoff", "champion", "init_from", "seed", "device", "seconds",
-        "created_at", "code_version", "weights_sha256",
+        "id", "series", "interval", "model", "purpose", "cutoff", "champion", "init_from", "seed", "device", "seconds",
+        "created_at", "code_version", "weights_sha256", "learnt_from",
     )  # fmt: skip
     emit(columns, rows, form, json, output)
 

@@ -144,10 +144,11 @@ def train(
         from flows.retrain import retrain
 
         ready()
-        version = retrain(series=series, mode=mode)
-    print_note(
-        "no training is due" if version is None else f"trained version {version}; see: candlecast models {series}"
-    )
+        versions = retrain(series=[series], mode=mode)
+    for version in versions:
+        print_note(f"trained version {version}; see: candlecast models {series}")
+    if not versions:
+        print_note("no training is due")
 
 
 def _check_model(name: str) -> None:

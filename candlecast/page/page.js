@@ -294,6 +294,7 @@ function showModels(models, decisions, champion) {
   fill("versions", models.toReversed().map((row) => [
     row.champion ? `${row.id}, champion` : row.id, row.model, row.purpose,
     row.cutoff === null ? "learns nothing" : instant(row.cutoff), row.init_from, row.device, row.seconds.toFixed(1),
+    row.learnt_from.length === 1 ? row.learnt_from[0] : row.learnt_from.length ? `${row.learnt_from.length} series` : "",
   ]), "none");
 }
 

@@ -134,12 +134,18 @@ def judge_trials(trials: Sequence[Trial]) -> list[Line]:
 
 
 def judge_published(
-    candles: CandleFrame, *, window_size: int, seed: int = 0, quick: bool = False, progress: Progress = silent
+    candles: CandleFrame,
+    *,
+    series: str,
+    window_size: int,
+    seed: int = 0,
+    quick: bool = False,
+    progress: Progress = silent,
 ) -> list[Line]:
     """Return the table's rows for `naive` and `blend` on the test days, walked forward quarter by quarter.
 
-    `candles` are the recipe's rows. A model is left out when it needs more candles before the first test day. `quick`
-    trains a much smaller blend, for tests.
+    `candles` are the recipe's rows of `series`; the blend learns from them alone. A model is left out when it needs
+    more candles before the first test day. `quick` trains a much smaller blend, for tests.
     """
     first = count_training_rows(len(candles), window_size)
     closes = candles["close"].to_numpy(np.float64)
@@ -148,7 +154,7 @@ def judge_published(
     lines = []
     for model in (Naive(), Blend(*small) if quick else Blend()):
         try:
-            quantiles = walk_forward(model, candles, first, seed=seed, progress=progress)
+            quantiles = walk_forward(model, candles, first, series=series, seed=seed, progress=progress)
         except NotEnoughCandles:
             continue
         point = np.exp(quantiles[:, MEDIAN]) * before
@@ -163,7 +169,7 @@ def judge_published(
 
 
 def walk_forward(
-    model: Forecaster, candles: CandleFrame, first: int, *, seed: int = 0, progress: Progress = silent
+    model: Forecaster, candles: CandleFrame, first: int, *, series: str, seed: int = 0, progress: Progress = silent
 ) -> NDArray[np.float64]:
     """Return the quantiles of the next day's log return for the candles in rows first.., (n - first, 23).
 
@@ -172,7 +178,7 @@ def walk_forward(
     """
     closes = candles["close_time"].dt.to_pydatetime()
     quarters = by_quarter(closes[first - 1 : -1])
-    trained = model.train([TrainRequest(candles, cutoff, seed=seed) for cutoff in quarters], progress)
+    trained = model.train([TrainRequest({series: candles}, cutoff, seed=seed) for cutoff in quarters], progress)
     forecasts = [
         forecast
         for fitted, origins in zip(trained, quarters.values(), strict=True)

@@ -30,15 +30,16 @@ class DamagedVersion(NamedTuple):
     purpose: str
 
 
-def damaged_weights(conn: Connection, *, series: str) -> list[DamagedVersion]:
+def damaged_weights(conn: Connection, *, series: str | None) -> list[DamagedVersion]:
     """Return the versions of `series` whose stored weights do not have the registered hash, oldest first.
 
-    No database notices a bit that flips inside a value; this check does. Pruned weights do not count as damage.
+    None asks for the versions that serve every series of an interval. No database notices a bit that flips inside a
+    value; this check does. Pruned weights do not count as damage.
     """
     c = model_versions.c
     query = (
         select(c.id, c.model, c.purpose, c.weights, c.weights_sha256)
-        .where(c.series == series, c.weights.is_not(None))
+        .where(c.series.is_(None) if series is None else c.series == series, c.weights.is_not(None))
         .order_by(c.id)
     )
     # Row by row: all weights of a series together may be hundreds of megabytes.

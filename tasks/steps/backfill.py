@@ -8,18 +8,19 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from models.candles import SeriesName
-from models.catalog import family, forecaster
+from models.catalog import family, forecaster, scope
 from models.forecasts import Kind
 from models.frames import CandleFrame
 from models.history import CandleHistory
 from models.interface import Progress, TrainedModel, silent
 from models.schedule import by_quarter
 from storage import registry
-from storage.candles import not_before, read_close_times, read_history
+from storage.candles import not_before, nth_close, read_close_times, read_history
 from storage.database.engine import reading, writing
 from storage.database.locks import LOST, locked
 from storage.errors import DatabaseUnusable
 from storage.forecasts import insert_forecasts, missing_origins
+from storage.series import names_of_interval
 from tasks.steps.report import SILENT, Report
 from tasks.steps.score import score_matured
 from tasks.steps.termination import reraise_termination
@@ -30,8 +31,8 @@ from tasks.steps.train import trained_models
 class BackfillJob:
     """What to backfill: every missing forecast of one series by `models`, with origins in start..end (both included).
 
-    `seed` and `pool` (other series to learn from) are for the models that must be trained first. `now` is the run's
-    clock; `flow_run` is stored with each forecast.
+    `seed` and `leave_out` (series that a pooled model does not learn from) are for the models that must be trained
+    first. `now` is the run's clock; `flow_run` is stored with each forecast.
     """
 
     series: str
@@ -41,13 +42,13 @@ class BackfillJob:
     now: datetime
     horizon: int = 7
     seed: int = 0
-    pool: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
     flow_run: str | None = None
 
 
 @dataclass(frozen=True)
 class Partition:
-    """The unit of a backfill: one series, model and calendar quarter, forecast by one model in one transaction."""
+    """The unit of a backfill: one series, model and calendar quarter, forecast by one version in one transaction."""
 
     series: str
     model: str
@@ -106,31 +107,34 @@ def plan_backfill(engine: Engine, job: BackfillJob) -> list[Partition]:
             Partition(job.series, model, quarter, len(origins), _is_trained(conn, job, model, quarter))
             for model in job.models
             for quarter, origins in _missing_by_quarter(
-                conn, job, model, closes, possible_origins(closes, model=model, start=job.start, end=job.end)
+                conn, job, model, possible_origins(closes, model=model, start=job.start, end=job.end)
             ).items()
         ]
 
 
 def _missing_by_quarter(
-    conn: Connection, job: BackfillJob, model: str, closes: Sequence[datetime], origins: Sequence[datetime]
+    conn: Connection, job: BackfillJob, model: str, origins: Sequence[datetime]
 ) -> dict[datetime, list[datetime]]:
     """Return those of `origins` that have no forecast yet, by quarter.
 
-    Quarters that begin before `model` has enough candles to be trained on are left out.
+    Quarters that begin before any market has enough candles for `model` to learn from are left out.
     """
     missing = missing_origins(conn, series=job.series, model=model, kind=Kind.BACKFILL, origins=origins)
     quarters = by_quarter(missing)
     needs = family(model)
     if not missing or not needs.learns:
         return quarters
-    first = closes[needs.min_candles - 1]
-    return {quarter: group for quarter, group in quarters.items() if quarter >= first}
+    who = scope(model, job.series)
+    names = [who.series] if who.series else names_of_interval(conn, interval=who.interval)
+    nths = (nth_close(conn, series=name, n=needs.min_training) for name in names if name not in job.leave_out)
+    first = min((close for close in nths if close is not None), default=None)
+    return {quarter: group for quarter, group in quarters.items() if first is not None and quarter >= first}
 
 
 def _is_trained(conn: Connection, job: BackfillJob, model: str, quarter: datetime) -> bool:
     cutoff = quarter if family(model).learns else None
     version = registry.find_version(
-        conn, series=job.series, model=model, purpose="backfill", cutoff=cutoff, seed=job.seed
+        conn, scope=scope(model, job.series), model=model, purpose="backfill", cutoff=cutoff, seed=job.seed
     )
     return version is not None
 
@@ -181,7 +185,7 @@ def backfill(
         lost=lambda: report.log(f"{series} {model}: {LOST}"),
     ):
         with reading(engine) as conn:
-            quarters = _missing_by_quarter(conn, job, model, closes, origins)
+            quarters = _missing_by_quarter(conn, job, model, origins)
         if not quarters:
             return Backfilled(series, model, len(origins), 0)
         versions, failures = _train(engine, job, model, list(quarters), history, progress, report)
@@ -234,14 +238,14 @@ def _train(
     def train(cutoffs: Sequence[datetime]) -> dict[datetime, tuple[int, TrainedModel]]:
         return trained_models(
             engine,
-            series=job.series,
+            scope=scope(model, job.series),
             model=model,
             cutoffs=cutoffs,
             purpose="backfill",
             seed=job.seed,
             now=job.now,
-            pool=job.pool,
-            history=history,
+            leave_out=job.leave_out,
+            histories={job.series: history},
             progress=progress,
         )
 

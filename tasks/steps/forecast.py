@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from models.catalog import forecaster
+from models.catalog import forecaster, scope
 from models.errors import ModelError
 from models.forecasts import BASELINE, REFERENCES, Kind
 from models.history import CandleHistory
@@ -34,17 +34,24 @@ def forecast_newest(
     """Store the live forecasts of the newest origin that are missing: the references', the champion's and `model`'s.
 
     `model` is the model that was asked for: its newest version forecasts from its first training on, champion or not.
-    Of one model one version forecasts an origin; where the champion is of `model`, that is the champion. Raises as
-    `forecast_live` does.
+    Of one model one version forecasts an origin; where the champion is of `model`, that is the champion. A version that
+    learnt from candles after the origin does not forecast it: where a market's candle is late, the model's newest
+    version from before that origin does. Raises as `forecast_live` does.
     """
     champion = ensure_champion(engine, series=series, baseline=BASELINE, now=clock())
     versions = [baseline_version(engine, series=series, model=name, now=clock()) for name in REFERENCES]
+    origin = newest_origin(engine, series=series)
     with reading(engine) as conn:
         serving = registry.champion(conn, series=series)
-        asked = registry.newest_version(conn, series=series, model=model)
-    versions.append(champion)
-    if asked is not None and (serving is None or serving.model != model):
-        versions.append(asked.id)
+
+        def newest(name: str) -> list[int]:
+            version = registry.newest_version(conn, scope=scope(name, series), model=name, by=origin)
+            return [] if version is None else [version.id]
+
+        ahead = serving is not None and serving.cutoff is not None and serving.cutoff > origin
+        versions += newest(serving.model) if serving is not None and ahead else [champion]
+        if serving is None or serving.model != model:
+            versions += newest(model)
     versions = list(dict.fromkeys(versions))
     new = forecast_live(engine, series=series, versions=versions, horizon=horizon, clock=clock, flow_run=flow_run)
     models = [*REFERENCES, model, *([] if serving is None else [serving.model])]

@@ -22,10 +22,10 @@ def load_closes(file: Path, *, start: datetime, end: datetime) -> CandleFrame:
 
 
 def judge_study(
-    candles: CandleFrame, trials: Sequence[Trial], recipe: Recipe, *, quick: bool, progress: Progress
+    candles: CandleFrame, trials: Sequence[Trial], recipe: Recipe, *, series: str, quick: bool, progress: Progress
 ) -> list[Line]:
     """Return the study's table: the recipe's trials beside naive and blend on the same days."""
-    published = judge_published(candles, window_size=recipe.window_size, quick=quick, progress=progress)
+    published = judge_published(candles, series=series, window_size=recipe.window_size, quick=quick, progress=progress)
     lines = judge_trials(trials)
     # The published models know chronological rows only; `naive` there is the row before, with a band.
     kept = (

@@ -1,12 +1,14 @@
 """Training: decide what is due, train the missing models as one fleet, register them, and load them again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from models.catalog import family, forecaster
+from models.candles import Interval
+from models.catalog import Scope, family, forecaster, scope
 from models.code_version import code_version
 from models.errors import BadWeights, NotEnoughCandles
 from models.forecasts import BASELINE
@@ -14,54 +16,87 @@ from models.history import CandleHistory
 from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.schedule import Mode, Schedule, due_mode
 from storage import artifacts, registry
-from storage.candles import latest_close_time, read_history
+from storage.candles import closed_count, latest_close_time, read_history
 from storage.database.engine import reading, writing
 from storage.database.integrity import is_intact
+from storage.database.locks import locked
+from storage.series import names_of_interval
 from tasks.steps.drift import is_drifting
 
 
 @dataclass(frozen=True)
 class Due:
-    """A training that is due: how, up to when, and from which version's weights (None: from scratch)."""
+    """A training that is due: how, up to when, from which version's weights (None: from scratch), and for whom.
+
+    `judged` are the series whose champion the new version may become. `series` is the one that the version is of, None
+    where it serves every series of `interval`.
+    """
 
     mode: Mode
     cutoff: datetime
     init_from: int | None
+    interval: Interval
+    series: str | None
+    judged: tuple[str, ...]
+
+    @property
+    def scope(self) -> Scope:
+        """Which series the version serves."""
+        return Scope(self.interval, self.series)
 
 
-def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule) -> Due | None:
-    """Return the training that is due for `series`, or None; `mode` other than auto forces one.
+def plan_trainings(engine: Engine, *, series: Sequence[str], mode: Mode, schedule: Schedule) -> list[Due]:
+    """Return the trainings that are due for `series`: one for each that has versions of its own, else one an interval.
 
-    A fine-tuning without sound scratch weights to start from becomes a scratch training. A model that learns nothing
-    is registered once, and the baseline is no challenger: it serves until one passes the gate.
+    `mode` other than auto forces them. A fine-tuning without sound scratch weights to start from becomes a scratch
+    training. A model that learns nothing is registered once, and the baseline is no challenger: it serves until one
+    passes the gate.
     """
+    if schedule.model == BASELINE:
+        return []
+    groups: dict[Scope, list[str]] = {}
+    for name in dict.fromkeys(series):
+        groups.setdefault(scope(schedule.model, name), []).append(name)
+    plans = (_plan(engine, who, names, mode=mode, schedule=schedule) for who, names in groups.items())
+    return [due for due in plans if due is not None]
+
+
+def _plan(engine: Engine, who: Scope, names: Sequence[str], *, mode: Mode, schedule: Schedule) -> Due | None:
     model = schedule.model
-    if model == BASELINE:
-        return None
     with reading(engine) as conn:
-        latest = latest_close_time(conn, series=series)
-        if latest is None:
+        closes = {name: close for name in names if (close := latest_close_time(conn, series=name)) is not None}
+        if not closes:
             return None
-        scratch = registry.newest_version(conn, series=series, model=model, scratch_only=True)
-        newest = registry.newest_version(conn, series=series, model=model)
-        unjudged = newest is not None and not registry.is_decided(conn, version=newest.id)
+        scratch = registry.newest_version(conn, scope=who, model=model, scratch_only=True)
+        newest = registry.newest_version(conn, scope=who, model=model)
+        unjudged = tuple(
+            name
+            for name in closes
+            if newest is not None and not registry.is_decided(conn, series=name, version=newest.id)
+        )
+    latest, everyone = max(closes.values()), tuple(closes)
+
+    def due(how: Mode, cutoff: datetime, init_from: int | None, judged: tuple[str, ...]) -> Due:
+        return Due(how, cutoff, init_from, who.interval, who.series, judged)
+
     if not family(model).learns:
-        due = newest is None or unjudged or mode is not Mode.AUTO
-        return Due(Mode.SCRATCH, latest, None) if due else None
+        wanted = newest is None or unjudged or mode is not Mode.AUTO
+        return due(Mode.SCRATCH, latest, None, everyone) if wanted else None
     chosen = mode
     if mode is Mode.AUTO:
+        since = scratch.created_at if scratch else None
         due_by_age = due_mode(
             latest_close=latest,
             scratch_cutoff=scratch.cutoff if scratch else None,
             newest_cutoff=newest.cutoff if newest else None,
             scratch_days=schedule.scratch_days,
             fine_tune_days=schedule.fine_tune_days,
-            drifted=is_drifting(engine, series=series, since=scratch.created_at if scratch else None),
+            drifted=any(is_drifting(engine, series=name, since=since) for name in closes),
         )
         if due_by_age is None and newest is not None and newest.cutoff is not None and unjudged:
-            # It was registered by a training that was killed before the gate had decided: that is still to be done.
+            # These series are new, or a training that was killed had not judged its version for them yet.
             how = Mode.SCRATCH if newest.init_from is None else Mode.FINE_TUNE
-            return Due(how, newest.cutoff, newest.init_from)
+            return due(how, newest.cutoff, newest.init_from, unjudged)
         if due_by_age is None:
             return None
         chosen = due_by_age
@@ -70,71 +105,84 @@ def plan_training(engine: Engine, *, series: str, mode: Mode, schedule: Schedule
         # Damaged weights would fail every fine-tuning until a training from scratch is due, months later.
         with reading(engine) as conn:
             fine_tunes = is_intact(conn, version=scratch.id)
-    return Due(
-        Mode.FINE_TUNE if fine_tunes else Mode.SCRATCH,
-        latest,
-        scratch.id if fine_tunes and scratch is not None else None,
+    init_from = scratch.id if fine_tunes and scratch is not None else None
+    return due(Mode.FINE_TUNE if fine_tunes else Mode.SCRATCH, latest, init_from, everyone)
+
+
+def lacks_candles(engine: Engine, due: Due, *, model: str, leave_out: Sequence[str] = ()) -> str | None:
+    """Return a sentence about what is missing to learn from, and from when on it is there; None if nothing is."""
+    needed = family(model).min_training
+    with reading(engine) as conn:
+        counts = {name: closed_count(conn, series=name) for name in _learns_from(conn, due.scope, leave_out)}
+    longest = max(counts, key=lambda name: counts[name], default=None)
+    if longest is None or counts[longest] >= needed:
+        return None
+    day = due.cutoff + (needed - counts[longest]) * due.interval.length
+    return (
+        f"{model} needs {needed} closed candles of one market to learn from, and the longest, {longest}, has "
+        f"{counts[longest]}: it learns from {day:%Y-%m-%d} on, or as soon as a longer market is stored"
     )
+
+
+def _learns_from(conn: Connection, who: Scope, leave_out: Sequence[str]) -> list[str]:
+    if who.series:
+        return [who.series]
+    return [name for name in names_of_interval(conn, interval=who.interval) if name not in leave_out]
 
 
 def trained_models(
     engine: Engine,
     *,
-    series: str,
+    scope: Scope,
     model: str,
     cutoffs: Sequence[datetime],
     purpose: str,
     seed: int,
     now: datetime,
-    pool: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
     init_from: int | None = None,
-    history: CandleHistory | None = None,
+    histories: Mapping[str, CandleHistory] | None = None,
     progress: Progress = silent,
 ) -> dict[datetime, tuple[int, TrainedModel]]:
     """Return version id and model for each cutoff; the models that are not registered yet are trained as one fleet.
 
-    `pool` names other series to learn from; those that are not stored are left out. `history` holds the candles of
-    `series`, if the caller has read them.
+    A version of one series learns from its candles, one of an interval from every stored series of it except
+    `leave_out`. `histories` holds those candles that the caller has read, by series.
 
-    If another process registers a model meanwhile, its model is used instead of ours, so two trainings of one cutoff
-    leave one version. Raises NotEnoughCandles or TrainingFailed from the model.
+    Two processes never train the same scope at once: the second waits, and finds the versions of the first. Raises
+    NotEnoughCandles or TrainingFailed from the model.
     """
     learns = family(model).learns
     wanted: list[datetime | None] = list(cutoffs) if learns else [None]
-    with reading(engine) as conn:
-        versions = {
-            cutoff: registry.find_version(
-                conn, series=series, model=model, purpose=purpose, cutoff=cutoff, seed=seed, init_from=init_from
-            )
-            for cutoff in wanted
-        }
-        start = load_trained(conn, version=init_from) if init_from is not None else None
-        missing = [cutoff for cutoff, version in versions.items() if version is None]
-        # Candles are read only when something is trained.
-        histories = (
-            {
-                name: history if name == series and history else read_history(conn, series=name)
-                for name in ((series, *pool) if learns else (series,))
+
+    def find() -> dict[datetime | None, int | None]:
+        with reading(engine) as conn:
+            return {
+                cutoff: registry.find_version(
+                    conn, scope=scope, model=model, purpose=purpose, cutoff=cutoff, seed=seed, init_from=init_from
+                )
+                for cutoff in wanted
             }
-            if missing
-            else {}
-        )
-    # A backfilled model learns from candles as they were known at its cutoff.
-    requests = []
-    for cutoff in missing:
-        known_at = cutoff if purpose == "backfill" else None
-        known = {name: history.known_at(known_at) for name, history in histories.items()}
-        requests.append(
-            TrainRequest(
-                known[series],
-                cutoff or now,
+
+    versions = find()
+    registered: dict[datetime | None, tuple[int, TrainedModel]] = {}
+    if None in versions.values():
+        with locked(engine, f"train-{model}-{scope.series or scope.interval}") if learns else nullcontext():
+            versions = find()
+            missing = [cutoff for cutoff, version in versions.items() if version is None]
+            requests = _requests(
+                engine,
+                scope,
+                missing,
+                purpose=purpose,
                 seed=seed,
-                pool={name: frame for name, frame in known.items() if name != series and len(frame)},
-                init_from=start,
+                now=now,
+                leave_out=leave_out,
+                init_from=init_from,
+                histories=histories or {},
             )
-        )
-    fitted = forecaster(model).train(requests, progress) if requests else []
-    registered = _register(engine, fitted, series=series, purpose=purpose, now=now, init_from=init_from)
+            fitted = forecaster(model).train(requests, progress) if requests else []
+            registered = _register(engine, fitted, scope=scope, purpose=purpose, now=now, init_from=init_from)
     with reading(engine) as conn:
         for cutoff, version in versions.items():
             if version is not None:
@@ -142,11 +190,38 @@ def trained_models(
     return {cutoff: registered[cutoff if learns else None] for cutoff in cutoffs}
 
 
+def _requests(
+    engine: Engine,
+    scope: Scope,
+    cutoffs: Sequence[datetime | None],
+    *,
+    purpose: str,
+    seed: int,
+    now: datetime,
+    leave_out: Sequence[str],
+    init_from: int | None,
+    histories: Mapping[str, CandleHistory],
+) -> list[TrainRequest]:
+    """Return one request a cutoff; a backfilled model learns from the candles as they were known at its cutoff."""
+    if not cutoffs:
+        return []
+    with reading(engine) as conn:
+        start = load_trained(conn, version=init_from) if init_from is not None else None
+        names = _learns_from(conn, scope, leave_out)
+        read = {name: histories.get(name) or read_history(conn, series=name) for name in names}
+    requests = []
+    for cutoff in cutoffs:
+        known_at = cutoff if purpose == "backfill" else None
+        frames = {name: history.known_at(known_at) for name, history in read.items()}
+        requests.append(TrainRequest(frames, cutoff or now, seed=seed, init_from=start))
+    return requests
+
+
 def _register(
     engine: Engine,
     fitted: Sequence[TrainedModel],
     *,
-    series: str,
+    scope: Scope,
     purpose: str,
     now: datetime,
     init_from: int | None,
@@ -163,7 +238,7 @@ def _register(
         versions = [
             registry.register(
                 conn,
-                series=series,
+                scope=scope,
                 model=trained.model,
                 config=trained.config,
                 seed=trained.seed,
@@ -176,16 +251,24 @@ def _register(
                 created_at=now,
                 weights=weights,
                 init_from=init_from,
+                learnt_from=_learnt_from(trained, scope),
             )
             for trained, weights in zip(fitted, packed, strict=True)
         ]
-        stored = {row.id: row.weights_sha256 for row in registry.list_versions(conn, series=series)}
+        stored = registry.weights_hashes(conn, versions=versions)
         registered: dict[datetime | None, tuple[int, TrainedModel]] = {}
         for trained, weights, version in zip(fitted, packed, versions, strict=True):
             # Another process may have registered this training first, with other weights.
             ours = stored[version] == (artifacts.sha256(weights) if weights is not None else None)
             registered[trained.cutoff] = version, trained if ours else load_trained(conn, version=version)
     return registered
+
+
+def _learnt_from(trained: TrainedModel, scope: Scope) -> Sequence[str]:
+    if trained.cutoff is None:
+        return ()
+    names: Sequence[str] = trained.config.get("learnt_from") or [str(scope.series)]
+    return names
 
 
 def newest_origin(engine: Engine, *, series: str) -> datetime:
@@ -207,7 +290,8 @@ def baseline_version(engine: Engine, *, series: str, model: str, now: datetime) 
     Raises NotEnoughCandles as `newest_origin` does.
     """
     newest_origin(engine, series=series)
-    return trained_models(engine, series=series, model=model, cutoffs=[now], purpose="live", seed=0, now=now)[now][0]
+    who = scope(model, series)
+    return trained_models(engine, scope=who, model=model, cutoffs=[now], purpose="live", seed=0, now=now)[now][0]
 
 
 def load_trained(conn: Connection, *, version: int) -> TrainedModel:
@@ -216,7 +300,9 @@ def load_trained(conn: Connection, *, version: int) -> TrainedModel:
     try:
         weights = artifacts.unpack(stored.weights, stored.weights_sha256) if stored.weights else {}
     except BadWeights as error:
-        raise BadWeights(f"version {version} ({stored.model} of {stored.series}): {error}") from None
+        raise BadWeights(
+            f"version {version} ({stored.model} of {stored.series or f'all {stored.interval} series'}): {error}"
+        ) from None
     return TrainedModel(
         model=stored.model,
         config=stored.config,

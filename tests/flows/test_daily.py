@@ -89,24 +89,40 @@ def test_a_day_runs_its_central_queries_once(installation: Path, monkeypatch: py
         monkeypatch.setattr(module, name, call)
 
     counted(tasks.steps.forecast, "ensure_champion")
-    counted(flows.daily, "plan_training")
-    counted(flows.retrain, "plan_training")
+    counted(flows.daily, "plan_trainings")
+    counted(flows.retrain, "plan_trainings")
     counted(tasks.show.charts, "read_bands")
     write_csv(installation / "source", SERIES, CANDLES)
     # range-ewma is registered and judged on the first day.
     flows.daily.daily(now=NOW)
-    assert calls == {"ensure_champion": 2, "plan_training": 1, "read_bands": 1}
+    assert calls == {"ensure_champion": 2, "plan_trainings": 1, "read_bands": 1}
     calls.clear()
     flows.daily.daily(now=NOW + timedelta(hours=1))
-    assert calls == {"ensure_champion": 1, "plan_training": 1, "read_bands": 1}
+    assert calls == {"ensure_champion": 1, "plan_trainings": 1, "read_bands": 1}
+
+
+def test_a_day_without_enough_to_learn_from_is_no_failure_and_says_from_when_on_there_is(
+    installation: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows.daily import daily
+
+    monkeypatch.setenv("CANDLECAST_MODEL", "lstm")
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:250])
+    daily(now=NOW)
+    day = (CANDLES["close_time"].iloc[399]).strftime("%Y-%m-%d")
+    assert f"the longest, {SERIES}, has 250: it learns from {day} on" in caplog.text
+    assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
 
 
 def test_a_bad_training_does_not_stop_the_forecast(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows.daily import DailyFailed, daily
 
     monkeypatch.setenv("CANDLECAST_MODEL", "lstm")
-    write_csv(installation / "source", SERIES, CANDLES.iloc[:250])
-    with pytest.raises(DailyFailed, match="lstm needs 400 closed candles .* there are 250"):
+    still = CANDLES.copy()
+    for column in ("open", "high", "low"):
+        still[column] = still["close"]
+    write_csv(installation / "source", SERIES, still)
+    with pytest.raises(DailyFailed, match="lstm needs a market with 400 closed candles .* data check has 0"):
         daily(now=NOW)
     assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
 
@@ -201,7 +217,7 @@ def test_retrain_and_backfill_can_run_as_separate_flows(installation: Path) -> N
 
     write_csv(installation / "source", SERIES, CANDLES)
     daily(now=NOW)
-    assert retrain(SERIES, now=NOW) is None
+    assert retrain([SERIES], now=NOW) == []
     start, end = (CANDLES["close_time"].iloc[row].to_pydatetime() for row in (215, 229))
     done = backfill([SERIES], start, end, ["naive"], now=NOW)
     assert [(report.origins, report.stored) for report in done] == [(15, 15)]

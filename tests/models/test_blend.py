@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bad_prints import FIELDS, with_bad_print
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
 from models.blend import Blend, anchor_shares
 from models.boosting import NAMES, BoostingConfig, boosted_quantiles
@@ -31,7 +31,9 @@ def candles():
 
 @pytest.fixture(scope="module")
 def trained(candles):
-    return Blend(QUICK, FEW).train([TrainRequest(candles, candles["close_time"].iloc[850].to_pydatetime(), seed=3)])[0]
+    return Blend(QUICK, FEW).train(
+        [TrainRequest({MARKET: candles}, candles["close_time"].iloc[850].to_pydatetime(), seed=3)]
+    )[0]
 
 
 def _log_quantiles(candles, forecasts, rows):
@@ -52,7 +54,7 @@ def test_blend_is_the_weighted_mean_of_its_parts(candles, trained):
     trees = boosted_quantiles(trained.weights, make_features(candles, horizon=7), rows, 7)
     parts = [Lstm().forecast(networks, candles, origins)]
     for model in (RangeEwma(), Naive()):
-        parts.append(model.forecast(model.train([TrainRequest(candles, origins[0])])[0], candles, origins))
+        parts.append(model.forecast(model.train([TrainRequest({MARKET: candles}, origins[0])])[0], candles, origins))
     lstm, base, naive = (_log_quantiles(candles, part, rows) for part in parts)
     anchor = np.linspace(0, 0.45, 7)[None, :, None]
     expected = (1 - anchor) * (lstm + trees + base) / 3 + anchor * naive
@@ -69,7 +71,9 @@ def test_nothing_after_the_origin_or_the_cutoff_reaches_a_forecast(candles, trai
     origin = candles["close_time"].iloc[870].to_pydatetime()
     (expected,) = Blend().forecast(trained, candles, [origin])
     assert Blend().forecast(trained, closed_by(candles, origin), [origin]) == [expected]
-    again = Blend(QUICK, FEW).train([TrainRequest(closed_by(candles, trained.cutoff), trained.cutoff, seed=3)])[0]
+    again = Blend(QUICK, FEW).train(
+        [TrainRequest({MARKET: closed_by(candles, trained.cutoff)}, trained.cutoff, seed=3)]
+    )[0]
     assert all(np.array_equal(again.weights[name], trained.weights[name]) for name in trained.weights)
 
 
@@ -101,7 +105,7 @@ def test_one_absurd_candle_moves_the_bands_by_a_stated_factor(candles, trained, 
 
 def test_blend_can_be_fine_tuned(candles, trained):
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
-    tuned = Blend(QUICK, FEW).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
+    tuned = Blend(QUICK, FEW).train([TrainRequest({MARKET: candles}, cutoff, seed=3, init_from=trained)])[0]
     assert tuned.config["lstm"]["mode"] == "fine-tune"
     assert not np.array_equal(tuned.weights["head"], trained.weights["head"])
 
@@ -122,6 +126,6 @@ def test_a_forecast_looks_up_its_origins_rows_once(candles, trained, monkeypatch
     origin = candles["close_time"].iloc[870].to_pydatetime()
     for model in (Blend(QUICK, FEW), Naive(), RangeEwma()):
         calls.clear()
-        given = trained if model.name == "blend" else model.train([TrainRequest(candles, origin)])[0]
+        given = trained if model.name == "blend" else model.train([TrainRequest({MARKET: candles}, origin)])[0]
         model.forecast(given, candles, [origin])
         assert len(calls) == 1, model.name

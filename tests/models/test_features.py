@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
 from models import prior
 from models.features import CLIP, FEATURE_NAMES, make_features
@@ -126,7 +126,7 @@ def test_range_ewma_has_the_nominal_coverage_on_a_random_walk():
     candles = random_walk(1500, seed=5)
     origins = list(candles["close_time"].dt.to_pydatetime())[600:-7]
     model = RangeEwma()
-    trained = model.train([TrainRequest(candles, origins[0])])[0]
+    trained = model.train([TrainRequest({MARKET: candles}, origins[0])])[0]
     values = np.array([forecast.values for forecast in model.forecast(trained, candles, origins)])
     assert (np.diff(values, axis=-1) >= 0).all()
     for step in (1, 7):
@@ -138,7 +138,7 @@ def test_range_ewma_has_the_nominal_coverage_on_a_random_walk():
 def test_range_ewma_sees_nothing_after_the_origin(candles):
     model = RangeEwma()
     origin = candles["close_time"].iloc[350].to_pydatetime()
-    trained = model.train([TrainRequest(candles, origin)])[0]
+    trained = model.train([TrainRequest({MARKET: candles}, origin)])[0]
     (expected,) = model.forecast(trained, candles, [origin])
     assert model.forecast(trained, closed_by(candles, origin), [origin]) == [expected]
 

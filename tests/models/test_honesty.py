@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import ndtri
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
 from models import metrics
 from models.blend import Blend
@@ -22,7 +22,7 @@ FIRST, LAST = 900, 1390
 def _crps(model, candles, cutoff):
     """CRPS of a model trained up to `cutoff` on the origins after it: (n, 7)."""
     origins = [candles["close_time"].iloc[row].to_pydatetime() for row in range(FIRST, LAST)]
-    trained = model.train([TrainRequest(candles, cutoff, seed=1)])[0]
+    trained = model.train([TrainRequest({MARKET: candles}, cutoff, seed=1)])[0]
     values = np.log([forecast.values for forecast in model.forecast(trained, candles, origins)])
     close = np.log(candles["close"].to_numpy())[FIRST:LAST]
     return metrics.crps(ahead(candles, 7)[FIRST:LAST], values - close[:, None, None])

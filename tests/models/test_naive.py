@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
 from models.errors import NotEnoughCandles
 from models.forecasts import QUANTILE_LEVELS
@@ -15,7 +15,7 @@ CANDLES = random_walk(600)
 CLOSES = [instant.to_pydatetime() for instant in CANDLES["close_time"]]
 ORIGINS = CLOSES[450:470]
 MODEL = Naive()
-TRAINED = MODEL.train([TrainRequest(CANDLES, ORIGINS[0])])[0]
+TRAINED = MODEL.train([TrainRequest({MARKET: CANDLES}, ORIGINS[0])])[0]
 
 
 def test_the_median_is_the_last_close_at_every_step() -> None:
@@ -69,7 +69,7 @@ def test_a_year_full_of_gaps_is_refused_with_the_step_that_has_no_returns() -> N
         MODEL.forecast(TRAINED, with_gap, [origin], horizon=4)
     # range-ewma has its own surprises of 1 to 3 candles, and those of many markets for longer steps.
     base = RangeEwma()
-    (forecast,) = base.forecast(base.train([TrainRequest(with_gap, origin)])[0], with_gap, [origin])
+    (forecast,) = base.forecast(base.train([TrainRequest({MARKET: with_gap}, origin)])[0], with_gap, [origin])
     assert forecast.values[6][-1] > forecast.values[3][-1] > forecast.values[0][-1]
 
 

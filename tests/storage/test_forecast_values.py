@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from models.candles import SeriesName
+from models.catalog import scope
 from models.forecasts import Forecast, Kind
 from storage import registry
 from storage.database.engine import open_database, reading, writing
@@ -22,7 +23,8 @@ def test_values_are_read_as_stored_and_a_model_without_forecasts_has_none(databa
     with writing(engine) as conn:
         ensure_series(conn, name=SeriesName.parse(SERIES))
         version = registry.register(
-            conn, series=SERIES, model="naive", config={}, seed=0, cutoff=None, data_fingerprint="f" * 64, device="cpu",
+            conn, scope=scope("naive", SERIES), model="naive", config={}, seed=0, cutoff=None,
+            data_fingerprint="f" * 64, device="cpu",
             seconds=0.0, purpose="live", code_version="test", created_at=ORIGIN, weights=None,
         )  # fmt: skip
         insert_forecasts(

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, update
 
+from models.candles import Interval
+from models.catalog import Scope
 from models.errors import BadWeights
 from storage import artifacts, registry
 from storage.errors import NotFound
 from storage.tables import model_versions
 
 CUTOFF = datetime(2020, 1, 1, tzinfo=UTC)
+DAILY = Scope(Interval.DAY)
+OTHER, HOURLY = "Kraken_ETHEUR_d", "Bitstamp_BTCUSD_1h"
 
 
 def test_a_version_is_read_with_its_weights_and_lineage(
@@ -97,14 +101,18 @@ def test_a_version_is_found_by_the_key_of_its_training(store: Any, engine: Engin
     plain = store.add_version()
     backfilled = store.add_version("lstm", cutoff=CUTOFF, purpose="backfill", seed=3)
     tuned = store.add_version("lstm", cutoff=CUTOFF, purpose="backfill", seed=3, init_from=backfilled)
-    training: dict[str, Any] = {"series": store.series, "model": "lstm", "purpose": "backfill", "seed": 3}
+    training: dict[str, Any] = {"scope": DAILY, "model": "lstm", "purpose": "backfill", "seed": 3}
+    own = Scope(Interval.DAY, store.series)
     with engine.connect() as conn:
         find = registry.find_version
         assert find(conn, **training, cutoff=CUTOFF) == backfilled
         assert find(conn, **training, cutoff=CUTOFF, init_from=backfilled) == tuned
         assert find(conn, **training, cutoff=None) is None
         assert find(conn, **{**training, "seed": 4}, cutoff=CUTOFF) is None
-        assert find(conn, **{**training, "model": "naive", "purpose": "live", "seed": 0}, cutoff=None) == plain
+        assert (
+            find(conn, **{**training, "scope": own, "model": "naive", "purpose": "live", "seed": 0}, cutoff=None)
+            == plain
+        )
 
 
 def test_the_newest_version_is_the_live_one_with_the_latest_cutoff(store: Any, engine: Engine) -> None:
@@ -114,9 +122,14 @@ def test_the_newest_version_is_the_live_one_with_the_latest_cutoff(store: Any, e
     store.add_version("lstm", cutoff=CUTOFF + 9 * day, purpose="backfill")
     tuned = store.add_version("lstm", cutoff=CUTOFF + 2 * day, init_from=older)
     with engine.connect() as conn:
-        newest_of_all = registry.newest_version(conn, series=store.series, model="lstm")
-        from_scratch = registry.newest_version(conn, series=store.series, model="lstm", scratch_only=True)
-        assert registry.newest_version(conn, series=store.series, model="blend") is None
+        newest_of_all = registry.newest_version(conn, scope=DAILY, model="lstm")
+        from_scratch = registry.newest_version(conn, scope=DAILY, model="lstm", scratch_only=True)
+        assert registry.newest_version(conn, scope=DAILY, model="blend") is None
+        by = registry.newest_version(conn, scope=DAILY, model="lstm", by=CUTOFF + day)
+        assert by is not None
+        assert by.id == newest
+        assert registry.newest_version(conn, scope=DAILY, model="lstm", by=CUTOFF - day) is None
+        assert registry.newest_version(conn, scope=Scope(Interval.HOUR), model="lstm") is None
     assert newest_of_all is not None
     assert from_scratch is not None
     assert (newest_of_all.id, from_scratch.id) == (tuned, newest)
@@ -183,6 +196,58 @@ def test_each_series_has_its_own_champion(store: Any, engine: Engine) -> None:
         assert [row.id for row in registry.list_versions(conn, series="Kraken_ETHEUR_d")] == [theirs]
 
 
+def test_a_version_for_all_series_is_listed_with_each_of_its_interval_and_champion_of_each_alone(
+    store: Any, engine: Engine
+) -> None:
+    for name in (OTHER, HOURLY):
+        store.add_series(name)
+    shared = store.add_version("lstm", cutoff=CUTOFF, learnt_from=(OTHER, store.series))
+    own = store.add_version("naive", series=OTHER)
+    store.promote(shared, series=store.series)
+    store.promote(own, series=OTHER)
+    with engine.connect() as conn:
+        rows = {name: registry.list_versions(conn, series=name) for name in (store.series, OTHER, HOURLY)}
+        assert [(row.id, row.series, row.interval, row.champion) for row in rows[store.series]] == [
+            (shared, None, "d", True)
+        ]
+        assert [(row.id, row.champion) for row in rows[OTHER]] == [(shared, False), (own, True)]
+        assert rows[HOURLY] == []
+        assert rows[OTHER][0].learnt_from == (OTHER, store.series)
+        assert rows[OTHER][1].learnt_from == ()
+        assert registry.is_decided(conn, series=store.series, version=shared)
+        assert not registry.is_decided(conn, series=OTHER, version=shared)
+
+
+def test_a_version_for_all_series_is_promoted_for_a_named_one_of_its_interval(store: Any, engine: Engine) -> None:
+    for name in (OTHER, HOURLY):
+        store.add_series(name)
+    shared, own = store.add_version("lstm", cutoff=CUTOFF), store.add_version("naive", series=OTHER)
+    with engine.begin() as conn:
+        by_hand: dict[str, Any] = {"reason": "by hand", "decided_at": store.now}
+        with pytest.raises(NotFound, match=r"serves every d series; name the one .* --series NAME"):
+            registry.promote(conn, version=shared, **by_hand)
+        with pytest.raises(NotFound, match=f"is not for {HOURLY}"):
+            registry.promote(conn, version=shared, series=HOURLY, **by_hand)
+        with pytest.raises(NotFound, match=f"is not for {store.series}"):
+            registry.promote(conn, version=own, series=store.series, **by_hand)
+        assert registry.promote(conn, version=shared, series=OTHER, **by_hand) == OTHER
+        # Where one series is forecast, it need not be named.
+        assert registry.promote(conn, version=shared, **by_hand) == OTHER
+        serving = registry.champion(conn, series=OTHER)
+        assert serving is not None
+        assert serving.model_version == shared
+        assert registry.champion(conn, series=store.series) is None
+
+
+def test_the_champion_of_any_series_keeps_its_weights(store: Any) -> None:
+    store.add_series(OTHER)
+    versions = [store.add_version("lstm", cutoff=CUTOFF + timedelta(days=day), weights=b"w") for day in range(4)]
+    store.promote(versions[0], series=OTHER)
+    with store.engine.begin() as conn:
+        assert registry.prune_weights(conn, scope=DAILY, model="lstm", keep=1) == 2
+        assert registry.load_version(conn, version=versions[0]).weights == b"w"
+
+
 def test_pruning_deletes_old_weights_except_those_of_lineage_champions_and_backfills(store: Any) -> None:
     def version(day: int, **more: Any) -> int:
         number: int = store.add_version("lstm", cutoff=CUTOFF + timedelta(days=day), weights=b"w", **more)
@@ -194,8 +259,8 @@ def test_pruning_deletes_old_weights_except_those_of_lineage_champions_and_backf
     replayed = version(2, purpose="backfill")
     plain = [version(day) for day in range(3, 8)]
     with store.engine.begin() as conn:
-        assert registry.prune_weights(conn, series=store.series, model="lstm", keep=2) == 3
-        assert registry.prune_weights(conn, series=store.series, model="lstm", keep=2) == 0
+        assert registry.prune_weights(conn, scope=DAILY, model="lstm", keep=2) == 3
+        assert registry.prune_weights(conn, scope=DAILY, model="lstm", keep=2) == 0
         assert len(registry.list_versions(conn)) == 8
         for with_weights in (scratch, champion, replayed, *plain[-2:]):
             assert registry.load_version(conn, version=with_weights).weights == b"w"

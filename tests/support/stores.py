@@ -7,6 +7,7 @@ import numpy as np
 from sqlalchemy import Engine, insert
 
 from models.candles import SeriesName
+from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from storage import registry
 from storage.forecasts import insert_forecasts
@@ -43,11 +44,12 @@ class Store:
         weights: bytes | None = None,
         init_from: int | None = None,
         config: dict[str, object] | None = None,
+        learnt_from: Sequence[str] = (),
     ) -> int:
         with self.engine.begin() as conn:
             return registry.register(
                 conn,
-                series=series or self.series,
+                scope=scope(model, series or self.series),
                 model=model,
                 config=config or {"days": 365},
                 seed=seed,
@@ -60,6 +62,7 @@ class Store:
                 created_at=self.now,
                 weights=weights,
                 init_from=init_from,
+                learnt_from=learnt_from,
             )
 
     def forecast(self, origin: datetime | None = None, *, centre: float = 100.0, horizon: int = 7) -> Forecast:

@@ -8,6 +8,9 @@ import pandas as pd
 from models.candles import CANDLE_COLUMNS
 from models.frames import CandleFrame
 
+# The series whose candles these are, where a name is needed.
+MARKET = "Bitstamp_BTCUSD_d"
+
 
 def random_walk(
     n: int, *, seed: int = 0, sigma: float = 0.03, start: datetime = datetime(2015, 1, 1, tzinfo=UTC),

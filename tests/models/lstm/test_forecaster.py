@@ -1,5 +1,6 @@
 """The lstm forecaster: it uses no candle after the cutoff or origin, refuses wrong input and repeats its numbers."""
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from scipy import stats
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
 from models.catalog import forecaster
 from models.errors import BadWeights, NotEnoughCandles
@@ -17,7 +18,7 @@ from models.interface import TrainRequest
 from models.lstm.backend import device, keras, on_accelerator
 from models.lstm.forecaster import Lstm, LstmConfig, student_t_quantiles
 
-QUICK = LstmConfig(members=2, epochs=2, pooled_epochs=1, calibration_quarters=0)
+QUICK = LstmConfig(members=2, epochs=1, epochs_alone=2, calibration_quarters=0)
 
 
 def _closes(candles):
@@ -40,7 +41,7 @@ def candles():
 
 @pytest.fixture(scope="module")
 def trained(candles):
-    return Lstm(QUICK).train([TrainRequest(candles, _closes(candles)[560], seed=3)])[0]
+    return Lstm(QUICK).train([TrainRequest({MARKET: candles}, _closes(candles)[560], seed=3)])[0]
 
 
 def _same_weights(a, b):
@@ -57,7 +58,8 @@ def test_a_training_returns_a_json_config_arrays_and_its_lineage(candles, traine
     assert trained.model == "lstm"
     assert trained.cutoff == cutoff
     assert trained.seed == 3
-    assert trained.data_fingerprint == fingerprint(closed_by(candles, cutoff))
+    learnt = f"{MARKET} {fingerprint(closed_by(candles, cutoff))}"
+    assert trained.data_fingerprint == hashlib.sha256(learnt.encode()).hexdigest()
     assert {values.dtype for values in trained.weights.values()} == {np.dtype(np.float32)}
     assert {len(values) for values in trained.weights.values()} == {2}
     assert trained.device == device()
@@ -81,10 +83,10 @@ def test_forecasts_are_ordered_positive_and_centred_on_the_last_close(candles, t
 
 def test_nothing_after_the_cutoff_changes_a_training(candles, trained):
     changed = _after(candles, trained.cutoff)
-    again = Lstm(QUICK).train([TrainRequest(changed, trained.cutoff, seed=3)])[0]
+    again = Lstm(QUICK).train([TrainRequest({MARKET: changed}, trained.cutoff, seed=3)])[0]
     assert _same_weights(again, trained)
     assert again.data_fingerprint == trained.data_fingerprint
-    cut = Lstm(QUICK).train([TrainRequest(closed_by(candles, trained.cutoff), trained.cutoff, seed=3)])[0]
+    cut = Lstm(QUICK).train([TrainRequest({MARKET: closed_by(candles, trained.cutoff)}, trained.cutoff, seed=3)])[0]
     assert _same_weights(cut, trained)
 
 
@@ -106,44 +108,71 @@ def test_a_forecast_is_the_same_alone_and_among_others(candles, trained):
 
 def test_folds_trained_together_are_the_folds_trained_alone(candles, trained):
     cutoffs = [_closes(candles)[row] for row in (480, 560)]
-    together = Lstm(QUICK).train([TrainRequest(candles, cutoff, seed=3) for cutoff in cutoffs])
+    together = Lstm(QUICK).train([TrainRequest({MARKET: candles}, cutoff, seed=3) for cutoff in cutoffs])
     assert _same_weights(together[1], trained)
     assert not _same_weights(together[0], trained)
 
 
 def test_another_seed_is_another_model(candles, trained):
-    other = Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, seed=4)])[0]
+    other = Lstm(QUICK).train([TrainRequest({MARKET: candles}, trained.cutoff, seed=4)])[0]
     assert not _same_weights(other, trained)
 
 
 def test_fine_tuning_moves_the_weights_a_little_and_is_recorded_in_the_config(candles, trained):
     cutoff = _closes(candles)[-1]
-    tuned = Lstm(QUICK).train([TrainRequest(candles, cutoff, seed=3, init_from=trained)])[0]
+    tuned = Lstm(QUICK).train([TrainRequest({MARKET: candles}, cutoff, seed=3, init_from=trained)])[0]
     moved = max(np.abs(tuned.weights[name] - trained.weights[name]).max() for name in tuned.weights)
     assert 0 < moved < 1e-3
     assert tuned.config["mode"] == "fine-tune"
     assert tuned.config["epochs"] == [1, 1]
 
 
-def test_training_uses_the_pool_up_to_the_same_cutoff(candles, trained):
+OTHER = "Bitstamp_ETHUSD_d"
+
+
+def test_every_network_learns_from_all_markets_up_to_the_same_cutoff(candles, trained):
     other = random_walk(620, seed=8, sigma=0.05)
     first, second = (
-        Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, seed=3, pool={"other": pool})])[0]
-        for pool in (other, _after(other, trained.cutoff))
+        Lstm(QUICK).train([TrainRequest({MARKET: candles, OTHER: market}, trained.cutoff, seed=3)])[0]
+        for market in (other, _after(other, trained.cutoff))
     )
-    assert [len(values) for values in first.weights.values()] == [4] * 5
-    assert all(np.array_equal(first.weights[name][:2], trained.weights[name]) for name in trained.weights)
-    assert not np.array_equal(first.weights["head"][2], first.weights["head"][0])
+    assert [len(values) for values in first.weights.values()] == [2] * 5
+    assert not any(np.array_equal(first.weights["head"][0], weights) for weights in trained.weights["head"])
+    assert not np.array_equal(first.weights["head"][0], first.weights["head"][1])
     assert _same_weights(first, second)
-    assert first.config["pool"] == ["other"]
-    assert (first.config["members"], first.config["pooled_members"]) == (2, 2)
+    assert first.config["learnt_from"] == [MARKET, OTHER]
     assert first.data_fingerprint == second.data_fingerprint != trained.data_fingerprint
+    assert trained.config["learnt_from"] == [MARKET]
+
+
+def test_the_order_in_which_markets_are_given_changes_no_bit(candles, trained):
+    markets = {MARKET: candles, OTHER: random_walk(620, seed=8)}
+    first, second = (
+        Lstm(QUICK).train([TrainRequest(dict(order), trained.cutoff, seed=3)])[0]
+        for order in (markets.items(), reversed(markets.items()))
+    )
+    assert _same_weights(first, second)
+    assert first.data_fingerprint == second.data_fingerprint
+
+
+def test_a_coin_that_two_exchanges_list_counts_once(candles, trained):
+    listed_twice = {MARKET: candles, "Kraken_XBTUSD_d": candles.iloc[20:].reset_index(drop=True)}
+    again = Lstm(QUICK).train([TrainRequest(listed_twice, trained.cutoff, seed=3)])[0]
+    assert again.config["learnt_from"] == [MARKET]
+    assert _same_weights(again, trained)
+
+
+def test_one_ensemble_forecasts_a_market_that_it_has_never_seen(candles, trained):
+    unseen = random_walk(300, seed=12, sigma=0.08)
+    (forecast,) = Lstm().forecast(trained, unseen, [_closes(unseen)[-1]])
+    assert np.isfinite(forecast.values).all()
 
 
 def test_too_few_candles_are_refused_with_the_instant(candles, trained):
-    early = _closes(candles)[Lstm.min_candles - 2]
+    early = _closes(candles)[Lstm.min_training - 2]
     with pytest.raises(NotEnoughCandles, match=early.isoformat().replace("+", r"\+")):
-        Lstm(QUICK).train([TrainRequest(candles, early)])
+        Lstm(QUICK).train([TrainRequest({MARKET: candles}, early)])
+    early = _closes(candles)[Lstm.min_candles - 2]
     with pytest.raises(NotEnoughCandles, match=early.isoformat().replace("+", r"\+")):
         Lstm().forecast(trained, candles, [early])
 
@@ -153,7 +182,7 @@ def test_weights_of_another_network_are_refused(candles, trained):
     with pytest.raises(BadWeights, match="expected input of shape"):
         Lstm().forecast(cut, candles, [_closes(candles)[600]])
     with pytest.raises(BadWeights, match="expected input of shape"):
-        Lstm(QUICK).train([TrainRequest(candles, trained.cutoff, init_from=cut)])
+        Lstm(QUICK).train([TrainRequest({MARKET: candles}, trained.cutoff, init_from=cut)])
 
 
 def test_more_steps_than_trained_for_and_origins_between_candles_are_refused(candles, trained):
@@ -166,7 +195,7 @@ def test_more_steps_than_trained_for_and_origins_between_candles_are_refused(can
     assert Lstm(QUICK).train([]) == []
 
 
-CALIBRATED = LstmConfig(members=2, epochs=2, calibration_quarters=4)
+CALIBRATED = LstmConfig(members=2, epochs=1, epochs_alone=2, calibration_quarters=4)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +206,7 @@ def calm():
 
 def test_calibration_uses_quarters_after_the_networks_training(calm):
     cutoff = _closes(calm)[1000]
-    trained = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
+    trained = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, cutoff, seed=1)])[0]
     table = trained.weights["calibration"]
     assert table.shape == (7, 23)
     assert (np.diff(table, axis=1) > 0).all()
@@ -186,7 +215,7 @@ def test_calibration_uses_quarters_after_the_networks_training(calm):
     assert table[0, 19] == pytest.approx(1.28, abs=0.25)
     assert trained.config["calibration_quarters"] == 4
     for changed in (_after(calm, cutoff), closed_by(calm, cutoff)):
-        again = Lstm(CALIBRATED).train([TrainRequest(changed, cutoff, seed=1)])[0]
+        again = Lstm(CALIBRATED).train([TrainRequest({MARKET: changed}, cutoff, seed=1)])[0]
         assert _same_weights(again, trained)
     values = np.array([f.values for f in Lstm().forecast(trained, calm, _closes(calm)[1000:1060])])
     assert (np.diff(values, axis=-1) >= 0).all()
@@ -198,20 +227,20 @@ def test_folds_that_share_calibration_networks_equal_folds_trained_alone(calm):
     from models.schedule import quarter_start
 
     cutoffs = [quarter_start(_closes(calm)[row]) for row in (900, 1000)]
-    together = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1) for cutoff in cutoffs])
+    together = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, cutoff, seed=1) for cutoff in cutoffs])
     for cutoff, fold in zip(cutoffs, together, strict=True):
-        alone = Lstm(CALIBRATED).train([TrainRequest(calm, cutoff, seed=1)])[0]
+        alone = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, cutoff, seed=1)])[0]
         assert _same_weights(alone, fold)
 
 
 def test_a_short_history_is_not_calibrated(candles):
-    trained = Lstm(CALIBRATED).train([TrainRequest(candles, _closes(candles)[560], seed=3)])[0]
+    trained = Lstm(CALIBRATED).train([TrainRequest({MARKET: candles}, _closes(candles)[560], seed=3)])[0]
     assert "calibration" not in trained.weights
 
 
 def test_fine_tuning_keeps_the_calibration(calm):
-    first = Lstm(CALIBRATED).train([TrainRequest(calm, _closes(calm)[1000], seed=1)])[0]
-    tuned = Lstm(CALIBRATED).train([TrainRequest(calm, _closes(calm)[1020], seed=1, init_from=first)])[0]
+    first = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, _closes(calm)[1000], seed=1)])[0]
+    tuned = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, _closes(calm)[1020], seed=1, init_from=first)])[0]
     assert np.array_equal(tuned.weights["calibration"], first.weights["calibration"])
 
 

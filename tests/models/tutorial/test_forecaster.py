@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
 from models.catalog import forecaster
 from models.errors import BadWeights, NotEnoughCandles
@@ -28,7 +28,7 @@ def candles():
 
 @pytest.fixture(scope="module")
 def trained(candles):
-    return Tutorial(QUICK).train([TrainRequest(candles, _closes(candles)[799], seed=3)])[0]
+    return Tutorial(QUICK).train([TrainRequest({MARKET: candles}, _closes(candles)[799], seed=3)])[0]
 
 
 def _after(candles, instant):
@@ -83,13 +83,15 @@ def test_later_steps_read_the_networks_forecasts_of_earlier_steps(candles, train
 
 def test_nothing_after_the_cutoff_changes_a_training(candles, trained):
     changed = _after(candles, trained.cutoff)
-    again = Tutorial(QUICK).train([TrainRequest(changed, trained.cutoff, seed=3)])[0]
+    again = Tutorial(QUICK).train([TrainRequest({MARKET: changed}, trained.cutoff, seed=3)])[0]
     assert _same_weights(again, trained)
     assert again.data_fingerprint == trained.data_fingerprint
-    cut = Tutorial(QUICK).train([TrainRequest(closed_by(candles, trained.cutoff), trained.cutoff, seed=3)])[0]
+    cut = Tutorial(QUICK).train([TrainRequest({MARKET: closed_by(candles, trained.cutoff)}, trained.cutoff, seed=3)])[0]
     assert _same_weights(cut, trained)
     before = _after(candles, _closes(candles)[798])
-    assert not _same_weights(Tutorial(QUICK).train([TrainRequest(before, trained.cutoff, seed=3)])[0], trained)
+    assert not _same_weights(
+        Tutorial(QUICK).train([TrainRequest({MARKET: before}, trained.cutoff, seed=3)])[0], trained
+    )
 
 
 def test_nothing_after_the_origin_changes_a_forecast(candles, trained):
@@ -109,13 +111,13 @@ def test_a_forecast_is_the_same_alone_and_among_others(candles, trained):
 
 def test_folds_trained_together_are_the_folds_trained_alone(candles, trained):
     cutoffs = [_closes(candles)[row] for row in (760, 799)]
-    together = Tutorial(QUICK).train([TrainRequest(candles, cutoff, seed=3) for cutoff in cutoffs])
+    together = Tutorial(QUICK).train([TrainRequest({MARKET: candles}, cutoff, seed=3) for cutoff in cutoffs])
     assert _same_weights(together[1], trained)
     assert not _same_weights(together[0], trained)
 
 
 def test_another_seed_is_another_model(candles, trained):
-    other = Tutorial(QUICK).train([TrainRequest(candles, trained.cutoff, seed=4)])[0]
+    other = Tutorial(QUICK).train([TrainRequest({MARKET: candles}, trained.cutoff, seed=4)])[0]
     assert not _same_weights(other, trained)
 
 
@@ -123,7 +125,7 @@ def test_the_80_percent_band_covers_about_80_percent_of_a_random_walk(candles):
     """The bands come from the errors of a second network on days after its training; in-sample errors are smaller."""
     origins = _closes(candles)[800:]
     recipe = Recipe(hidden_layers=8, epochs=30, learning_rate=0.01)
-    fitted = Tutorial(recipe).train([TrainRequest(candles, _closes(candles)[799], seed=3)])[0]
+    fitted = Tutorial(recipe).train([TrainRequest({MARKET: candles}, _closes(candles)[799], seed=3)])[0]
     values = np.array([forecast.values for forecast in Tutorial().forecast(fitted, candles, origins)])[:-1, 0]
     actual = candles["close"].to_numpy()[801:]
     inside = np.mean((values[:, 3] <= actual) & (actual <= values[:, 19]))
@@ -132,7 +134,7 @@ def test_the_80_percent_band_covers_about_80_percent_of_a_random_walk(candles):
 
 
 def test_fine_tuning_changes_the_network_and_keeps_scaling_and_calibration(candles, trained):
-    tuned = Tutorial(QUICK).train([TrainRequest(candles, _closes(candles)[-1], seed=3, init_from=trained)])[0]
+    tuned = Tutorial(QUICK).train([TrainRequest({MARKET: candles}, _closes(candles)[-1], seed=3, init_from=trained)])[0]
     assert tuned.config["mode"] == "fine-tune"
     for name, values in trained.weights.items():
         kept = name in ("calibration", "scaling_shift", "scaling_scale")
@@ -149,11 +151,11 @@ def test_a_forecast_below_zero_becomes_a_small_price(candles, trained):
 def test_too_few_candles_foreign_weights_and_too_many_steps_are_refused(candles, trained):
     closes = _closes(candles)
     with pytest.raises(NotEnoughCandles, match="tutorial needs 730"):
-        Tutorial(QUICK).train([TrainRequest(candles, closes[700])])
+        Tutorial(QUICK).train([TrainRequest({MARKET: candles}, closes[700])])
     with pytest.raises(NotEnoughCandles, match=closes[700].isoformat()[:10]):
         Tutorial(QUICK).forecast(trained, candles, [closes[700]])
     with pytest.raises(BadWeights, match="shapes"):
-        Tutorial(Recipe(hidden_layers=9)).train([TrainRequest(candles, closes[-1], init_from=trained)])
+        Tutorial(Recipe(hidden_layers=9)).train([TrainRequest({MARKET: candles}, closes[-1], init_from=trained)])
     with pytest.raises(ValueError, match="at most the 7 steps"):
         Tutorial().forecast(trained, candles, [closes[-1]], 8)
     assert Tutorial().train([]) == []

@@ -14,13 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy import Connection, Engine, Table, insert, inspect, select, text
 
 from storage.database.engine import make_engine, open_database, open_for_reading
 from storage.database.migrations.versions import __name__ as versions_package
 from storage.database.version import known_versions, schema_version
 from storage.errors import DatabaseUnusable, StatementRefused
-from storage.tables import VIEWS, downloads, metadata, quarantine, views
+from storage.registry import champion
+from storage.tables import (
+    VIEWS,
+    downloads,
+    forecast_values,
+    forecasts,
+    metadata,
+    model_versions,
+    quarantine,
+    views,
+)
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("candlecast", "flows", "tasks", "models", "storage")
@@ -101,13 +111,36 @@ def run(folder: Path, code: str, *arguments: str) -> "subprocess.CompletedProces
 
 
 def fill(store: Any) -> None:
-    """Store a few rows in each of most tables."""
+    """Store a few rows in each of most tables, in the columns that the database has."""
+    columns = declared_columns(store.engine)
+
+    def add(table: Table, **values: Any) -> None:
+        present = {name: value for name, value in values.items() if name in columns[table.name]}
+        with store.engine.begin() as conn:
+            conn.execute(insert(table).values(present))
+
     store.add_candle(store.origin, 1.0)
     store.add_candle(store.origin, 2.0, fetched_at=store.now + DAY)
     store.add_candle(store.origin + DAY, 3.0, provisional=True)
-    version = store.add_version("lstm", cutoff=store.origin, weights=b"weights", seed=7)
-    store.promote(version)
-    store.add_forecasts(version, [store.origin + n * DAY for n in range(3)], model="lstm")
+    add(
+        model_versions, id=1, series=store.series, interval="d", model="lstm", purpose="live",
+        config='{"pool": ["Kraken_ETHEUR_d"]}', config_sha256="c" * 64, seed=7, cutoff=store.origin,
+        learnt_from=f'["{store.series}"]', data_fingerprint="f" * 64, code_version="0.1.0+abc", device="cpu",
+        seconds=1.5, created_at=store.now, weights=b"weights", weights_sha256="0" * 64,
+    )  # fmt: skip
+    add(
+        model_versions, id=2, series=store.series, interval="d", model="naive", purpose="live", config="{}",
+        config_sha256="d" * 64, seed=0, learnt_from="[]", data_fingerprint="f" * 64, code_version="0.1.0+abc",
+        device="cpu", seconds=0.0, created_at=store.now,
+    )  # fmt: skip
+    store.promote(1)
+    for n in range(3):
+        origin = store.origin + n * DAY
+        add(
+            forecasts, id=n + 1, series=store.series, model="lstm", model_version=1, origin=origin, kind="live",
+            created_at=origin + DAY / 24, data_fingerprint="a" * 64,
+        )  # fmt: skip
+        add(forecast_values, forecast=n + 1, step=1, quantile=0.5, target_time=origin, value=100.0)
     store.add_score(1, 1, 0.5)
 
 
@@ -221,6 +254,31 @@ def test_the_upgrade_keeps_one_row_of_each_repeated_quarantined_row(database_url
         (5, "b", 3, 3),
         (6, "a", 1, 4),
     ]
+
+
+@pytest.mark.parametrize("released", ["0001", "0002"])
+def test_a_stored_version_stays_one_of_its_series_and_names_what_it_learnt_from(
+    database_url: str, store_in: Any, released: str
+) -> None:
+    engine = make_engine(database_url)
+    upgrade_to(released, engine)
+    fill(store_in(engine))
+    engine.dispose()
+    engine = open_database(database_url)
+    series = "Bitstamp_BTCUSD_d"
+    with engine.connect() as conn:
+        c = model_versions.c
+        rows = conn.execute(select(c.id, c.series, c.interval, c.learnt_from, c.weights).order_by(c.id)).all()
+        assert [tuple(row) for row in rows] == [
+            (1, series, "d", f'["{series}", "Kraken_ETHEUR_d"]', b"weights"),
+            (2, series, "d", "[]", None),
+        ]
+        serving = champion(conn, series=series)
+        assert serving is not None
+        assert serving.model_version == 1
+        if engine.dialect.name == "sqlite":
+            assert conn.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+    engine.dispose()
 
 
 def test_a_download_of_the_outcome_unchanged_is_stored_after_the_upgrade(database_url: str, store_in: Any) -> None:

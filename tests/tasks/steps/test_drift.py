@@ -7,11 +7,12 @@ from markets import NOW, ingest, store_live_days
 from sqlalchemy import Engine
 from synthetic import random_walk
 
+from models.catalog import scope
 from models.schedule import Mode, Schedule
 from storage.findings import FindingRow, read_findings
 from storage.registry import decide
 from tasks.steps.drift import check_drift
-from tasks.steps.train import plan_training, trained_models
+from tasks.steps.train import plan_trainings, trained_models
 
 SERIES = "Bitstamp_BTCUSD_d"
 
@@ -33,15 +34,17 @@ def test_a_drift_stays_one_finding_during_later_ingests_and_makes_a_training_fro
 ) -> None:
     store_live_days(engine, tmp_path / "source", wild=True)
     cutoff = random_walk(480, seed=2)["close_time"].iloc[470].to_pydatetime()
-    versions = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
+    versions = trained_models(
+        engine, scope=scope("lstm", SERIES), model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW
+    )
     with engine.begin() as conn:
         decide(
             conn, series=SERIES, version=versions[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW
         )
 
     def due() -> Mode | None:
-        plan = plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
-        return None if plan is None else plan.mode
+        plan = plan_trainings(engine, series=[SERIES], mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
+        return plan[0].mode if plan else None
 
     assert due() is Mode.FINE_TUNE
     for day in (1, 2):

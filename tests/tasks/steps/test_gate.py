@@ -9,6 +9,7 @@ import pytest
 from markets import NOW, ingest_walk
 from sqlalchemy import Engine, select
 
+from models.catalog import scope
 from models.forecasts import Forecast, Kind
 from models.gate import Decision, Verdict, WalkForward, judge, watch
 from models.metrics import covered, crps, pit
@@ -47,8 +48,9 @@ def live(
     """
     with writing(engine) as conn:
         version = registry.register(
-            conn, series=SERIES, model=model, config={}, seed=seed, cutoff=None, data_fingerprint="f" * 64,
-            device="cpu", seconds=0.0, purpose="live", code_version="test", created_at=FIRST, weights=None,
+            conn, scope=scope(model, SERIES), model=model, config={}, seed=seed, cutoff=None,
+            data_fingerprint="f" * 64, device="cpu", seconds=0.0, purpose="live", code_version="test",
+            created_at=FIRST, weights=None,
         )  # fmt: skip
         for day, sigma in enumerate(sigmas, start=first):
             origin = FIRST + day * DAY
@@ -78,7 +80,7 @@ def live(
 
 def serve(engine: Engine, version: int) -> None:
     with writing(engine) as conn:
-        registry.promote(conn, version=version, reason="test", decided_at=FIRST)
+        registry.promote(conn, version=version, series=SERIES, reason="test", decided_at=FIRST)
 
 
 def serving(engine: Engine) -> str:

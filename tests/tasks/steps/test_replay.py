@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from markets import NOW, backfill_alone, ingest, ingest_walk
 from sqlalchemy import Engine, text
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
+from models.catalog import scope
 from models.code_version import code_version
 from models.errors import BadWeights, NotEnoughCandles
 from models.interface import TrainRequest
@@ -38,7 +39,7 @@ def make_forecasts(engine: Engine, folder: Path) -> None:
     for model in ("naive", "range-ewma", "lstm"):
         backfill_alone(engine, BackfillJob(SERIES, (model,), closes[670], closes[690], NOW))
     versions = trained_models(
-        engine, series=SERIES, model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW
+        engine, scope=scope("lstm", SERIES), model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW
     )
     for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), versions[closes[-1]][0]):
         forecast_live(engine, series=SERIES, versions=[version], horizon=7, clock=RunClock(NOW))
@@ -114,10 +115,10 @@ def test_a_forecast_whose_candles_were_changed_does_not_replay(engine: Engine, t
 
 def test_a_replay_of_a_forecast_by_other_code_names_that_code(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path, n=400)
-    (trained,) = Naive().train([TrainRequest(candles, NOW)])
+    (trained,) = Naive().train([TrainRequest({MARKET: candles}, NOW)])
     with engine.begin() as conn:
         version = registry.register(
-            conn, series=SERIES, model="naive", config=trained.config, seed=0, cutoff=None,
+            conn, scope=scope("naive", SERIES), model="naive", config=trained.config, seed=0, cutoff=None,
             data_fingerprint=trained.data_fingerprint, device="cpu", seconds=0.0, purpose="live",
             code_version="0.0.1+abc", created_at=NOW, weights=None,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from markets import NOW, backfill_alone, ingest, ingest_walk
 from sqlalchemy import Engine, select, text
 
 from models.candles import SeriesName
+from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from models.gate import Decision
 from models.schedule import Mode, Schedule
@@ -25,7 +26,7 @@ from storage.tables import promotions, scores
 from tasks.steps.backfill import BackfillJob
 from tasks.steps.gate import ensure_champion, gate
 from tasks.steps.score import score_matured, scored
-from tasks.steps.train import baseline_version, plan_training, trained_models
+from tasks.steps.train import baseline_version, plan_trainings, trained_models
 
 SERIES = "Bitstamp_BTCUSD_d"
 DAY = timedelta(days=1)
@@ -129,7 +130,8 @@ def add_scored_version(
     values = np.array([[100.0 + level for level in QUANTILE_LEVELS]] * steps)
     with engine.begin() as conn:
         version = registry.register(
-            conn, series=SERIES, model=model, config={}, seed=0, cutoff=None, data_fingerprint="f" * 64, device="cpu",
+            conn, scope=scope(model, SERIES), model=model, config={}, seed=0, cutoff=None,
+            data_fingerprint="f" * 64, device="cpu",
             seconds=0.0, purpose="live", code_version="test", created_at=NOW, weights=None,
         )  # fmt: skip
         insert_forecasts(
@@ -165,7 +167,7 @@ def gate_decision(engine: Engine, version: int, model: str, *, start: datetime =
 
 def serve(engine: Engine, version: int) -> None:
     with engine.begin() as conn:
-        registry.promote(conn, version=version, reason="test", decided_at=NOW - DAY)
+        registry.promote(conn, version=version, series=SERIES, reason="test", decided_at=NOW - DAY)
 
 
 @pytest.fixture
@@ -294,13 +296,20 @@ def test_training_is_due_by_data_time(engine: Engine, tmp_path: Path) -> None:
     ingest(engine, tmp_path, SERIES, candles.iloc[:500])
 
     def due(mode: Mode = Mode.AUTO) -> tuple[Mode, int | None] | None:
-        plan = plan_training(engine, series=SERIES, mode=mode, schedule=Schedule("lstm", 91, 7))
-        return None if plan is None else (plan.mode, plan.init_from)
+        plan = plan_trainings(engine, series=[SERIES], mode=mode, schedule=Schedule("lstm", 91, 7))
+        return (plan[0].mode, plan[0].init_from) if plan else None
 
     def train(rows: int, init_from: int | None = None) -> int:
         cutoff = candles["close_time"].iloc[rows - 1].to_pydatetime()
         plan = trained_models(
-            engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW, init_from=init_from
+            engine,
+            scope=scope("lstm", SERIES),
+            model="lstm",
+            cutoffs=[cutoff],
+            purpose="live",
+            seed=0,
+            now=NOW,
+            init_from=init_from,
         )
         version = plan[cutoff][0]
         decide(version)
@@ -337,7 +346,9 @@ def test_a_registered_training_is_not_repeated(engine: Engine, tmp_path: Path) -
     candles = ingest_walk(engine, tmp_path, n=500)
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
     first, second = (
-        trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)[cutoff]
+        trained_models(
+            engine, scope=scope("lstm", SERIES), model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW
+        )[cutoff]
         for _ in range(2)
     )
     assert first[0] == second[0]
@@ -350,12 +361,13 @@ def test_a_training_is_due_again_until_its_version_was_judged(engine: Engine, tm
     """A training that is killed between registering and the gate leaves such a version; the next day judges it."""
     candles = ingest_walk(engine, tmp_path, n=500)
     cutoff = candles["close_time"].iloc[-1].to_pydatetime()
-    versions = trained_models(engine, series=SERIES, model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW)
-    plan = plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
-    assert plan is not None
+    versions = trained_models(
+        engine, scope=scope("lstm", SERIES), model="lstm", cutoffs=[cutoff], purpose="live", seed=0, now=NOW
+    )
+    (plan,) = plan_trainings(engine, series=[SERIES], mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
     assert (plan.mode, plan.cutoff, plan.init_from) == (Mode.SCRATCH, cutoff, None)
     with engine.begin() as conn:
         registry.decide(
             conn, series=SERIES, version=versions[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW
         )
-    assert plan_training(engine, series=SERIES, mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7)) is None
+    assert plan_trainings(engine, series=[SERIES], mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7)) == []
