@@ -1,4 +1,4 @@
-"""Boosted conditional quantiles: the blend's third part, which can be skewed, unlike the networks' bands.
+"""Boosted conditional quantiles: the blend's part that can be skewed, unlike the networks' bands.
 
 Trees are fitted with scikit-learn and stored as plain numbers, so a stored model holds no code and forecasting does
 not import scikit-learn.
@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import BadWeights, TrainingFailed
 from models.features import Features
-from models.quantiles import LEVELS, centred
+from models.forecasts import MEDIAN
+from models.quantiles import LEVELS, symmetric
 
 # The fitted levels; the other levels are interpolated between them, and flat beyond them.
 FITTED = (0.05, 0.15, 0.3, 0.7, 0.85, 0.95)
@@ -29,7 +30,11 @@ NAMES = ("boost_base", "boost_numbers", "boost_features", "boost_left", "boost_r
 
 @dataclass(frozen=True)
 class BoostingConfig:
-    """How the trees are grown; chosen on 2018-2020 (docs/forecasting)."""
+    """How the trees are grown; chosen on 2018-2020 (docs/forecasting).
+
+    Of more rows than `most_rows` a step, a random part is learnt from: with forty markets twice as many rows cost twice
+    as much and score the same.
+    """
 
     rounds: int = 60
     leaves: int = 6
@@ -38,6 +43,16 @@ class BoostingConfig:
     l2: float = 1.0
     max_features: float = 0.5
     bins: int = 63
+    most_rows: int = 20_000
+
+
+class Boosted(NamedTuple):
+    """What the trees forecast from n rows, for H steps, in units of log return."""
+
+    quantiles: NDArray[np.float64]
+    """(n, H, 23): symmetric around 0."""
+    skew: NDArray[np.float64]
+    """(n, 23): what to add to the quantiles of a step for the skew of the first step's return; 0 at the median."""
 
 
 def fit_boosting(
@@ -47,7 +62,8 @@ def fit_boosting(
 
     `parts`: the features of each series and how many of its candles had closed by the cutoff; a target counts only when
     it had been realised by then. The method is that of Friedman, 2001, "Greedy function approximation: a gradient
-    boosting machine", Annals of Statistics 29(5), with the pinball loss. Raises TrainingFailed below 300 rows.
+    boosting machine", Annals of Statistics 29(5), with the pinball loss. Trees are stored as shares of the
+    unconditional quantile of their level. Raises TrainingFailed below 300 rows.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
@@ -61,7 +77,7 @@ def fit_boosting(
     features, left, right = np.full(shape, -1, np.int8), np.zeros(shape, np.int8), np.zeros(shape, np.int8)
 
     def grow(step: int, level: int) -> None:
-        rows, targets = realised[step - 1]
+        rows, targets = samples[step - 1]
         fitted = HistGradientBoostingRegressor(
             loss="quantile",
             quantile=FITTED[level],
@@ -76,18 +92,22 @@ def fit_boosting(
             random_state=seed,
         ).fit(rows, targets)
         # scikit-learn has no public way to read the trees, so its version is pinned and a test compares with `predict`.
-        start = float(fitted._baseline_prediction.item())
+        start, whole = float(fitted._baseline_prediction.item()), unconditional[step - 1][level]
         for tree, (predictor,) in enumerate(fitted._predictors):
             grown = predictor.nodes
             leaf = grown["is_leaf"].astype(bool)
             at = step - 1, level, tree, slice(0, len(grown))
-            numbers[at] = np.where(leaf, grown["value"] + (start if tree == 0 else 0.0), grown["num_threshold"])
+            share = (grown["value"] + (start if tree == 0 else 0.0)) / whole
+            numbers[at] = np.where(leaf, share, grown["num_threshold"])
             features[at] = np.where(leaf, -1, grown["feature_idx"])
             left[at], right[at] = grown["left"], grown["right"]
 
     realised = [_realised(parts, step) for step in range(1, horizon + 1)]
+    unconditional = [np.quantile(targets, FITTED) for _, targets in realised]
     for step, (_, targets) in enumerate(realised):
-        base[step] = np.quantile(targets, LEVELS)
+        # The skew of past returns over several days is the trend of those years, which says nothing about the next.
+        base[step] = np.quantile(np.concatenate([targets, -targets]), LEVELS)
+    samples = [_sample(*rows, config.most_rows, (seed, step)) for step, rows in enumerate(realised)]
     # With several threads, fits this small mostly wait for their threads: on a busy machine of two cores one thread
     # took a twentieth of the time. Two fits at once gain nothing, since each holds the interpreter's lock.
     with threadpool_limits(limits=1):
@@ -96,31 +116,33 @@ def fit_boosting(
     return dict(zip(NAMES, (base, numbers, features, left, right), strict=True))
 
 
-def boosted_quantiles(
-    weights: Mapping[str, NDArray[Any]], features: Features, rows: NDArray[np.int64], horizon: int
-) -> NDArray[np.float64]:
-    """Return quantiles of log returns, (n_rows, horizon, 23), forecast from each of `rows`.
+def boosted(weights: Mapping[str, NDArray[Any]], features: Features, rows: NDArray[np.int64], horizon: int) -> Boosted:
+    """Return the trees' forecast from each of `rows`.
 
-    At a fitted level the trees give the conditional quantile, which is divided by the unconditional one. Between the
-    fitted levels the logarithm of that ratio is linear in the normal score. Raises BadWeights when `weights` lack an
-    array of the trees.
+    At a fitted level the trees give the conditional quantile over the unconditional one. Between the fitted levels the
+    logarithm of that ratio is linear in the normal score; it multiplies the unconditional quantiles, made symmetric.
+    The skew is that of step 1: a jump of one day is partly taken back the day after, and what is taken back then is
+    part of longer returns too. The trees' own skew at longer steps follows the trend of the years learnt from. Raises
+    BadWeights when `weights` lack an array of the trees.
     """
     if not set(NAMES) <= set(weights):
         raise BadWeights(f"expected {', '.join(NAMES)} among the weights, got {sorted(weights)}")
     base = weights["boost_base"].astype(np.float64)
-    fitted_base = base @ _to_fitted()
     result = np.empty((len(rows), horizon, len(LEVELS)))
     for step in range(horizon):
-        conditional = np.stack(
+        ratio = np.stack(
             [
                 _sum_of_trees(features.features[rows], *(weights[name][step, level] for name in NAMES[1:]))
                 for level in range(len(FITTED))
             ],
             axis=1,
         )
-        ratio = np.clip(conditional / fitted_base[step], LEAST_RATIO, MOST_RATIO)
+        ratio = np.clip(ratio, LEAST_RATIO, MOST_RATIO)
         result[:, step] = np.sort(np.exp(np.log(ratio) @ _to_levels()) * base[step], axis=1)
-    return centred(result * features.sigma[rows, :horizon, None])
+    result *= features.sigma[rows, :horizon, None]
+    even = symmetric(result)
+    skew = result[:, 0] - even[:, 0]
+    return Boosted(even, skew - skew[:, MEDIAN : MEDIAN + 1])
 
 
 def _realised(parts: Sequence[tuple[Features, int]], step: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -137,6 +159,15 @@ def _realised(parts: Sequence[tuple[Features, int]], step: int) -> tuple[NDArray
             f"{len(returns)} returns of {step} candles are too few to boost on, {LEAST_ROWS} are needed"
         )
     return np.concatenate(rows), returns - np.median(returns)
+
+
+def _sample(
+    rows: NDArray[np.float32], targets: NDArray[np.float64], most: int, seed: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    if len(targets) <= most:
+        return rows, targets
+    chosen = np.sort(np.random.default_rng(seed).choice(len(targets), most, replace=False))
+    return rows[chosen], targets[chosen]
 
 
 def _sum_of_trees(
@@ -166,9 +197,3 @@ def _to_levels() -> NDArray[np.float64]:
 
     scores, knots = ndtri(LEVELS), ndtri(np.array(FITTED))
     return np.stack([np.interp(scores, knots, unit) for unit in np.eye(len(FITTED))])
-
-
-@lru_cache
-def _to_fitted() -> NDArray[np.float64]:
-    """Return the (23, 6) matrix that picks the fitted levels out of all levels."""
-    return np.array([[1.0 if abs(level - chosen) < 1e-9 else 0.0 for chosen in FITTED] for level in LEVELS])

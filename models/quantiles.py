@@ -47,6 +47,11 @@ def expanding_quantiles(values: NDArray[np.float64], counts: NDArray[np.int64]) 
     return result
 
 
+def symmetric(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return quantiles, (..., 23), made symmetric around 0: each becomes the mean of itself and its mirror image."""
+    return (quantiles - quantiles[..., ::-1]) / 2
+
+
 def origin_rows(candles: CandleFrame, origins: Sequence[datetime], needed: int) -> NDArray[np.int64]:
     """Return the row of the last candle each origin may see: the candle that closes at the origin.
 

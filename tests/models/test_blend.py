@@ -9,13 +9,14 @@ from bad_prints import FIELDS, with_bad_print
 from synthetic import MARKET, random_walk
 
 from models.blend import Blend, anchor_shares
-from models.boosting import NAMES, BoostingConfig, boosted_quantiles
+from models.boosting import NAMES, BoostingConfig, boosted
 from models.catalog import forecaster
 from models.features import make_features
 from models.frames import closed_by
 from models.interface import TrainRequest
 from models.lstm.forecaster import Lstm, LstmConfig
 from models.naive import Naive
+from models.quantiles import symmetric
 from models.range_ewma import RangeEwma
 
 QUICK = LstmConfig(members=2, epochs=2, calibration_quarters=2)
@@ -51,20 +52,21 @@ def test_blend_is_the_weighted_mean_of_its_parts(candles, trained):
     origins = [candles["close_time"].iloc[row].to_pydatetime() for row in rows]
     network_weights = {name: values for name, values in trained.weights.items() if name not in NAMES}
     networks = replace(trained, model="lstm", config=trained.config["lstm"], weights=network_weights)
-    trees = boosted_quantiles(trained.weights, make_features(candles, horizon=7), rows, 7)
+    trees = boosted(trained.weights, make_features(candles, horizon=7), rows, 7)
     parts = [Lstm().forecast(networks, candles, origins)]
     for model in (RangeEwma(), Naive()):
         parts.append(model.forecast(model.train([TrainRequest({MARKET: candles}, origins[0])])[0], candles, origins))
     lstm, base, naive = (_log_quantiles(candles, part, rows) for part in parts)
-    anchor = np.linspace(0, 0.45, 7)[None, :, None]
-    expected = (1 - anchor) * (lstm + trees + base) / 3 + anchor * naive
+    anchor = np.linspace(0, 0.3, 7)[None, :, None]
+    even = symmetric(0.4 * lstm + 0.4 * trees.quantiles + 0.2 * base)
+    expected = (1 - anchor) * (even + 0.75 * trees.skew[:, None]) + anchor * symmetric(naive)
     blended = _log_quantiles(candles, Blend().forecast(trained, candles, origins), rows)
     np.testing.assert_allclose(blended, expected, atol=1e-12)
 
 
 def test_the_share_of_naive_rises_from_zero_to_its_maximum(candles):
-    np.testing.assert_allclose(anchor_shares(7), [0, 0.075, 0.15, 0.225, 0.3, 0.375, 0.45])
-    assert anchor_shares(9)[-1] == 0.45
+    np.testing.assert_allclose(anchor_shares(7), [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
+    assert anchor_shares(9)[-1] == 0.3
 
 
 def test_nothing_after_the_origin_or_the_cutoff_reaches_a_forecast(candles, trained):
