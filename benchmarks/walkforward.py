@@ -15,7 +15,7 @@ from models.candles import SeriesName
 from models.frames import CandleFrame
 from models.interface import TrainRequest
 from models.lstm.backend import device
-from models.lstm.forecaster import Lstm, LstmConfig
+from models.lstm.forecaster import Lstm
 from models.schedule import by_quarter
 from storage.candles import read_history
 from storage.database.engine import open_database
@@ -40,7 +40,6 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--pool", type=Path, nargs="*", default=[])
     parser.add_argument("--start", default="2018-01-01")
-    parser.add_argument("--calibrate", action="store_true", help="also train the quarters that calibration needs")
     chosen = parser.parse_args()
     files = [chosen.file, *chosen.pool]
     markets = {str(SeriesName.of_file(file)): candles_of(file) for file in files}
@@ -48,7 +47,7 @@ def main() -> None:
     first = datetime.fromisoformat(chosen.start).replace(tzinfo=UTC)
     origins = [moment for moment in candles["close_time"].dt.to_pydatetime() if moment >= first]
     quarters = by_quarter(origins)
-    model = Lstm() if chosen.calibrate else Lstm(LstmConfig(calibration_quarters=0))
+    model = Lstm()
     began = time.perf_counter()
     trained = model.train([TrainRequest(markets, cutoff) for cutoff in quarters])
     middle = time.perf_counter()

@@ -3,8 +3,7 @@
 candlecast's backfill of a year trains one fleet, with a model for the start of each quarter, and forecasts 365
 origins. The other method retrains for each origin on all candles up to it, as freqtrade's FreqAI does in a backtest
 with `backtest_period_days` 1. It uses the same networks and code, is measured on N days of the year and scaled up to
-365, with and without the ensembles of past quarters that calibrate a model. FILE holds daily candles; the default is
-the bundled sample.
+365. FILE holds daily candles; the default is the bundled sample.
 """
 
 import argparse
@@ -41,7 +40,6 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
     from benchmarks import quality
     from models.catalog import forecaster
     from models.interface import TrainRequest
-    from models.lstm.forecaster import LstmConfig
     from storage.candles import read_history
     from storage.database.engine import open_database
     from tasks.steps.backfill import BackfillJob, backfill, possible_origins
@@ -67,15 +65,12 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
         filled.dispose()
         return Cost(cost.seconds, cost.cpu, (cost.result.stored, stored))
 
-    models = {
-        "one retraining per day": forecaster(model),
-        "the same, uncalibrated": type(forecaster(model))(LstmConfig(calibration_quarters=0)),
-    }
+    retrained = forecaster(model)
 
-    def one_day(name: str, origin: datetime) -> Cost:
+    def one_day(origin: datetime) -> Cost:
         def retrain() -> NDArray[np.float64]:
-            (trained,) = models[name].train([TrainRequest({series: candles}, origin)])
-            (forecast,) = models[name].forecast(trained, candles, [origin], HORIZON)
+            (trained,) = retrained.train([TrainRequest({series: candles}, origin)])
+            (forecast,) = retrained.forecast(trained, candles, [origin], HORIZON)
             return np.asarray(np.log(forecast.values))
 
         return timed(retrain)
@@ -83,26 +78,23 @@ def measure(file: Path, model: str, *, days: int, rounds: int, folder: Path) -> 
     # The first training of a process also compiles; it is left out on both sides.
     whole_year(0)
     years: list[Cost] = []
-    of_days: dict[str, dict[datetime, Cost]] = {name: {} for name in models}
-    for name in models:
-        one_day(name, chosen[0])
+    of_days: dict[datetime, Cost] = {}
+    one_day(chosen[0])
     for number in range(rounds):
         years.append(whole_year(1 + number))
         for origin in chosen[number::rounds]:
-            for name in models:
-                of_days[name][origin] = one_day(name, origin)
+            of_days[origin] = one_day(origin)
     print(f"candlecast on {machine()}")
     print(f"\n{series}, {model}: {YEAR} origins, with a retraining for {days} of them; medians of {rounds} backfills\n")
     seconds, cpu = (median(getattr(cost, kind) for cost in years) for kind in ("seconds", "cpu"))
     stored, quantiles = years[-1].result
     rows = [["backfill, a fleet for all quarters", stored, "1.0", "1.0", *crps(candles, chosen, quantiles)]]
-    for name, costs in of_days.items():
-        scaled_up = [YEAR * median(getattr(cost, kind) for cost in costs.values()) for kind in ("seconds", "cpu")]
-        forecasts = np.stack([costs[origin].result for origin in chosen])
-        rows.append(
-            [f"{name}, scaled up to {YEAR}", days, f"{scaled_up[0] / seconds:.0f}", f"{scaled_up[1] / cpu:.0f}",
-             *crps(candles, chosen, forecasts)]
-        )  # fmt: skip
+    scaled_up = [YEAR * median(getattr(cost, kind) for cost in of_days.values()) for kind in ("seconds", "cpu")]
+    forecasts = np.stack([of_days[origin].result for origin in chosen])
+    rows.append(
+        [f"one retraining per day, scaled up to {YEAR}", days, f"{scaled_up[0] / seconds:.0f}",
+         f"{scaled_up[1] / cpu:.0f}", *crps(candles, chosen, forecasts)]
+    )  # fmt: skip
     head = [
         "",
         "forecasts made",

@@ -1,11 +1,10 @@
-"""The `lstm` forecaster: small networks on volatility-scaled log returns, averaged and calibrated."""
+"""The `lstm` forecaster: small networks on volatility-scaled log returns, averaged."""
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from models.catalog import family
-from models.errors import NotEnoughCandles
+from models.errors import BadWeights, NotEnoughCandles
 from models.features import Features, RecentFeatures, make_features
 from models.forecasts import Forecast
 from models.frames import CandleFrame, closed_by, fingerprint
@@ -22,17 +21,10 @@ from models.lstm.backend import device
 from models.lstm.fleet import Member, TrainingConfig, predict, train_fleet
 from models.lstm.network import WEIGHT_NAMES, NetworkConfig, Weights, check_weights, stacked
 from models.markets import markets_to_learn_from
-from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
-from models.schedule import quarters_before
+from models.quantiles import LEVELS, forecasts_from_log_returns, origin_rows
 
-CALIBRATION = "calibration"
-# Quantiles of fewer out-of-sample residuals have more noise than the error they would correct.
-LEAST_RESIDUALS = 250
-# The weight of the calibrated quantiles; the networks' own quantiles have the rest. On 2018-2020 equal weights scored
-# between the two extremes, and they depend less on a few residuals in the tails than full calibration does.
-CALIBRATED_SHARE = 0.5
-# A distribution's scale is the width of its central 80 % band divided by that of a standard normal.
-_LOW, _HIGH, _NORMAL_BAND = int(np.argmin(np.abs(LEVELS - 0.1))), int(np.argmin(np.abs(LEVELS - 0.9))), 2.563103
+# The features of a market's first candles are averages of too few values, so no network learns from these rows.
+WARM_UP = 60
 
 
 @dataclass(frozen=True)
@@ -40,11 +32,10 @@ class LstmConfig:
     """How the networks of one model are trained; the defaults did best on 2018-2020 (docs/forecasting.md).
 
     More epochs overfit quickly, and stopping early would need later data, so their number is fixed: `epochs` over
-    several markets, `epochs_alone` where there is only one. `calibration_quarters` past quarters are forecast out of
-    sample for the calibration; 0 means no calibration.
+    several markets, `epochs_alone` where there is only one.
     """
 
-    members: int = 5
+    members: int = 3
     hidden: int = 32
     dropout: float = 0.2
     epochs: int = 10
@@ -52,7 +43,6 @@ class LstmConfig:
     learning_rate: float = 3e-3
     fine_tune_epochs: int = 1
     fine_tune_rate: float = 1e-4
-    calibration_quarters: int = 8
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
@@ -73,11 +63,6 @@ class Lstm:
     averaged (Lichtendahl, Grushka-Cockayne and Winkler, 2013, "Is it better to average probabilities or quantiles?",
     Management Science 59), which keeps the bands as sharp as the members' own. Each network learns from all markets,
     and one ensemble serves them all: its inputs are ratios, so that it can read any market.
-
-    Calibration is filtered historical simulation per step (Barone-Adesi, Giannopoulos and Vosper, 1999). Further
-    ensembles are trained up to the start of each of the last quarters, and each forecasts its quarter in every market.
-    The quantiles of the actual returns, divided by the forecast scale, replace half of the Student-t's shape. All those
-    returns were known at the cutoff, and none was in the training data of the networks that forecast it.
     """
 
     name = "lstm"
@@ -106,10 +91,7 @@ class Lstm:
                     f"the longest that passes the data check has {closed} by {request.cutoff.isoformat()}"
                 )
             fleet.add(request, request.cutoff)
-            for quarter in self._calibration_quarters(request, fleet):
-                fleet.add(request, quarter)
         fleet.train(progress)
-        calibrations = [self._calibration(request, fleet) for request in requests]
         seconds = (time.perf_counter() - began) / len(requests)
         return [
             TrainedModel(
@@ -118,11 +100,11 @@ class Lstm:
                 cutoff=request.cutoff,
                 seed=request.seed,
                 data_fingerprint=fleet.fingerprint(request),
-                weights=fleet.ensemble(request, request.cutoff) | calibration,
+                weights=fleet.ensemble(request, request.cutoff),
                 device=device(),
                 seconds=seconds,
             )
-            for request, calibration in zip(requests, calibrations, strict=True)
+            for request in requests
         ]
 
     def forecast(
@@ -143,44 +125,19 @@ class Lstm:
         self, trained: TrainedModel, features: Features, rows: NDArray[np.int64], horizon: int
     ) -> NDArray[np.float64]:
         """Return quantiles of log returns, (n_rows, horizon, 23), forecast from each row; raises as `forecast` does."""
+        if "learnt_from" not in trained.config:
+            raise BadWeights(
+                "expected networks for all series of an interval, got those of one series, which an earlier candlecast "
+                "trained; the next training replaces them"
+            )
         network = NetworkConfig(**trained.config["network"])
         if horizon > network.horizon:
             raise ValueError(f"expected at most the {network.horizon} steps {self.name} was trained for, got {horizon}")
-        weights = _networks(trained.weights)
+        weights = dict(trained.weights)
         check_weights(network, weights)
         lookback = TrainingConfig(**trained.config["training"]).chunk
         scaled = _ensemble_quantiles(features, rows, weights, lookback)
-        if CALIBRATION in trained.weights:
-            calibrated = trained.weights[CALIBRATION].astype(np.float64) * _scale(scaled)[..., None]
-            scaled = CALIBRATED_SHARE * calibrated + (1 - CALIBRATED_SHARE) * scaled
         return scaled[:, :horizon] * features.sigma[rows, :horizon, None]
-
-    def _calibration_quarters(self, request: TrainRequest, fleet: "_Fleet") -> list[datetime]:
-        if request.init_from is not None:
-            return []
-        return [
-            quarter
-            for quarter in quarters_before(request.cutoff, self.config.calibration_quarters)
-            if fleet.longest(request, quarter) >= self.min_training
-        ]
-
-    def _calibration(self, request: TrainRequest, fleet: "_Fleet") -> dict[str, NDArray[np.float32]]:
-        """Return the quantiles of realised returns over the forecast scale, (H, 23), if there are enough returns."""
-        if request.init_from is not None:
-            # A fine-tuned ensemble keeps the calibration of the ensemble it comes from: those residuals are older than
-            # its cutoff.
-            inherited = request.init_from.weights.get(CALIBRATION)
-            return {} if inherited is None else {CALIBRATION: np.asarray(inherited)}
-        quarters = self._calibration_quarters(request, fleet)
-        if not quarters:
-            return {}
-        parts = []
-        for first, end in pairwise([*quarters, request.cutoff]):
-            for name in fleet.learnt_from(request, first):
-                rows, residuals = fleet.residuals(request, name, first, end)
-                parts.append(realised(rows, residuals, _closed_rows(request.markets[name], request.cutoff)))
-        table = calibration_table(np.concatenate(parts))
-        return {} if table is None else {CALIBRATION: table}
 
     def _record(self, request: TrainRequest, fleet: "_Fleet") -> dict[str, Any]:
         """Return the facts about the training that forecasts and readers need, as plain JSON values."""
@@ -193,7 +150,6 @@ class Lstm:
             "learning_rate": fleet.members[plan[0]].learning_rate,
             "mode": "scratch" if request.init_from is None else "fine-tune",
             "learnt_from": fleet.learnt_from(request, request.cutoff),
-            "calibration_quarters": len(self._calibration_quarters(request, fleet)),
         }
 
 
@@ -207,7 +163,6 @@ class _Fleet:
         self._weights: dict[_Net, Weights] = {}
         # The requests outlive the fleet, so no other frame gets the id of one of theirs.
         self._learnt_from: dict[tuple[object, datetime], list[str]] = {}
-        self._residuals: dict[tuple[object, ...], tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
 
     @property
     def network(self) -> NetworkConfig:
@@ -266,24 +221,6 @@ class _Fleet:
     def ensemble(self, request: TrainRequest, cutoff: datetime) -> Weights:
         return stacked([self._weights[net] for net in self.plan(request, cutoff)])
 
-    def residuals(
-        self, request: TrainRequest, name: str, first: datetime, end: datetime
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the rows of one market that closed in first..end, and their targets over the scale forecast for them.
-
-        The ensemble that forecasts them is the one with the cutoff `first`.
-        """
-        candles = request.markets[name]
-        key = (*self.plan(request, first), id(candles), end)
-        if key not in self._residuals:
-            features = self._table.features(candles)
-            closed = candles["close_time"]
-            rows = np.flatnonzero(((closed >= first) & (closed < end)).to_numpy())
-            lookback = self.config.training.chunk
-            scaled = _ensemble_quantiles(features, rows, self.ensemble(request, first), lookback)
-            self._residuals[key] = rows, features.targets[rows] / _scale(scaled)
-        return self._residuals[key]
-
 
 class _Table:
     """Features and targets of several series, one below the other; each frame's features are computed once."""
@@ -298,16 +235,13 @@ class _Table:
         return next(int(features.features.shape[1]) for _, _, features in self._frames.values())
 
     def span(self, candles: CandleFrame, cutoff: datetime) -> tuple[int, int]:
-        """Return the span of table rows of the `candles` that had closed by `cutoff`."""
+        """Return the span of table rows of the `candles` that had closed by `cutoff`, the first WARM_UP left out."""
         if id(candles) not in self._frames:
             # The frame is kept alive so that no other frame gets its id.
             self._frames[id(candles)] = candles, self._rows, make_features(candles, horizon=self.horizon)
             self._rows += len(candles)
         _, first, _ = self._frames[id(candles)]
-        return first, first + _closed_rows(candles, cutoff)
-
-    def features(self, candles: CandleFrame) -> Features:
-        return self._frames[id(candles)][2]
+        return first + WARM_UP, first + _closed_rows(candles, cutoff)
 
     def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         frames = [features for _, _, features in self._frames.values()]
@@ -331,33 +265,6 @@ def _ensemble_quantiles(
     return np.asarray(student_t_quantiles(log_scale, freedom).mean(axis=0))
 
 
-def _scale(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((quantiles[..., _HIGH] - quantiles[..., _LOW]) / _NORMAL_BAND)
-
-
-def realised(rows: NDArray[np.int64], residuals: NDArray[np.float64], known: int) -> NDArray[np.float64]:
-    """Return the residuals, (n_rows, H), with NaN for those whose target lies past the first `known` rows.
-
-    Those rows had closed by the cutoff. `residuals`: actual returns over the forecast scale, from each of `rows`.
-    """
-    steps = np.arange(1, residuals.shape[1] + 1)
-    return np.where(rows[:, None] + steps < known, residuals, np.nan)
-
-
-def calibration_table(residuals: NDArray[np.float64]) -> NDArray[np.float32] | None:
-    """Return the quantiles of realised residuals, (H, 23), median removed; None when a step has fewer than 250.
-
-    `residuals`: (n, H), actual returns over the forecast scale; NaN where a return is missing or not realised.
-    """
-    table = np.empty((residuals.shape[1], len(LEVELS)))
-    for step, column in enumerate(residuals.T):
-        finite = column[np.isfinite(column)]
-        if len(finite) < LEAST_RESIDUALS:
-            return None
-        table[step] = np.quantile(finite, LEVELS)
-    return centred(table).astype(np.float32)
-
-
 def student_t_quantiles(log_scale: NDArray[np.float32], freedom: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the quantiles, (..., 23), of Student-t distributions around 0; symmetric to the last bit."""
     levels = LEVELS[: len(LEVELS) // 2]
@@ -365,11 +272,7 @@ def student_t_quantiles(log_scale: NDArray[np.float32], freedom: NDArray[np.floa
     return np.concatenate([below, np.zeros((*below.shape[:-1], 1)), -below[..., ::-1]], axis=-1)
 
 
-def _networks(weights: Mapping[str, NDArray[Any]]) -> Weights:
-    return {name: values for name, values in weights.items() if name != CALIBRATION}
-
-
 def _unstacked(trained: TrainedModel) -> Iterator[Weights]:
-    weights = _networks(trained.weights)
+    weights = dict(trained.weights)
     for i in range(check_weights(NetworkConfig(**trained.config["network"]), weights)):
         yield {name: np.asarray(weights[name][i]) for name in WEIGHT_NAMES}

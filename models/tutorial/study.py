@@ -150,7 +150,7 @@ def judge_published(
     first = count_training_rows(len(candles), window_size)
     closes = candles["close"].to_numpy(np.float64)
     actual, before = closes[first:], closes[first - 1 : -1]
-    small = LstmConfig(members=1, epochs=2, calibration_quarters=0), BoostingConfig(rounds=10)
+    small = LstmConfig(members=1, epochs_alone=2), BoostingConfig(rounds=10)
     lines = []
     for model in (Naive(), Blend(*small) if quick else Blend()):
         try:

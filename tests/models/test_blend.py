@@ -19,7 +19,7 @@ from models.naive import Naive
 from models.quantiles import symmetric
 from models.range_ewma import RangeEwma
 
-QUICK = LstmConfig(members=2, epochs=2, calibration_quarters=2)
+QUICK = LstmConfig(members=2, epochs_alone=2)
 FEW = BoostingConfig(rounds=5)
 # As in docs/forecasting.md: one candle changes the width of tomorrow's 80 % band by less than this factor.
 MOST_FACTOR = 2.5

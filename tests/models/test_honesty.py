@@ -32,7 +32,7 @@ def _models():
     return [
         Naive(),
         RangeEwma(),
-        Blend(LstmConfig(members=3, epochs=10, calibration_quarters=4), BoostingConfig(rounds=30)),
+        Blend(LstmConfig(members=3, epochs_alone=10), BoostingConfig(rounds=30)),
     ]
 
 

@@ -8,8 +8,6 @@ from models.errors import TrainingFailed
 from models.features import Features
 from models.lstm.backend import array, tensor
 from models.lstm.fleet import targets_known
-from models.lstm.forecaster import LEAST_RESIDUALS, calibration_table
-from models.quantiles import LEVELS
 
 
 def _numbered(n: int, *, horizon: int = 2, first: float = 0.0) -> Features:
@@ -71,36 +69,3 @@ def test_trees_need_enough_realised_targets():
         match=f"^{LEAST_ROWS - 1} returns of 1 candles are too few to boost on, {LEAST_ROWS} are needed$",
     ):
         _realised([(_numbered(500), closed - 1)], 1)
-
-
-def test_calibration_uses_only_residuals_whose_target_has_closed():
-    rows = np.arange(100, 500)
-    residuals = np.random.default_rng(0).standard_normal((400, 2))
-    table = calibration_table(rows, residuals, 480)
-    assert table is not None
-    for step in (1, 2):
-        # The last origin whose target is among the first 480 rows is row 479 - step.
-        known = residuals[: 480 - step - 100, step - 1]
-        quantiles = np.quantile(known, LEVELS)
-        np.testing.assert_allclose(table[step - 1], quantiles - np.median(known), rtol=1e-6, atol=1e-7)
-    assert table.dtype == np.float32
-    residuals[rows + 1 >= 480, 0] = 1e6
-    residuals[rows + 2 >= 480, 1] = 1e6
-    np.testing.assert_array_equal(calibration_table(rows, residuals, 480), table)
-    residuals[379 - 1, 0] = 1e6
-    assert not np.array_equal(calibration_table(rows, residuals, 480), table)
-
-
-def test_calibration_skips_gaps_and_needs_enough_residuals_at_every_step():
-    rows = np.arange(LEAST_RESIDUALS + 2)
-    residuals = np.random.default_rng(0).standard_normal((len(rows), 2))
-    # Step 2 has exactly enough.
-    known = len(rows)
-    assert calibration_table(rows, residuals, known) is not None
-    assert calibration_table(rows, residuals, known - 1) is None
-    residuals[0, 1] = np.nan
-    assert calibration_table(rows, residuals, known) is None
-    residuals[1, 0] = np.inf
-    more = calibration_table(np.arange(2 * known) % known, np.concatenate([residuals, residuals]), known)
-    assert more is not None
-    assert np.isfinite(more).all()

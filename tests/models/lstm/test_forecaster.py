@@ -18,7 +18,7 @@ from models.interface import TrainRequest
 from models.lstm.backend import device, keras, on_accelerator
 from models.lstm.forecaster import Lstm, LstmConfig, student_t_quantiles
 
-QUICK = LstmConfig(members=2, epochs=1, epochs_alone=2, calibration_quarters=0)
+QUICK = LstmConfig(members=2, epochs=1, epochs_alone=2)
 
 
 def _closes(candles):
@@ -193,55 +193,6 @@ def test_more_steps_than_trained_for_and_origins_between_candles_are_refused(can
         Lstm().forecast(trained, candles, [origin + timedelta(hours=1)])
     assert Lstm().forecast(trained, candles, []) == []
     assert Lstm(QUICK).train([]) == []
-
-
-CALIBRATED = LstmConfig(members=2, epochs=1, epochs_alone=2, calibration_quarters=4)
-
-
-@pytest.fixture(scope="module")
-def calm():
-    """A market with enough quarters for a calibration."""
-    return random_walk(1100, seed=6)
-
-
-def test_calibration_uses_quarters_after_the_networks_training(calm):
-    cutoff = _closes(calm)[1000]
-    trained = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, cutoff, seed=1)])[0]
-    table = trained.weights["calibration"]
-    assert table.shape == (7, 23)
-    assert (np.diff(table, axis=1) > 0).all()
-    assert (table[:, 11] == 0).all()
-    # On a random walk returns divided by a good scale are almost normal.
-    assert table[0, 19] == pytest.approx(1.28, abs=0.25)
-    assert trained.config["calibration_quarters"] == 4
-    for changed in (_after(calm, cutoff), closed_by(calm, cutoff)):
-        again = Lstm(CALIBRATED).train([TrainRequest({MARKET: changed}, cutoff, seed=1)])[0]
-        assert _same_weights(again, trained)
-    values = np.array([f.values for f in Lstm().forecast(trained, calm, _closes(calm)[1000:1060])])
-    assert (np.diff(values, axis=-1) >= 0).all()
-    uncalibrated = replace(trained, weights={name: w for name, w in trained.weights.items() if name != "calibration"})
-    assert Lstm().forecast(uncalibrated, calm, [cutoff]) != Lstm().forecast(trained, calm, [cutoff])
-
-
-def test_folds_that_share_calibration_networks_equal_folds_trained_alone(calm):
-    from models.schedule import quarter_start
-
-    cutoffs = [quarter_start(_closes(calm)[row]) for row in (900, 1000)]
-    together = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, cutoff, seed=1) for cutoff in cutoffs])
-    for cutoff, fold in zip(cutoffs, together, strict=True):
-        alone = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, cutoff, seed=1)])[0]
-        assert _same_weights(alone, fold)
-
-
-def test_a_short_history_is_not_calibrated(candles):
-    trained = Lstm(CALIBRATED).train([TrainRequest({MARKET: candles}, _closes(candles)[560], seed=3)])[0]
-    assert "calibration" not in trained.weights
-
-
-def test_fine_tuning_keeps_the_calibration(calm):
-    first = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, _closes(calm)[1000], seed=1)])[0]
-    tuned = Lstm(CALIBRATED).train([TrainRequest({MARKET: calm}, _closes(calm)[1020], seed=1, init_from=first)])[0]
-    assert np.array_equal(tuned.weights["calibration"], first.weights["calibration"])
 
 
 def test_student_t_quantiles_equal_scipys_and_are_symmetric():
