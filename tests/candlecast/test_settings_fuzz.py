@@ -80,7 +80,7 @@ def check_usable(settings_read: Settings) -> None:
         or "://" not in settings_read.source
         or SECRET in (settings_read.source.split("@")[-1].split("?")[0])
     )
-    assert all(settings_read.pool_for(name) is not None for name in settings_read.series)
+    assert all(name for name in (*settings_read.learn_from, *settings_read.learn_except))
     assert settings_read.schedule.model == settings_read.model
     refusal = ""
     try:
