@@ -11,7 +11,8 @@ from flows.sources import cdd_client
 from models.candles import SeriesName
 from tasks.policies import fetch_markets_task
 from tasks.steps.elsewhere import InThisProcess
-from tasks.steps.train import Due, lacks_candles
+from tasks.steps.train import Due
+from tasks.steps.young import note_untrained
 
 
 def with_enough_to_learn_from(engine: Engine, due: Sequence[Due], settings: Settings, *, now: datetime) -> list[Due]:
@@ -39,9 +40,9 @@ def with_enough_to_learn_from(engine: Engine, due: Sequence[Due], settings: Sett
             log.warning("not fetched to learn from: %s", failure)
     enough = []
     for one in due:
-        reason = lacks_candles(engine, one, model=settings.model, leave_out=settings.learn_except)
-        if reason is None:
+        untrained = note_untrained(engine, one, model=settings.model, leave_out=settings.learn_except, now=now)
+        if untrained is None:
             enough.append(one)
         else:
-            log.info(reason)
+            log.info("%s", untrained.message)
     return enough

@@ -37,8 +37,8 @@ class Scope(NamedTuple):
 _FAMILIES = {
     "naive": Family("models.naive:Naive", learns=False, pooled=False, min_candles=60),
     "range-ewma": Family("models.range_ewma:RangeEwma", learns=False, pooled=False, min_candles=60),
-    "lstm": Family("models.lstm.forecaster:Lstm", learns=True, pooled=True, min_candles=200, min_training=400),
-    "blend": Family("models.blend:Blend", learns=True, pooled=True, min_candles=200, min_training=400),
+    "lstm": Family("models.lstm.forecaster:Lstm", learns=True, pooled=True, min_candles=60, min_training=400),
+    "blend": Family("models.blend:Blend", learns=True, pooled=True, min_candles=60, min_training=400),
     "tutorial": Family(
         "models.tutorial.forecaster:Tutorial", learns=True, pooled=False, min_candles=730, min_training=730
     ),

@@ -16,7 +16,7 @@ from models.history import CandleHistory
 from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.schedule import Mode, Schedule, due_mode
 from storage import artifacts, registry
-from storage.candles import closed_count, latest_close_time, read_history
+from storage.candles import latest_close_time, read_history
 from storage.database.engine import reading, writing
 from storage.database.integrity import is_intact
 from storage.database.locks import locked
@@ -109,22 +109,8 @@ def _plan(engine: Engine, who: Scope, names: Sequence[str], *, mode: Mode, sched
     return due(Mode.FINE_TUNE if fine_tunes else Mode.SCRATCH, latest, init_from, everyone)
 
 
-def lacks_candles(engine: Engine, due: Due, *, model: str, leave_out: Sequence[str] = ()) -> str | None:
-    """Return a sentence about what is missing to learn from, and from when on it is there; None if nothing is."""
-    needed = family(model).min_training
-    with reading(engine) as conn:
-        counts = {name: closed_count(conn, series=name) for name in _learns_from(conn, due.scope, leave_out)}
-    longest = max(counts, key=lambda name: counts[name], default=None)
-    if longest is None or counts[longest] >= needed:
-        return None
-    day = due.cutoff + (needed - counts[longest]) * due.interval.length
-    return (
-        f"{model} needs {needed} closed candles of one market to learn from, and the longest, {longest}, has "
-        f"{counts[longest]}: it learns from {day:%Y-%m-%d} on, or as soon as a longer market is stored"
-    )
-
-
-def _learns_from(conn: Connection, who: Scope, leave_out: Sequence[str]) -> list[str]:
+def learns_from(conn: Connection, who: Scope, leave_out: Sequence[str]) -> list[str]:
+    """Return the series that a version of `who` may learn from: its own, or all stored ones of the interval."""
     if who.series:
         return [who.series]
     return [name for name in names_of_interval(conn, interval=who.interval) if name not in leave_out]
@@ -207,7 +193,7 @@ def _requests(
         return []
     with reading(engine) as conn:
         start = load_trained(conn, version=init_from) if init_from is not None else None
-        names = _learns_from(conn, scope, leave_out)
+        names = learns_from(conn, scope, leave_out)
         read = {name: histories.get(name) or read_history(conn, series=name) for name in names}
     requests = []
     for cutoff in cutoffs:

@@ -1,6 +1,6 @@
-"""Young markets: which models still lack candles, and from which close on they forecast."""
+"""Young markets: which models lack candles to forecast or to learn from, and from which close on they have them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -11,8 +11,10 @@ from models.wording import close_name
 from storage.candles import closed_count, latest_close_time
 from storage.database.engine import reading, writing
 from storage.findings import read_findings, record_findings
+from tasks.steps.train import Due, learns_from
 
 CODE = "young"
+UNTRAINED = "untrained"
 
 
 def lacks_candles(model: str, closed: int) -> bool:
@@ -45,4 +47,32 @@ def note_young(engine: Engine, *, series: str, models: Iterable[str], now: datet
     if seen or is_recorded:
         with writing(engine) as conn:
             record_findings(conn, series=series, codes={CODE}, seen=seen, now=now)
+    return seen[0] if seen else None
+
+
+def note_untrained(
+    engine: Engine, due: Due, *, model: str, leave_out: Sequence[str] = (), now: datetime
+) -> Finding | None:
+    """Record for the series of `due` that no market is long enough to learn from; return it, None where one is.
+
+    The finding is closed when one is long enough.
+    """
+    needed = family(model).min_training
+    with reading(engine) as conn:
+        counts = {name: closed_count(conn, series=name) for name in learns_from(conn, due.scope, leave_out)}
+        latest = {name: latest_close_time(conn, series=name) for name in counts}
+    longest = max(counts, key=lambda name: counts[name], default=None)
+    seen = []
+    if longest is not None and counts[longest] < needed:
+        close = latest[longest] or due.cutoff
+        day = close_name(close + (needed - counts[longest]) * due.interval.length, due.interval)
+        message = (
+            f"{model} is not trained yet: it needs {needed} candles of one market to learn from, and the longest, "
+            f"{longest}, has them from the {day} on"
+        )
+        remedy = "wait, or let it learn from a longer market (CANDLECAST_LEARN_FROM)"
+        seen = [Finding(UNTRAINED, Severity.INFO, message, remedy, 1)]
+    with writing(engine) as conn:
+        for name in due.judged:
+            record_findings(conn, series=name, codes={UNTRAINED}, seen=seen, now=now)
     return seen[0] if seen else None

@@ -11,6 +11,9 @@ from installation import rows_of
 from markets import write_csv
 from synthetic import random_walk
 
+from models.candles import Interval
+from models.wording import close_name
+
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 SERIES = "Bitstamp_BTCUSD_d"
@@ -109,9 +112,18 @@ def test_a_day_without_enough_to_learn_from_is_no_failure_and_says_from_when_on_
     monkeypatch.setenv("CANDLECAST_MODEL", "lstm")
     write_csv(installation / "source", SERIES, CANDLES.iloc[:250])
     daily(now=NOW)
-    day = (CANDLES["close_time"].iloc[399]).strftime("%Y-%m-%d")
-    assert f"the longest, {SERIES}, has 250: it learns from {day} on" in caplog.text
+    message = (
+        f"lstm is not trained yet: it needs 400 candles of one market to learn from, and the longest, {SERIES}, has "
+        f"them from the {close_name(CANDLES['close_time'].iloc[399].to_pydatetime(), Interval.DAY)} on"
+    )
+    assert message in caplog.text
     assert [model for model, _ in live(installation)] == ["naive", "range-ewma"]
+    findings = "SELECT message, resolved_at IS NULL FROM findings WHERE code = 'untrained'"
+    assert rows_of(installation, findings) == [(message, 1)]
+    # Said once, and no longer when there is enough.
+    write_csv(installation / "source", SERIES, CANDLES.iloc[:251])
+    daily(now=NOW + timedelta(hours=1))
+    assert rows_of(installation, findings) == [(message, 1)]
 
 
 def test_a_bad_training_does_not_stop_the_forecast(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:

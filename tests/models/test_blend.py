@@ -11,6 +11,7 @@ from synthetic import MARKET, random_walk
 from models.blend import Blend, anchor_shares
 from models.boosting import NAMES, BoostingConfig, boosted
 from models.catalog import forecaster
+from models.errors import NotEnoughCandles
 from models.features import make_features
 from models.frames import closed_by
 from models.interface import TrainRequest
@@ -131,3 +132,13 @@ def test_a_forecast_looks_up_its_origins_rows_once(candles, trained, monkeypatch
         given = trained if model.name == "blend" else model.train([TrainRequest({MARKET: candles}, origin)])[0]
         model.forecast(given, candles, [origin])
         assert len(calls) == 1, model.name
+
+
+def test_a_market_of_sixty_candles_has_a_forecast_by_networks_of_others(candles, trained):
+    young = candles.iloc[-60:].reset_index(drop=True)
+    origin = young["close_time"].iloc[-1].to_pydatetime()
+    (forecast,) = Blend().forecast(trained, young, [origin])
+    assert np.isfinite(forecast.values).all()
+    assert (np.diff(forecast.values, axis=-1) > 0).all()
+    with pytest.raises(NotEnoughCandles, match="60 closed candles are needed"):
+        Blend().forecast(trained, young.iloc[1:], [origin])

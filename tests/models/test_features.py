@@ -179,5 +179,7 @@ def test_range_ewma_hands_over_from_borrowed_surprises_to_those_of_the_series():
 def test_an_hourly_market_of_three_days_has_a_forecast():
     candles = random_walk(72, seed=1, length=timedelta(hours=1))
     origin = candles["close_time"].iloc[-1].to_pydatetime()
-    (forecast,) = RangeEwma().forecast(RangeEwma().train([TrainRequest(candles, origin)])[0], candles, [origin])
+    (forecast,) = RangeEwma().forecast(
+        RangeEwma().train([TrainRequest({MARKET: candles}, origin)])[0], candles, [origin]
+    )
     assert np.isfinite(forecast.values).all()

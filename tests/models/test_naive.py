@@ -54,7 +54,7 @@ def test_returns_over_a_gap_do_not_widen_the_bands() -> None:
 @pytest.mark.parametrize("model", [Naive(), RangeEwma()], ids=["naive", "range-ewma"])
 def test_sixty_candles_are_enough_and_fewer_are_not(model: Naive | RangeEwma) -> None:
     origins = CLOSES[58:61]
-    trained = model.train([TrainRequest(CANDLES, origins[0])])[0]
+    trained = model.train([TrainRequest({MARKET: CANDLES}, origins[0])])[0]
     assert len(model.forecast(trained, CANDLES, origins[1:])) == 2
     with pytest.raises(NotEnoughCandles, match="60 closed candles are needed.*there are 59 by 2015-03-01"):
         model.forecast(trained, CANDLES, origins[:1])

@@ -155,14 +155,21 @@ def test_values_that_are_not_a_distribution_of_a_price_are_refused_and_nothing_i
     assert counts(engine) == (0, 0)
 
 
-def test_a_forecast_cannot_have_a_version_of_another_model_or_series(store: Any) -> None:
-    version = store.add_version("lstm")
-    store.add_series("Kraken_ETHEUR_d")
-    for claim in ({"model": "naive"}, {"model": "lstm", "series": "Kraken_ETHEUR_d"}):
+def test_a_forecast_cannot_have_a_version_of_another_model_series_or_interval(store: Any) -> None:
+    for_all, for_one = store.add_version("lstm"), store.add_version("tutorial")
+    other, hourly = "Kraken_ETHEUR_d", "Kraken_ETHEUR_1h"
+    for series in (other, hourly):
+        store.add_series(series)
+    for version, claim in (
+        (for_all, {"model": "naive"}),
+        (for_all, {"model": "lstm", "series": hourly}),
+        (for_one, {"model": "tutorial", "series": other}),
+    ):
         with pytest.raises(NotFound, match=f"has no version {version} of"):
             store.add_forecasts(version, [store.origin], **claim)
     with pytest.raises(NotFound, match="has no version 99 of lstm"):
         store.add_forecasts(99, [store.origin], model="lstm")
+    assert store.add_forecasts(for_all, [store.origin], model="lstm", series=other) == 1
 
 
 def test_the_error_for_a_missing_forecast_names_it(store: Any, engine: Engine) -> None:

@@ -11,7 +11,7 @@ from markets import NOW, backfill_alone, ingest_walk
 from sqlalchemy import Connection, Engine, event
 
 import models.features
-from models.catalog import forecaster
+from models.catalog import forecaster, scope
 from models.frames import CandleFrame
 from models.interface import TrainedModel
 from tasks.steps.backfill import BackfillJob
@@ -55,9 +55,10 @@ def test_a_model_that_another_process_registered_first_is_used_instead(engine: E
     theirs, ours = (
         TrainedModel("lstm", {"a": 1}, CUTOFF, 0, "f", {"w": np.full(3, value, np.float32)}) for value in (1, 2)
     )
-    (first,) = _register(engine, [theirs], series=SERIES, purpose="live", now=NOW, init_from=None).values()
+    who = scope("lstm", SERIES)
+    (first,) = _register(engine, [theirs], scope=who, purpose="live", now=NOW, init_from=None).values()
     assert first[1] is theirs
-    (second,) = _register(engine, [ours], series=SERIES, purpose="live", now=NOW, init_from=None).values()
+    (second,) = _register(engine, [ours], scope=who, purpose="live", now=NOW, init_from=None).values()
     assert second[0] == first[0]
     assert second[1].weights["w"].tolist() == [1, 1, 1]
     with engine.connect() as conn:
