@@ -13,6 +13,7 @@ from synthetic import random_walk
 
 from candlecast.commands.doctor import Check, examine
 from flows.settings import Settings
+from models.catalog import scope
 from storage.database.engine import open_database
 from storage.registry import promote, register
 
@@ -40,12 +41,12 @@ class House:
         candles = random_walk(CANDLES, start=ended - timedelta(days=CANDLES))
         ingest(self.engine, self.source, series, candles, now=ended + timedelta(minutes=20))
 
-    def champion(self, *, cutoff: datetime) -> int:
+    def champion(self, *, cutoff: datetime, model: str = "lstm") -> int:
         with self.engine.begin() as conn:
             version = register(
                 conn,
-                series=SERIES,
-                model="lstm",
+                scope=scope(model, SERIES),
+                model=model,
                 config={},
                 seed=0,
                 cutoff=cutoff,
@@ -56,8 +57,9 @@ class House:
                 code_version="0.1.0",
                 created_at=cutoff,
                 weights=None,
+                learnt_from=(SERIES, OTHER),
             )
-            promote(conn, version=version, reason="test", decided_at=cutoff)
+            promote(conn, version=version, series=SERIES, reason="test", decided_at=cutoff)
         return version
 
     def checks(self) -> dict[str, Check]:
@@ -87,6 +89,7 @@ def test_checks_that_pass_have_no_remedy(house: House) -> None:
         f"data of {OTHER}",
         f"arrivals of {OTHER}",
         f"champion of {OTHER}",
+        "blend for d series",
         "prefect",
         "device",
     ]
@@ -94,6 +97,15 @@ def test_checks_that_pass_have_no_remedy(house: House) -> None:
     assert {check.remedy for check in checks.values() if check.ok} == {""}
     assert checks[f"champion of {SERIES}"].found == (
         f"version {version} (lstm) since {house.midnight:%Y-%m-%d}, trained up to {house.midnight:%Y-%m-%d}"
+    )
+
+
+def test_doctor_says_what_the_networks_learnt_from_and_how_old_they_are(house: House) -> None:
+    assert house.checks()["blend for d series"] == Check("blend for d series", True, "not trained yet")
+    cutoff = house.midnight - timedelta(days=3)
+    version = house.champion(cutoff=cutoff, model="blend")
+    assert house.checks()["blend for d series"].found == (
+        f"version {version} learnt from 2 series up to {cutoff:%Y-%m-%d}, 3 days ago: {SERIES}, {OTHER}"
     )
 
 
