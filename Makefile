@@ -7,7 +7,7 @@ JOBS ?= 2
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: run test test-slow check audit setup soak coverage mutants serve screenshots clean
+.PHONY: run test test-slow gpu check audit setup soak coverage mutants serve screenshots clean
 
 # Installs again when one of its sources changes. The stamp is written last, so a failed install is repeated.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -37,6 +37,13 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200 -n $(JOBS) --dist loadfile
+
+# Trains the networks of forty markets on a GPU, in a test and with the figures for docs/benchmarks.md; minutes.
+# GPU_TFLOPS: the card's float32 limit, to show the share that is used.
+gpu: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gpu,test]'
+	$(BIN)/python -m pytest tests/models/lstm/test_card.py -m gpu
+	$(BIN)/python benchmarks/training.py --pool-only $(if $(GPU_TFLOPS),--limit-tflops $(GPU_TFLOPS))
 
 # Simulates a thousand days with faults and checks the database after each; takes most of an hour.
 soak: export CANDLECAST_SOAK_DAYS = 1000

@@ -1,8 +1,9 @@
-"""Measures the cost of training a network: python benchmarks/training.py [--nets 100] [--most 1000]
+"""Measures the cost of training a network: python benchmarks/training.py [--nets 100] [--most 1000] [--pool-only]
 
 It trains the same small network (LSTM(32) -> dropout -> dense, Student-t head, 1,000 days, 20 epochs) as a fleet, with
 one Keras `fit` per network, and in plain PyTorch if that is installed; then it trains fleets of several sizes. Run it
-with KERAS_BACKEND=jax to measure that backend, and on a machine with a GPU to measure the GPU.
+with KERAS_BACKEND=jax to measure that backend, and on a machine with a GPU to measure the GPU. Last it trains what a
+backfill of four and a half years over forty markets trains: 18 quarters of three networks, each from all markets.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from models.lstm.fleet import Member, TrainingConfig, train_fleet
 from models.lstm.network import NetworkConfig
 
 DAYS, EPOCHS, FEATURES, HORIZON = 1000, 20, 21, 7
+POOL_MARKETS, POOL_DAYS, POOL_NETS, POOL_EPOCHS = 40, 2000, 54, 10
 TRAINING = TrainingConfig()
 NETWORK = NetworkConfig(FEATURES)
 
@@ -42,10 +44,34 @@ def gradient_steps() -> int:
     return EPOCHS * -(-len(range(0, DAYS - 1 - TRAINING.burn_in, TRAINING.scored)) // TRAINING.batch)
 
 
-def flops_a_net() -> float:
-    """Return the multiplications and additions that train one network: the LSTM forward, and twice that backward."""
+def flops(steps: int) -> float:
+    """Return the multiplications and additions of so many gradient steps: the LSTM forward, and twice that backward."""
     moment = 2 * (FEATURES + NETWORK.hidden) * 4 * NETWORK.hidden
-    return 3.0 * gradient_steps() * TRAINING.batch * TRAINING.chunk * moment
+    return 3.0 * steps * TRAINING.batch * TRAINING.chunk * moment
+
+
+def show_pool(limit_tflops: float | None) -> None:
+    """Train the networks of a long backfill over many markets, and print what that took."""
+    features, targets = (np.concatenate(parts) for parts in zip(*map(pool_market, range(POOL_MARKETS)), strict=True))
+    spans = tuple((number * POOL_DAYS, (number + 1) * POOL_DAYS) for number in range(POOL_MARKETS))
+    members = [Member(spans, (seed,), POOL_EPOCHS) for seed in range(POOL_NETS)]
+    began, cpu = time.perf_counter(), time.process_time()
+    train_fleet(features, targets, members, network=NETWORK)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    chunks_a_market = len(range(0, POOL_DAYS - 1 - TRAINING.burn_in, TRAINING.scored))
+    steps = POOL_EPOCHS * -(-POOL_MARKETS * chunks_a_market // TRAINING.batch)
+    rate = POOL_NETS * flops(steps) / seconds
+    share = f", {rate / (limit_tflops * 1e12):.2%} of the limit" if limit_tflops else ""
+    print(
+        f"{device()}: {POOL_NETS} networks on {POOL_MARKETS} markets of {POOL_DAYS} days, {POOL_EPOCHS} epochs: "
+        f"{seconds:.1f} s, {cpu:.1f} CPU-s, {rate / 1e9:.1f} GFLOP/s{share}"
+    )
+
+
+def pool_market(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((POOL_DAYS, FEATURES)).astype(np.float32)
+    return features, rng.standard_t(4, (POOL_DAYS, HORIZON)).astype(np.float32)
 
 
 def chunks() -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +138,11 @@ def main() -> None:
         "--limit-tflops", type=float, help="the float32 TFLOP/s of the device, to show the share that is used"
     )
     parser.add_argument("--fits", type=int, default=5, help="single fits of which the median is taken")
+    parser.add_argument("--pool-only", action="store_true", help="train only the networks of the long backfill")
     chosen = parser.parse_args()
+    if chosen.pool_only:
+        show_pool(chosen.limit_tflops)
+        return
     print(
         f"{device()}, {os.cpu_count()} cores; {DAYS} days, {EPOCHS} epochs per network; "
         "seconds per network, including compilation"
@@ -136,7 +166,7 @@ def main() -> None:
     print()
     table = []
     for nets, cost in costs:
-        rate = flops_a_net() / cost
+        rate = flops(gradient_steps()) / cost
         share = f"{rate / (chosen.limit_tflops * 1e12):.2%}" if chosen.limit_tflops else "-"
         table.append([nets, f"{cost:.4f}", f"{cost * nets:.1f}", f"{rate / 1e9:.1f}", share])
     print(
@@ -147,6 +177,8 @@ def main() -> None:
             disable_numparse=True,
         )
     )
+    print()
+    show_pool(chosen.limit_tflops)
 
 
 if __name__ == "__main__":
