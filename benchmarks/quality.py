@@ -1,9 +1,12 @@
-"""Forecast quality, walk-forward: python benchmarks/quality.py FILE [--pool FILE ...] [--database DB] [--plots DIR]
+"""Forecast quality, walk-forward: python benchmarks/quality.py FILE [FILE ...] [--pool FILE ...] [--database DB]
 
 Ingests CDD files (named `<series>.csv` or `<series>__<anything>.csv`), backfills every model for the tune and test
 years with the product's own code, scores them, and prints what the database then holds: CRPS and MAE against naive and
 range-ewma with Diebold-Mariano p-values, coverage, PIT, per step and per year. GARCH-t is computed for comparison. With
 --database a second run continues: forecasts that the database holds are not made again.
+
+Several files are forecast by one set of networks and judged together, in memory (together.py); markets of --pool are
+learnt from, judged in their first year, and shown by themselves.
 """
 
 import argparse
@@ -14,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import together
 from numpy.typing import NDArray
 from sqlalchemy import Engine, text
 from tabulate import tabulate
@@ -271,7 +275,7 @@ def prepare(engine: Engine, files: Sequence[Path]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="the market to forecast and score")
+    parser.add_argument("files", type=Path, nargs="+", help="the markets to forecast and score")
     parser.add_argument("--pool", type=Path, nargs="*", default=[], help="further markets to learn from")
     parser.add_argument("--start", default="2018-01-01")
     parser.add_argument("--end", default="2099-12-31")
@@ -279,9 +283,14 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, default=Path("reports/quality"))
     parser.add_argument("--no-garch", action="store_true")
     chosen = parser.parse_args()
+    if len(chosen.files) > 1:
+        files, span = [*chosen.files, *chosen.pool], (instant(chosen.start), instant(chosen.end))
+        markets = together.walk_forward(files, *span, printed_progress("blend"))
+        together.report(markets, [together.name_of(file) for file in chosen.files])
+        return
     with tempfile.TemporaryDirectory() as scratch:
         engine = open_database(f"sqlite:///{chosen.database or Path(scratch) / 'quality.db'}")
-        series, *_ = prepare(engine, [chosen.file, *chosen.pool])
+        series, *_ = prepare(engine, [*chosen.files, *chosen.pool])
         with engine.connect() as conn:
             history = read_history(conn, series=series)
         for model in MODELS:
