@@ -38,6 +38,13 @@ def last_download(conn: Connection, *, series: str, file_name: str) -> LastDownl
     return None if row is None else LastDownload(*row)
 
 
+def newest_outcome(conn: Connection, *, series: str) -> str | None:
+    """Return what became of the newest fetch for `series` (stored, held, failed, ...); None before the first."""
+    c = downloads.c
+    query = select(c.outcome).where(c.series == series).order_by(c.id.desc()).limit(1)
+    return conn.execute(query).scalar()
+
+
 def insert_download(conn: Connection, *, series: str, **values: Any) -> int:  # noqa: ANN401 - columns of downloads
     """Store a row of `downloads` and return its number."""
     key = conn.execute(insert(downloads).values(series=series, **values)).inserted_primary_key

@@ -386,6 +386,21 @@ def read_values(conn: Connection, wanted: ForecastFilter) -> "dict[datetime, NDA
     }
 
 
+def read_step_quantiles(
+    conn: Connection, wanted: ForecastFilter, *, step: int, levels: tuple[float, ...]
+) -> list[tuple[float, ...]]:
+    """Return the quantiles at `levels`, which ascend, of one step of each wanted forecast."""
+    f, v = _forecasts, forecast_values
+    query = (
+        select(v.c.value)
+        .join(f, v.c.forecast == f.c.id)
+        .where(*_conditions(f, wanted), v.c.step == step, v.c.quantile.in_(levels))
+        .order_by(v.c.forecast, v.c.quantile)
+    )
+    values = iter(conn.execute(query).scalars())
+    return list(zip(*[values] * len(levels), strict=True))
+
+
 def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:
     of_kind = [] if wanted.kind is None else [source.c.kind == Kind(wanted.kind.value).value]
     return [*wanted.conditions(source), *of_kind]

@@ -190,8 +190,16 @@ def insert_scores(conn: Connection, *, rows: Iterable[Score], scored_at: datetim
     return insert_or_skip(conn, scores, [{**row._asdict(), "scored_at": scored_at} for row in rows])
 
 
-def read_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) -> list[SkillRow]:
-    """Return the mean scores by series, kind, model and step, on origins that naive shares.
+def newest_scored(conn: Connection, *, series: str, model: str, kind: ScoreKind) -> datetime | None:
+    """Return the newest origin of which step 1 is scored and of this kind; None if there is none."""
+    c = _scores.c
+    conditions = _conditions(_scores, ForecastFilter(series, model=model, kind=kind))
+    query = select(c.origin).where(*conditions, c.step == 1).order_by(c.origin.desc()).limit(1)
+    return conn.execute(query).scalar()
+
+
+def read_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST, *, step: int | None = None) -> list[SkillRow]:
+    """Return the mean scores by series, kind, model and step, or of one `step`, on origins that naive shares.
 
     Live, late and backfilled scores are never pooled. The rows have no interval and no p-value: see
     tasks/steps/skill.py.
@@ -225,6 +233,8 @@ def read_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) -> lis
         .group_by(s.c.series, s.c.model, s.c.kind, s.c.step)
         .order_by(s.c.series, s.c.kind.desc(), s.c.model, s.c.step)
     )
+    if step is not None:
+        query = query.where(s.c.step == step)
     rows = conn.execute(query.where(*_conditions(s, wanted)))
     return [_with_skill(SkillRow(*row[:5], *(float(value) for value in row[5:]))) for row in rows]
 

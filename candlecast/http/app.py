@@ -40,6 +40,7 @@ from storage.scores import PitRow, SkillRow, read_pit
 from storage.series import require_series
 from tasks.steps.chance import ChanceRow, answered_chance
 from tasks.steps.chosen import ForecastChoice
+from tasks.steps.glance import GlanceRow, glance
 from tasks.steps.paths import MOST_SAMPLES, PathQuestion, PathSummaryRow, path_summary
 from tasks.steps.reliability import ReliabilityRow, reliability_table
 from tasks.steps.skill import judged_skill
@@ -118,7 +119,9 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
 
 def _period(path: str) -> int:
     """Return the number of the minute for answers that depend on the time of day, such as `stale`; 0 for others."""
-    return int(time.time() // 60) if path == "/api/v1/series" else 0
+    # To ask all series takes a second for a hundred of them, and stale data is hours old.
+    minutes = {"/api/v1/series": 1, "/api/v1/glance": 10}
+    return int(time.time() // (60 * minutes[path])) if path in minutes else 0
 
 
 def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
@@ -129,6 +132,13 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         with reading() as conn:
             rows = series_status(conn, now=datetime.now(UTC), after=after, limit=page.rows)
         return page.answer(SeriesStatus, rows, lambda row: (row.name,))
+
+    @app.get("/api/v1/glance", responses=described(GlanceRow))
+    def all_at_a_glance(format: Format = "json") -> Response:
+        """Every series: last close, the champion's band one step ahead, its width and skill, what needs a person."""
+        with reading() as conn:
+            rows = glance(conn, now=datetime.now(UTC))
+        return answer(GlanceRow._fields, rows, format, None)
 
     @app.get("/api/v1/candles", responses=described(CandleRow))
     def candles(

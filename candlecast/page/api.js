@@ -2,6 +2,9 @@
 
 const TOKEN = "candlecast-token";
 
+const NO_DATA = "Instead of data another page came, such as the login of a proxy in between. " +
+  "Open this page in a new tab, sign in there, and reload.";
+
 export class ApiError extends Error {
   constructor(status, detail) {
     super(detail);
@@ -17,7 +20,7 @@ export async function rows(collection, query = {}, most = Infinity) {
   let cursor = null;
   do {
     const given = Object.entries({ ...query, cursor }).filter(([, value]) => value !== null);
-    const answer = await ask(`/api/v1/${collection}?${new URLSearchParams(given)}`);
+    const answer = await ask(`api/v1/${collection}?${new URLSearchParams(given)}`);
     collected.push(...answer.rows);
     cursor = answer.next;
   } while (cursor !== null && collected.length < most);
@@ -30,6 +33,7 @@ async function ask(url) {
   const answer = await fetch(url, { headers }).catch(() => {
     throw new ApiError(0, "The server does not answer: is candlecast web still running?");
   });
+  if (!(answer.headers.get("Content-Type") ?? "").includes("json")) throw new ApiError(0, NO_DATA);
   const body = await answer.json();
   if (!answer.ok) throw new ApiError(answer.status, body.detail);
   return body;

@@ -3,6 +3,7 @@
 import { ApiError, keepToken, rows } from "./api.js";
 import { answerChanges, askAbout } from "./chance.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
+import { showGlance } from "./glance.js";
 import {
   afterClose, age, band, CENTRAL_BANDS, closeDay, closeName, instant, LENGTH_MS, percent, price, published, signed,
   whenStored,
@@ -48,23 +49,30 @@ function options(id, values) {
   $(id).replaceChildren(...values.map((value) => new Option(value, value)));
 }
 
+/** Show what the address names: one series, or all of them where it names none that is stored. */
 async function start() {
+  const name = decodeURIComponent(location.hash.slice(1));
+  if (name === "") return showAll();
   const series = await rows("series");
-  if (!series.length) return showEmpty("The database holds no series yet.");
+  if (!series.some((row) => row.name === name)) return showAll();
   options("series", series.map((row) => row.name));
-  const asked = decodeURIComponent(location.hash.slice(1));
-  if (series.some((row) => row.name === asked)) $("series").value = asked;
-  // Prefer a series that has a forecast to the first by name.
-  else $("series").value = (await rows("origins", { limit: 1 }, 1))[0]?.series ?? series[0].name;
-  $("series").onchange = () => {
-    history.replaceState(null, "", `#${encodeURIComponent($("series").value)}`);
-    guarded(() => showSeries(series));
-  };
+  $("series").value = name;
+  $("glance").hidden = true;
+  $("series-choice").hidden = $("all").hidden = false;
   await showSeries(series);
+}
+
+async function showAll() {
+  state.series = null;
+  document.title = "candlecast";
+  for (const id of ["content", "empty", "notice", "series-choice", "all"]) $(id).hidden = true;
+  if (!(await showGlance(Date.now()))) return showEmpty("The database holds no series yet.");
+  $("glance").hidden = false;
 }
 
 function showEmpty(why) {
   $("content").hidden = true;
+  $("glance").hidden = true;
   $("notice").hidden = true;
   $("empty").hidden = false;
   text("empty-why", why);
@@ -323,6 +331,7 @@ async function guarded(action) {
     } else if (error.status === 503) {
       showEmpty(error.message);
     } else {
+      $("series-choice").hidden = state.series === null;
       $("notice").hidden = false;
       text("notice", error.message);
     }
@@ -354,5 +363,8 @@ $("token-form").onsubmit = (event) => {
   $("token-form").hidden = true;
   guarded(start);
 };
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state.series && guarded(showChoice));
+$("series").onchange = () => { location.hash = encodeURIComponent($("series").value); };
+$("skip").onclick = () => $("main").focus();
+addEventListener("hashchange", () => guarded(start));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state.series !== null && guarded(showChoice));
 guarded(start);

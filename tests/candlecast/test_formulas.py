@@ -103,7 +103,7 @@ def web(poisoned):
 QUESTIONS = [
     "series", "models", "decisions", "findings", "skill", "calibration", "forecasts", "forecasts/latest", "origins",
     f"candles?series={SERIES}", "arrivals", f"chance?series={SERIES}&below=8000", f"reliability?series={SERIES}",
-    f"paths?series={SERIES}",
+    f"paths?series={SERIES}", "glance",
 ]  # fmt: skip
 
 

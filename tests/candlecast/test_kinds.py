@@ -147,7 +147,7 @@ def test_the_http_api_and_the_metrics_tell_the_kinds_apart(web):
 
 def test_the_page_tells_the_kinds_apart(web):
     with chromium() as browser, Opened(browser, viewport={"width": 1280, "height": 900}) as window:
-        page = window.open(web.url)
+        page = window.open(f"{web.url}/#{Store.series}")
         for kind, n in (("live", IN_TIME), ("late", LATE), ("backfill", BACKFILLED)):
             words = "backfilled" if kind == "backfill" else kind
             assert page.locator(f"#trust-{kind}").inner_text().startswith(f"In {n} {words} forecasts one step ahead")

@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import Opened, chromium
 from installation import Installation
+from path_proxy import PathProxy
 from playwright.sync_api import Browser, Page, expect
 from stores import Store
 from web_server import Web
@@ -81,7 +82,7 @@ def serious(page: Page) -> list[str]:
 
 
 def test_the_page_shows_the_forecast_of_the_api(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     rows_of_api = web.get(f"/api/v1/forecasts/latest?series={SERIES}").json()["rows"]
     assert page.locator("#series").input_value() == SERIES
     assert page.title() == f"{SERIES} · candlecast"
@@ -107,8 +108,66 @@ def test_the_page_shows_the_forecast_of_the_api(opened, web):
     assert opened.hosts == {web.url.removeprefix("http://")}
 
 
-def test_live_and_backfill_are_shown_separately_with_their_scores(opened, web):
+def test_every_series_is_there_at_a_glance_one_click_from_its_page(opened, web):
     page = opened.open(web.url)
+    rows = {row["series"]: row for row in web.get("/api/v1/glance").json()["rows"]}
+    lines = page.locator("#glance-table tbody tr")
+    expect(lines).to_have_count(2)
+    assert [lines.nth(at).locator("th").inner_text() for at in range(2)] == [OTHER, SERIES]
+    cells = lines.nth(1).locator("td").all_inner_texts()
+    row = rows[SERIES]
+    assert cells[0] == f"{row['close']:,.0f} USD"
+    assert cells[1] == f"{row['q10']:,.0f} – {row['q90']:,.0f}"
+    assert cells[3] == f"{row['width_ratio']:.2f} ×"
+    assert cells[4:6] == ["range-ewma", f"{100 * row['skill']:+.1f} % (backfill, 352)"]
+    assert cells[6] == "Wed 2019-10-16, 9 hours ago"
+    assert cells[7] == "⚠ stale"
+    assert lines.nth(1).locator("svg polygon").count() == 2
+    assert "2 of which need a person" in page.locator("#glance-count").inner_text()
+    # Sorting: the series without a forecast comes last, up and down.
+    for direction in ("ascending", "descending"):
+        page.locator("#glance-table button[data-column=skill]").click()
+        expect(page.locator("#glance-table th").nth(6)).to_have_attribute("aria-sort", direction)
+        assert lines.nth(1).locator("th").inner_text() == OTHER
+    assert serious(page) == []
+    page.locator("#glance-table a", has_text=SERIES).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#content")).to_be_visible()
+    assert page.url == f"{web.url}/#{SERIES}"
+    page.go_back()
+    expect(page.locator("#glance")).to_be_visible()
+    assert page.locator("#content").is_hidden()
+    page.reload()
+    expect(lines).to_have_count(2)
+    assert opened.troubles == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_glance_fits_a_phone_and_axe_finds_nothing_serious(browser, web, scheme):
+    with Opened(browser, at=THEN, viewport=PHONE, color_scheme=scheme, has_touch=True, is_mobile=True) as window:
+        page = window.open(web.url)
+        expect(page.locator("#glance-table tbody tr")).to_have_count(2)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert serious(page) == []
+        assert window.troubles == []
+
+
+def test_below_a_path_of_a_proxy_the_page_works_and_reports_its_login(browser, web):
+    with PathProxy(web.url) as proxy, Opened(browser, at=THEN, viewport=WIDE) as window:
+        page = window.open(proxy.url)
+        page.locator("#glance-table a", has_text=SERIES).click()
+        expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-17T00:00:00Z")
+        assert page.url == f"{proxy.url}#{SERIES}"
+        assert window.troubles == []
+        proxy.locked = True
+        page.locator("input[value=backfill]").check()
+        expect(page.locator("#notice")).to_contain_text("such as the login of a proxy")
+        page.reload()
+        expect(page.locator("#notice")).to_contain_text("sign in there, and reload")
+
+
+def test_live_and_backfill_are_shown_separately_with_their_scores(opened, web):
+    page = opened.open(f"{web.url}/#{SERIES}")
     assert page.locator("input[value=live]").is_checked()
     assert page.locator("#n-live").inner_text() == "(1)"
     assert page.locator("#n-backfill").inner_text() == "(354)"
@@ -131,7 +190,7 @@ def test_live_and_backfill_are_shown_separately_with_their_scores(opened, web):
 
 
 def test_the_slider_shows_past_origins_with_their_actual_closes(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     page.locator("input[value=backfill]").check()
     expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-17T00:00:00Z")
     slider = page.locator("#origin")
@@ -155,7 +214,7 @@ def test_the_slider_shows_past_origins_with_their_actual_closes(opened, web):
 
 
 def test_dragging_the_slider_quickly_ends_at_the_last_place(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     page.locator("input[value=backfill]").check()
     expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-17T00:00:00Z")
     moved = "(node, at) => { node.value = at; node.dispatchEvent(new Event('input')); }"
@@ -169,7 +228,7 @@ def test_the_page_reports_stale_data_as_the_api_does(browser, web):
     (series_row,) = [row for row in web.get("/api/v1/series").json()["rows"] if row["name"] == SERIES]
     assert series_row["stale"] is True
     with Opened(browser, at="2019-10-22T09:00:00Z", viewport=WIDE) as later:
-        page = later.open(web.url)
+        page = later.open(f"{web.url}/#{SERIES}")
         notice = page.locator("#notice").inner_text()
         assert "the newest stored close is that of Wed 2019-10-16, 5 days ago" in notice
         assert "candlecast doctor" in notice
@@ -209,7 +268,7 @@ def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
 
 def test_the_page_shows_how_long_before_the_close_a_forecast_was_stored(browser, fresh_web):
     with Opened(browser, viewport=WIDE) as window:
-        page = window.open(fresh_web.url)
+        page = window.open(f"{fresh_web.url}/#{FRESH}")
         rows = fresh_web.get(f"/api/v1/forecasts/latest?series={FRESH}").json()["rows"]
         assert all(row["before_close"] for row in rows)
         first = datetime.fromisoformat(rows[0]["target_time"])
@@ -285,7 +344,7 @@ def test_the_api_names_the_champion_and_the_model_that_was_asked_for(web, fresh_
 
 
 def test_the_chance_changes_as_one_types(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     rows = web.get(f"/api/v1/forecasts/latest?series={SERIES}").json()["rows"]
     answer, level = page.locator("#chance-answer"), page.locator("#level-answer")
     # Without a question it is about the median, rounded.
@@ -311,7 +370,7 @@ def test_the_chance_changes_as_one_types(opened, web):
 
 
 def test_the_reliability_table_is_that_of_the_api_and_of_the_chosen_step(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     page.locator("#reliability-details summary").click()
     rows = web.get(f"/api/v1/reliability?series={SERIES}&model=range-ewma&kind=backfill").json()["rows"]
     lines = page.locator("#reliability tbody tr")
@@ -328,17 +387,17 @@ def test_the_reliability_table_is_that_of_the_api_and_of_the_chosen_step(opened,
 
 def test_the_model_that_was_asked_for_is_shown_beside_the_champion(browser, opened, web, fresh_web):
     with Opened(browser, viewport=WIDE) as window:
-        page = window.open(fresh_web.url)
+        page = window.open(f"{fresh_web.url}/#{FRESH}")
         expect(page.locator("#asked-for")).to_contain_text(
             "lstm, which was asked for and does not serve, expects the close of"
         )
         expect(page.locator("#asked-for")).to_contain_text("median 1,011; naive, which serves, between")
     # Where the champion is the model that was asked for, or none was, there is nothing to compare.
-    assert opened.open(web.url).locator("#asked-for").is_hidden()
+    assert opened.open(f"{web.url}/#{SERIES}").locator("#asked-for").is_hidden()
 
 
 def test_a_series_without_a_forecast_shows_the_command_to_type(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     page.locator("#series").select_option(OTHER)
     expect(page.locator("#empty")).to_be_visible()
     assert page.locator("#empty-why").inner_text() == f"{OTHER} has 30 candles and no forecast yet."
@@ -360,7 +419,7 @@ def test_before_the_first_run_the_page_shows_the_command_to_type(opened, empty):
 
 def test_the_page_reports_that_the_server_is_gone(opened, looked_back):
     with Web(looked_back) as short:
-        page = opened.open(short.url)
+        page = opened.open(f"{short.url}/#{SERIES}")
     page.locator("#model").select_option("naive")
     expect(page.locator("#notice")).to_contain_text("is candlecast web still running?")
 
@@ -369,7 +428,7 @@ def test_the_page_reports_that_the_server_is_gone(opened, looked_back):
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_axe_finds_nothing_serious(browser, web, scheme, size):
     with Opened(browser, at=THEN, viewport=size, color_scheme=scheme) as window:
-        page = window.open(web.url)
+        page = window.open(f"{web.url}/#{SERIES}")
         page.locator("input[value=backfill]").check()
         page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
         assert serious(page) == []
@@ -377,13 +436,13 @@ def test_axe_finds_nothing_serious(browser, web, scheme, size):
 
 
 def test_axe_reports_a_missing_label(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     page.evaluate("document.querySelector('label:has(#series)').replaceWith(document.getElementById('series'))")
     assert any(violation.startswith("select-name") for violation in serious(page))
 
 
 def test_dark_mode_is_dark_and_follows_the_system_while_it_is_open(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     paper = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
     ink = "document.querySelector('#fan .xtick text').style.fill.match(/\\d+/g).slice(0, 3).map(Number)"
     assert min(page.evaluate(paper)) > 200
@@ -400,7 +459,7 @@ def test_dark_mode_is_dark_and_follows_the_system_while_it_is_open(opened, web):
 
 def test_a_phone_shows_everything_without_scrolling_sideways(browser, web):
     with Opened(browser, at=THEN, viewport=PHONE, has_touch=True, is_mobile=True) as window:
-        page = window.open(web.url)
+        page = window.open(f"{web.url}/#{SERIES}")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         page.locator("input[value=backfill]").check()
         for chart in ("fan", "skill", "coverage", "pit"):
@@ -415,7 +474,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser, web):
 
 
 def test_the_keyboard_reaches_every_control_in_the_order_of_the_page(opened, web):
-    page = opened.open(web.url)
+    page = opened.open(f"{web.url}/#{SERIES}")
     reached = []
     for _ in range(16):
         page.keyboard.press("Tab")
@@ -445,7 +504,7 @@ def test_the_keyboard_reaches_every_control_in_the_order_of_the_page(opened, web
 
 def test_a_token_is_asked_for_kept_in_the_tab_and_refused_when_wrong(opened, looked_back):
     with Web(looked_back, CANDLECAST_API_TOKEN="hunter2") as guarded:
-        page = opened.open(guarded.url)
+        page = opened.open(f"{guarded.url}/#{SERIES}")
         assert serious(page) == []
         page.locator("#token").fill("hunter3")
         page.keyboard.press("Enter")

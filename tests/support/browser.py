@@ -47,9 +47,11 @@ class Opened:
             self.troubles.append(f"{kind}: {text}")
 
     def open(self, url: str) -> Page:
-        """Load a page and wait until it shows its first forecast or the text in its place."""
+        """Load a page and wait until it shows all series, a forecast or the text in their place."""
         self.page.goto(url)
-        self.page.wait_for_selector("#fan[data-origin], #empty:not([hidden]), #token-form:not([hidden])")
+        self.page.wait_for_selector(
+            "#fan[data-origin], #glance[data-series], #empty:not([hidden]), #token-form:not([hidden])"
+        )
         return self.page
 
     def __enter__(self) -> "Opened":

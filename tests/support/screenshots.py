@@ -45,7 +45,7 @@ def main() -> None:
             def shoot(
                 name: str,
                 *,
-                url: str = web.url,
+                url: str = f"{web.url}/#Coinbase_BTCUSD_d",
                 then: Callable[[Page], None] = do_nothing,
                 whole: bool = True,
                 **window: object,
@@ -57,6 +57,7 @@ def main() -> None:
                     page.screenshot(path=FOLDER / f"{name}.png", full_page=whole)
                 print(FOLDER / f"{name}.png")
 
+            shoot("glance", url=web.url, whole=False)
             shoot("page")
             shoot("page-dark", color_scheme="dark")
             shoot("page-phone", viewport=PHONE)

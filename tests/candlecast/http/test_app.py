@@ -61,6 +61,7 @@ def test_the_same_filters_give_the_same_rows_as_the_command_line(web, daily_done
     "collection",
     [
         "series",
+        "glance",
         "models",
         "decisions",
         "findings",

@@ -51,7 +51,7 @@ def test_no_request_breaks_the_server_or_its_description(web):
         for mode in modes:
             fixed(given(operation.as_strategy(generation_mode=mode))(ask))()
     print(f"{sum(requests.values())} questions, answered {dict(sorted(statuses.items()))}")
-    assert len(requests) == 16
+    assert len(requests) == 17
     assert all(count >= EXAMPLES for path, count in requests.items() if path.startswith("/api/"))
     assert {200, 400} <= set(statuses)
 
