@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from candlecast.commands import note as commands_note
 from candlecast.commands import operate as commands_operate
 from candlecast.commands import read as commands_read
 from candlecast.commands import run as commands_run
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for commands in (commands_run, commands_read, commands_operate):
+for commands in (commands_run, commands_read, commands_note, commands_operate):
     app.add_typer(commands.app)
 
 

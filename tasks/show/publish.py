@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.candles import Interval, SeriesName
 from models.forecasts import CENTRAL_BANDS
 from models.wording import after_close, close_day, when_stored
 from storage.forecasts import BandRow
 from tasks.show.charts import forecast_chart
+from tasks.show.note import markdown_note
 from tasks.show.pictures import show_picture
 from tasks.steps.elsewhere import Steps
+from tasks.steps.note import series_note
 from tasks.steps.watch import open_findings
 
 
@@ -39,7 +41,7 @@ def forecast_table(bands: Sequence[BandRow]) -> list[dict[str, str | int]]:
 
 
 def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
-    """Draw the newest forecast and show it, its table and the data's findings in Prefect's UI; returns the picture."""
+    """Draw the newest forecast; show it, its table, the note and the findings in Prefect's UI; returns the picture."""
     drawn = steps(forecast_chart, series=series, reports=reports)
     findings = steps(open_findings, series=series)
     if drawn is not None:
@@ -51,6 +53,11 @@ def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
             description=f"{first.model} forecast of {series} {after_close(first.origin, interval)}. {stored}",
         )
         show_picture(drawn.path, key=artifact_key("fan", series), description=f"Fan chart of {series}")
+    create_markdown_artifact(
+        markdown_note([steps(series_note, series=series)], [None]),
+        key=artifact_key("note", series),
+        description=f"What {series} may do next, and what came",
+    )
     create_table_artifact(
         [
             {
