@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -70,7 +71,8 @@ def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file:
         from tabulate import tabulate
 
         table = [values_of(row, columns) for row in rows]
-        cells = [[_table_cell(value) for value in values] for values in table]
+        decimals = [_decimals(column) for column in zip(*table, strict=True)]
+        cells = [[_table_cell(*cell) for cell in zip(values, decimals, strict=True)] for values in table]
         # The cells are formatted, so tabulate must not parse them as numbers.
         aligned = ["right" if _is_numeric(column) else "left" for column in zip(*table, strict=True)]
         file.write(tabulate(cells, columns, "simple", disable_numparse=True, colalign=aligned if cells else None))
@@ -115,13 +117,26 @@ def _without_formula(value: object) -> object:
     return f"'{value}" if like_formula and value else value
 
 
-def _table_cell(value: object) -> str:
+def _decimals(column: Iterable[object]) -> int:
+    """Return with how many decimals all numbers of a column are written: five digits of the largest, at least two.
+
+    Where numbers of several sizes share a column, as prices of several markets do, the smallest keeps three digits, as
+    far as six decimals go.
+    """
+    sizes = [abs(value) for value in column if isinstance(value, float) and math.isfinite(value) and value != 0]
+    if not sizes:
+        return 2
+    largest, smallest = math.floor(math.log10(max(sizes))), math.floor(math.log10(min(sizes)))
+    return min(max(4 - largest, 2 - smallest, 2), 6)
+
+
+def _table_cell(value: object, decimals: int) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d}" if (value.hour, value.minute) == (0, 0) else f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, float):
-        return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.5g}"
+        return f"{value:,.{decimals}f}"
     return printable(str(value))
 
 

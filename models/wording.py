@@ -39,9 +39,13 @@ def chance_words(chance: Chance) -> str:
     return f"{'under' if chance.bound is Bound.AT_MOST else 'over'} {100 * chance.value:.0f} %"
 
 
-def price_words(price: float) -> str:
-    """Return a price with six digits or all of its whole part: "8,246.91", "0.123457", "61,234"."""
-    decimals = max(0, 5 - math.floor(math.log10(abs(price)))) if price else 0
+def price_words(price: float, *, like: float | None = None) -> str:
+    """Return a price with six digits or all of its whole part: "8,246.91", "0.123457", "61,234.4".
+
+    With `like`, it has as many decimals as that price would have, so that the prices of one table look alike.
+    """
+    size = abs(price if like is None else like)
+    decimals = max(0, 5 - math.floor(math.log10(size))) if size else 0
     return f"{price:,.{min(decimals, 12)}f}"
 
 

@@ -67,8 +67,9 @@ def print_what_is_not_published(settings: Settings, names: list[str], *, now: da
 
 def _print_forecast(bands: Sequence[BandRow], skill: Sequence[SkillRow]) -> None:
     first = bands[0]
-    interval = SeriesName.parse(first.series).interval
-    print(f"\n{first.series}: close forecast by {first.model} {after_close(first.origin, interval)}\n")
+    name = SeriesName.parse(first.series)
+    interval = name.interval
+    print(f"\n{first.series}: close forecast by {first.model} {after_close(first.origin, interval)}, in {name.quote}\n")
     print(tabulate(forecast_table(bands), "keys", "simple", disable_numparse=True))
     print(f"\n{when_stored(first.created_at, first.origin, interval, len(bands))}")
     if first.model == BASELINE:

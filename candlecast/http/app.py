@@ -331,17 +331,22 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
 
 def _add_monitoring(app: FastAPI, reading: Callable[[], Connection]) -> None:
     refusals: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (401, 421, 503)}
-    healthy = {"application/json": {"schema": {"type": "object", "required": ["status", "data_age_s", "stale"]}}}
+    healthy = {
+        "application/json": {"schema": {"type": "object", "required": ["status", "data_age_s", "stale", "late"]}}
+    }
 
     @app.get("/healthz", responses={200: {"content": healthy}, **refusals})
     def healthz() -> Response:
-        """200 while the database answers, with the age of each series' data and the series that are stale; else 503."""
+        """200 while the database answers, with each series' age and which are stale or late (`degraded`); else 503."""
         now = datetime.now(UTC)
         with reading() as conn:
             rows = series_status(conn, now=now)
+            late = sorted({row.series for row in read_findings(conn) if row.code == "late"})
         ages = {row.name: None if row.last_close is None else (now - row.last_close).total_seconds() for row in rows}
         stale = [row.name for row in rows if row.stale]
-        return Response(json.dumps({"status": "ok", "data_age_s": ages, "stale": stale}), media_type="application/json")
+        status = "degraded" if stale or late else "ok"
+        body = {"status": status, "data_age_s": ages, "stale": stale, "late": late}
+        return Response(json.dumps(body), media_type="application/json")
 
     lines = {"text/plain": {"schema": {"type": "string"}}}
 

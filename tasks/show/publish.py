@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.candles import Interval, SeriesName
 from models.forecasts import CENTRAL_BANDS
-from models.wording import after_close, close_day, when_stored
+from models.wording import after_close, close_day, price_words, when_stored
 from storage.forecasts import BandRow
 from tasks.show.charts import forecast_chart
 from tasks.show.note import markdown_note
@@ -25,14 +25,15 @@ def artifact_key(what: str, series: str) -> str:
 def forecast_table(bands: Sequence[BandRow]) -> list[dict[str, str | int]]:
     """Return a forecast as rows for people: which close, its median and central bands."""
     interval = SeriesName.parse(bands[0].series).interval
+    like = bands[0].q50
     which = "close of" if interval is Interval.DAY else "close at"
     return [
         {
             "step": row.step,
             which: close_day(row.target_time + interval.length, interval),
-            "median": f"{row.q50:,.6g}",
+            "median": price_words(row.q50, like=like),
             **{
-                f"{band} band": f"{getattr(row, band.low):,.6g} – {getattr(row, band.high):,.6g}"
+                f"{band} band": " – ".join(price_words(getattr(row, edge), like=like) for edge in (band.low, band.high))
                 for band in CENTRAL_BANDS
             },
         }
@@ -50,7 +51,10 @@ def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
         create_table_artifact(
             forecast_table(drawn.bands),
             key=artifact_key("forecast", series),
-            description=f"{first.model} forecast of {series} {after_close(first.origin, interval)}. {stored}",
+            description=(
+                f"{first.model} forecast of {series} {after_close(first.origin, interval)}, in "
+                f"{SeriesName.parse(series).quote}. {stored}"
+            ),
         )
         show_picture(drawn.path, key=artifact_key("fan", series), description=f"Fan chart of {series}")
     create_markdown_artifact(

@@ -77,6 +77,7 @@ def test_all_agree_on_both_sides_of_the_bound(installation: Installation) -> Non
         assert answered == STALE
         health = web.get("/healthz").json()
         assert {series: series in health["stale"] for series in health["data_age_s"]} == STALE
+        assert (health["status"], health["late"]) == ("degraded", [])
         metrics = web.get("/metrics").text
         for series, stale in STALE.items():
             assert f'candlecast_data_stale{{series="{series}"}} {float(stale)}' in metrics

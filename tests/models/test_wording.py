@@ -89,3 +89,7 @@ def test_a_chance_beyond_the_stored_quantiles_is_told_as_a_bound() -> None:
 )
 def test_a_price_has_six_digits(price: float, words: str) -> None:
     assert price_words(price) == words
+
+
+def test_prices_of_a_table_have_the_decimals_of_one_of_them() -> None:
+    assert [price_words(price, like=9999.0) for price in (9999.5, 10020.3)] == ["9,999.50", "10,020.30"]

@@ -202,3 +202,34 @@ def test_before_the_first_run_the_server_names_the_command_to_run(empty):
         answer = early.get("/healthz")
     assert answer.status_code == 503
     assert "candlecast daily" in answer.json()["detail"]
+
+
+def test_health_is_degraded_while_a_candle_is_late(tmp_path):
+    import asyncio
+    from datetime import timedelta
+
+    import httpx
+    from stores import Store
+
+    from candlecast.http.app import create_app
+    from models.candles import Finding, Severity
+    from storage.database.engine import open_database, writing
+    from storage.findings import record_findings
+
+    url = f"sqlite:///{tmp_path / 'candlecast.db'}"
+    store = Store(open_database(url))
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    store.add_candle(today - timedelta(days=1), 100.0, fetched_at=today)
+    late = Finding("late", Severity.WARNING, "no candle", "wait")
+    app = create_app(url)
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
+            return (await client.get("/healthz")).json()
+
+    assert asyncio.run(ask())["status"] == "ok"
+    with writing(store.engine) as conn:
+        record_findings(conn, series=store.series, codes={"late"}, seen=[late], now=store.now)
+    health = asyncio.run(ask())
+    assert (health["status"], health["late"], health["stale"]) == ("degraded", [store.series], [])
+    store.engine.dispose()
