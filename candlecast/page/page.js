@@ -12,7 +12,7 @@ import {
 const CANDLES_BEFORE = 60;
 const REQUEST_DELAY_MS = 120;
 const $ = (id) => document.getElementById(id);
-const state = { series: null, origins: [], skill: [], pit: [], asked: 0 };
+const state = { series: null, origins: [], skill: [], pit: [], asked: 0, turn: 0 };
 
 const length = () => LENGTH_MS[state.series.interval];
 const model = () => $("model").value;
@@ -51,22 +51,28 @@ function options(id, values) {
 
 /** Show what the address names: one series, or all of them where it names none that is stored. */
 async function start() {
+  const turn = ++state.turn;
   const name = decodeURIComponent(location.hash.slice(1));
-  if (name === "") return showAll();
+  if (name === "") return showAll(turn);
   const series = await rows("series");
-  if (!series.some((row) => row.name === name)) return showAll();
+  if (turn !== state.turn) return;
+  if (!series.some((row) => row.name === name)) return showAll(turn);
   options("series", series.map((row) => row.name));
   $("series").value = name;
   $("glance").hidden = true;
   $("series-choice").hidden = $("all").hidden = false;
-  await showSeries(series);
+  await showSeries(series, turn);
 }
 
-async function showAll() {
+async function showAll(turn) {
   state.series = null;
+  // Rows of a series that are still on their way are no longer wanted.
+  state.asked += 1;
   document.title = "candlecast";
   for (const id of ["content", "empty", "notice", "series-choice", "all"]) $(id).hidden = true;
-  if (!(await showGlance(Date.now()))) return showEmpty("The database holds no series yet.");
+  const n = await showGlance(Date.now());
+  if (turn !== state.turn) return;
+  if (!n) return showEmpty("The database holds no series yet.");
   $("glance").hidden = false;
 }
 
@@ -78,7 +84,7 @@ function showEmpty(why) {
   text("empty-why", why);
 }
 
-async function showSeries(all) {
+async function showSeries(all, turn) {
   state.series = all.find((row) => row.name === $("series").value);
   const series = state.series.name;
   document.title = `${series} · candlecast`;
@@ -87,7 +93,7 @@ async function showSeries(all) {
     rows("calibration", { series }), rows("models", { series }), rows("decisions", { series }),
     rows("findings", { series }),
   ]);
-  if (series !== $("series").value) return;
+  if (turn !== state.turn) return;
   if (!origins.length) {
     showEmpty(`${series} has ${state.series.candles.toLocaleString("en")} candles and no forecast yet.`);
     return;
@@ -101,7 +107,7 @@ async function showSeries(all) {
   options("model", names);
   $("model").value = latest[0]?.model ?? champion?.model ?? names[0];
   await showAskedFor(latest);
-  if (series !== $("series").value) return;
+  if (turn !== state.turn) return;
   const wanted = latest.length || origins.some((row) => row.model === model() && row.kind === "live") ? "live" : "backfill";
   document.querySelector(`input[name=kind][value=${wanted}]`).checked = true;
   showModels(models, decisions, champion);
@@ -123,7 +129,7 @@ function showAge() {
 
 /** Where another model was asked for than the one that serves, show its newest live forecast beside the champion's. */
 async function showAskedFor(latest) {
-  const { asked_for: asked, champion } = state.series;
+  const { asked_for: asked, champion, interval } = state.series;
   $("asked-for").hidden = true;
   if (asked === null || asked === champion) return;
   const { series, origin } = latest[0];
@@ -131,7 +137,8 @@ async function showAskedFor(latest) {
   if (first === undefined) return;
   $("asked-for").hidden = false;
   text("asked-for", `${asked}, which was asked for and does not serve, expects the ` +
-    `${closeName(closeOf(first), state.series.interval)} ${between(first)} with a chance of 80 %, median ` +
+    `${closeName(new Date(Date.parse(first.target_time) + LENGTH_MS[interval]).toISOString(), interval)} ` +
+    `${between(first)} with a chance of 80 %, median ` +
     `${price(first.q50)}; ${champion}, which serves, ${between(latest[0])}, median ${price(latest[0].q50)}.`);
 }
 
@@ -166,7 +173,7 @@ function nameOrigin() {
 async function showOrigin() {
   const origin = nameOrigin();
   const asked = ++state.asked;
-  const series = state.series.name;
+  const { name: series, interval } = state.series;
   const at = (steps) => new Date(Date.parse(origin) + steps * length()).toISOString();
   const [bands, candles] = await Promise.all([
     rows("forecasts", { series, origin, model: model(), kind: kind() }),
@@ -181,8 +188,8 @@ async function showOrigin() {
   text("stored", kind() === "live" ? whenStored(bands, state.series.interval)
     : `Backfilled: stored ${instant(bands[0].created_at)} UTC from the candles known at the time.`);
   showBands(bands, actual, origin);
-  await askAbout(bands, closeOf, state.series.interval);
-  await drawFan(near, bands, origin, state.series.interval);
+  await askAbout(bands, closeOf, interval);
+  await drawFan(near, bands, origin, interval);
   $("fan").dataset.origin = origin;
 }
 
@@ -203,13 +210,17 @@ function outlook(bands, origin, actual) {
 function showBands(bands, actual, origin) {
   const { interval } = state.series;
   text("bands-caption", `${model()}, ${kind()}, ${afterClose(origin, interval)}`);
+  const like = bands[0].q50;
+  // A day before the newest stored one that is not there is missing; a later one has not come yet.
+  const newest = state.series.last_close ?? origin;
   fill("bands", bands.map((row) => {
     const close = actual.get(row.target_time);
     const inside = CENTRAL_BANDS.find(({ low, high }) => row[low] <= close && close <= row[high]);
     const where = inside ? `inside ${inside.percent} %` : `outside ${CENTRAL_BANDS.at(-1).percent} %`;
-    return [row.step, closeDay(closeOf(row), interval), price(row.q50),
-      ...CENTRAL_BANDS.map(({ low, high }) => band(row, low, high)),
-      close === undefined ? "not yet" : `${price(close)} (${where})`];
+    const absent = Date.parse(closeOf(row)) < Date.parse(newest) ? "missing" : "not yet";
+    return [row.step, closeDay(closeOf(row), interval), price(row.q50, like),
+      ...CENTRAL_BANDS.map(({ low, high }) => band(row, low, high, like)),
+      close === undefined ? absent : `${price(close, like)} (${where})`];
   }), "no steps");
 }
 
@@ -282,7 +293,7 @@ async function showReliability() {
   text("reliability-caption", `${model()}, ${judged}, step ${step}`);
   if (!$("reliability-details").open) return;
   const all = await rows("reliability", { series, model: model(), kind: judged });
-  if (judged !== judgedKind() || series !== state.series.name) return;
+  if (series !== state.series?.name || judged !== judgedKind()) return;
   fill("reliability", all.filter((row) => row.step === step).map((row) => [
     row.low === 0 ? "under 1 %" : row.high === 1 ? "over 99 %" : `${percent(row.low, 0)} to ${percent(row.high, 0)}`,
     row.stated === null ? null : percent(row.stated), percent(row.realised),

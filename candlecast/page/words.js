@@ -7,12 +7,13 @@ export const CENTRAL_BANDS = [
   { "percent": 95, "low": "q025", "high": "q975" }
 ];
 
-export const price = (value) => {
-  const digits = Math.abs(value) >= 1000 ? 0 : Math.abs(value) >= 1 ? 2 : 6;
+/** A price; with `like`, it has as many decimals as that price, so that the prices of one table look alike. */
+export const price = (value, like = value) => {
+  const digits = Math.abs(like) >= 1000 ? 0 : Math.abs(like) >= 1 ? 2 : 6;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 };
 
-export const band = (row, low, high) => `${price(row[low])} – ${price(row[high])}`;
+export const band = (row, low, high, like = row.q50) => `${price(row[low], like)} – ${price(row[high], like)}`;
 
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 
