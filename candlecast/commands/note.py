@@ -67,10 +67,13 @@ def _send(url: str, text: str) -> None:
 
     import requests
 
+    from storage.source.urls import checked_web_url
+
     # The path of a webhook is often its secret, so only its host is named.
-    host = urlsplit(url).hostname
-    if host is None:
-        raise WrongUse("expected a URL like https://host/path", param_hint="--send")
+    try:
+        host = urlsplit(checked_web_url(url)).hostname
+    except ValueError as error:
+        raise WrongUse(str(error), param_hint="--send") from None
     try:
         answer = requests.post(url, json={"text": text}, timeout=30)
     except requests.RequestException as error:

@@ -164,9 +164,13 @@ NotifyOption = Annotated[
     str | None, typer.Option(help="URL of a webhook for messages about models, late or stale data and failed runs.")
 ]
 
+NotesOption = Annotated[
+    bool, typer.Option("--notes", help="Also send the morning note of each series to the URL of --notify.")
+]
+
 
 @app.command()
-def setup(notify: NotifyOption = None, json: Json = False) -> None:
+def setup(notify: NotifyOption = None, notes: NotesOption = False, json: Json = False) -> None:
     """Create pools, queues and automations on the configured Prefect server; may be repeated."""
     from candlecast.orchestrator.configured import configured_url
 
@@ -176,13 +180,13 @@ def setup(notify: NotifyOption = None, json: Json = False) -> None:
             "no Prefect server is configured: set PREFECT_API_URL, or use a Prefect profile that names one; "
             "for one machine `candlecast serve` needs no setup"
         )
-    _webhook(notify)
+    _webhook(notify, notes)
     from httpx import HTTPError
 
     from candlecast.orchestrator.setup import Prepared, prepare
 
     try:
-        done = prepare(notify=notify)
+        done = prepare(notify=notify, notes=notes)
     except HTTPError as error:
         from storage.redaction import safe_url, without_credentials
 
@@ -191,7 +195,9 @@ def setup(notify: NotifyOption = None, json: Json = False) -> None:
     emit(Prepared._fields, done, Format.TABLE, json)
 
 
-def _webhook(url: str | None) -> None:
+def _webhook(url: str | None, notes: bool) -> None:
+    if notes and url is None:
+        raise WrongUse("--notes needs --notify URL, where the notes are sent")
     from storage.source.urls import checked_web_url
 
     try:
@@ -205,10 +211,11 @@ def _webhook(url: str | None) -> None:
 def serve(
     port: Annotated[int, typer.Option(help="Loopback port of Prefect's server and pages.")] = 4200,
     notify: NotifyOption = None,
+    notes: NotesOption = False,
 ) -> None:
     """Run Prefect's server, the daily schedule (from 00:05 UTC) and the other deployments until it is stopped."""
     settings()
-    _webhook(notify)
+    _webhook(notify, notes)
     from candlecast.orchestrator.serving import serve_schedule
 
-    serve_schedule(port, notify=notify)
+    serve_schedule(port, notify=notify, notes=notes)

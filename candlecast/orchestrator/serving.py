@@ -27,7 +27,7 @@ FIRST_DAY_AFTER = timedelta(minutes=1)
 MOST_RUNS = 2 + 3
 
 
-def serve_schedule(port: int, *, notify: str | None = None) -> None:
+def serve_schedule(port: int, *, notify: str | None = None, notes: bool = False) -> None:
     """Run the deployments until the process is stopped, on the configured Prefect server or on one that it starts."""
     with _server(port) as url:
         # The processes of the flow runs inherit both. They import no module from the working directory.
@@ -42,7 +42,7 @@ def serve_schedule(port: int, *, notify: str | None = None) -> None:
         from candlecast.orchestrator.setup import prepare
 
         with temporary_settings({PREFECT_API_URL: url}):
-            prepare(notify=notify, pools=False)
+            prepare(notify=notify, notes=notes, pools=False)
             scheduled, *others = deployments()
             for deployment in others:
                 deployment.apply()

@@ -22,7 +22,7 @@ from prefect.events.utilities import emit_event
 from prefect.exceptions import ObjectAlreadyExists
 
 from candlecast.orchestrator.defaults import HEARTBEAT_S
-from tasks.show.events import DEMOTED, DRIFT, LATE, ODD_BAND, STALE
+from tasks.show.events import DEMOTED, DRIFT, LATE, NOTE, ODD_BAND, STALE
 
 POOLS = ("default", "gpu")
 FLOWS = ("daily", "retrain", "backfill", "study", "verify")
@@ -57,11 +57,12 @@ class Prepared(NamedTuple):
     outcome: str
 
 
-def prepare(*, notify: str | None = None, pools: bool = True) -> list[Prepared]:
+def prepare(*, notify: str | None = None, notes: bool = False, pools: bool = True) -> list[Prepared]:
     """Create or update the pools, queues and automations on the server of PREFECT_API_URL; may be repeated.
 
     With `notify`, the server sends a JSON object with a `text` to that URL when a champion drifts or is demoted, a band
     is odd, a candle is late, data is stale or a run fails. Slack, Mattermost and many other services accept it.
+    With `notes` it also gets the morning note of each series.
     `pools=False` creates no pools and queues, for a server without workers. A run that the server calls Running is from
     now on expected to send heartbeats.
     """
@@ -73,7 +74,7 @@ def prepare(*, notify: str | None = None, pools: bool = True) -> list[Prepared]:
         automations = [_crash_zombies(), _crash_what_never_started(), _run_crashed_days_again()]
         if notify is not None:
             block = Webhook(url=notify).save("candlecast-notify", overwrite=True)
-            automations += [_notify_of_data(block), _notify_of_runs(block)]
+            automations += [_notify_of_data(block, notes=notes), _notify_of_runs(block)]
         prepared += [_put(client, automation) for automation in automations]
         _expect_signs_of_life(client)
     return prepared
@@ -219,11 +220,11 @@ def _run_crashed_days_again() -> AutomationCore:
     )
 
 
-def _notify_of_data(block: object) -> AutomationCore:
+def _notify_of_data(block: object, *, notes: bool) -> AutomationCore:
     return AutomationCore(
         name="candlecast: tell of drift and stale data",
         trigger=EventTrigger(
-            expect={DEMOTED, DRIFT, LATE, ODD_BAND, STALE},
+            expect={DEMOTED, DRIFT, LATE, ODD_BAND, STALE, *([NOTE] if notes else [])},
             match=ResourceSpecification({"prefect.resource.id": ["candlecast.series.*"]}),
             posture=Posture.Reactive,
             threshold=1,

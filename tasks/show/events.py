@@ -1,4 +1,4 @@
-"""Events for Prefect's automations: new forecasts, a drifting or demoted champion, odd bands, stale or late data."""
+"""Events for Prefect's automations: forecasts, notes, a drifting or demoted champion, odd bands, stale or late data."""
 
 from prefect import events
 
@@ -8,6 +8,7 @@ STALE = "candlecast.stale"
 LATE = "candlecast.late"
 DEMOTED = "candlecast.demoted"
 ODD_BAND = "candlecast.odd-band"
+NOTE = "candlecast.note"
 
 
 def emit_event(event: str, *, series: str, message: str, **payload: object) -> None:

@@ -10,7 +10,8 @@ from models.forecasts import CENTRAL_BANDS
 from models.wording import after_close, close_day, price_words, when_stored
 from storage.forecasts import BandRow
 from tasks.show.charts import forecast_chart
-from tasks.show.note import markdown_note
+from tasks.show.events import NOTE, emit_event
+from tasks.show.note import markdown_note, text_note
 from tasks.show.pictures import show_picture
 from tasks.steps.elsewhere import Steps
 from tasks.steps.note import series_note
@@ -57,8 +58,10 @@ def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
             ),
         )
         show_picture(drawn.path, key=artifact_key("fan", series), description=f"Fan chart of {series}")
+    note = steps(series_note, series=series)
+    emit_event(NOTE, series=series, message=text_note([note]))
     create_markdown_artifact(
-        markdown_note([steps(series_note, series=series)], [None]),
+        markdown_note([note], [None]),
         key=artifact_key("note", series),
         description=f"What {series} may do next, and what came",
     )

@@ -410,6 +410,8 @@ def test_setup_without_a_server_and_a_webhook_that_is_no_url_are_wrong_use(empty
     done = empty.run("setup")
     assert done.returncode == 2
     assert "no Prefect server is configured" in done.stderr
+    done = empty.run("serve", "--notes")
+    assert (done.returncode, "--notes needs --notify URL" in done.stderr) == (2, True)
     done = empty.run("serve", "--notify", "chat.example")
     assert done.returncode == 2
     assert "expected an http(s) URL" in done.stderr

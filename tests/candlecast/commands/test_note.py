@@ -41,7 +41,7 @@ def test_the_note_is_sent_to_a_webhook(daily_done):
     ("arguments", "code", "reason"),
     [
         (("--send", "http://127.0.0.1:9/hook", "--format", "html"), 2, "--send sends the text"),
-        (("--send", "nowhere"), 2, "expected a URL like https://host/path"),
+        (("--send", "nowhere"), 2, "expected an http(s) URL"),
         (("Kraken_BTCUSD_d",), 1, "no series Kraken_BTCUSD_d is stored"),
     ],
 )
