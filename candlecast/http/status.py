@@ -21,7 +21,8 @@ class SeriesStatus(NamedTuple):
 
     `usual` says in words when a candle is usually published; the three `usual_..._s` say it in seconds after the close.
     `published_at` and `seen_at` are of the newest closed candle. `champion` is the model that serves, `asked_for` the
-    model that was asked for and forecasts beside it: the same where it serves, None before its first forecast.
+    model that was asked for and forecasts beside it: the same where it serves, None before its first forecast. Prices
+    are in `quote`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SeriesStatus(NamedTuple):
     seen_at: datetime | None
     champion: str | None
     asked_for: str | None
+    quote: str
 
 
 def series_status(
@@ -51,10 +53,11 @@ def series_status(
 
 def _status(conn: Connection, row: SeriesRow, now: datetime) -> SeriesStatus:
     try:
-        interval = SeriesName.parse(row.name).interval
+        name = SeriesName.parse(row.name)
     except UnknownSeries:
         # No ingest stores such a name: somebody wrote it by hand, which must not cost the other series their answer.
-        return SeriesStatus(*row, False, "", *[None] * 7)
+        return SeriesStatus(*row, False, "", None, None, None, None, None, None, None, "")
+    interval = name.interval
     usual = read_usual_time(conn, series=row.name)
     newest = newest_arrival(conn, series=row.name)
     serving = champion(conn, series=row.name)
@@ -69,6 +72,7 @@ def _status(conn: Connection, row: SeriesRow, now: datetime) -> SeriesStatus:
         seen_at=None if newest is None else newest.seen_at,
         champion=None if serving is None else serving.model,
         asked_for=_asked_for(conn, row.name),
+        quote=name.quote,
     )
 
 

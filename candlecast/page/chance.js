@@ -8,13 +8,15 @@ const $ = (id) => document.getElementById(id);
 let forecast = null;
 let closes = new Map();
 let asked = 0;
+let unit = "";
 let waiting;
 
 /** Ask about the forecast of these bands from now on. A price of another series is replaced by the median. */
-export async function askAbout(bands, closeOf, interval) {
+export async function askAbout(bands, closeOf, { interval, quote }) {
   const { series, model, kind, origin, q50 } = bands[0];
   if (forecast?.series !== series) $("chance-price").value = Number(q50.toPrecision(4));
   forecast = { series, model, kind, origin };
+  unit = quote;
   closes = new Map(bands.map((row) => [String(row.step), closeName(closeOf(row), interval)]));
   const step = $("chance-step").value;
   $("chance-step").replaceChildren(...[...closes].map(([value, name]) => new Option(name, value)));
@@ -35,9 +37,9 @@ async function ask() {
   if (turn !== asked) return;
   const name = `the ${closes.get(step)}`;
   $("chance-answer").textContent = chance === null ? "Type a price above zero."
-    : `${chanceWords(chance)} that ${name} is ${chance.side} ${price(chance.price)}.`;
+    : `${chanceWords(chance)} that ${name} is ${chance.side} ${price(chance.price)} ${unit}.`;
   $("level-answer").textContent = level === null ? "Type a chance from 1 to 99 %."
-    : `${price(level.price)}: ${name} is below it with a chance of ${chanceWords(level)}.`;
+    : `${price(level.price)} ${unit}: ${name} is below it with a chance of ${chanceWords(level)}.`;
 }
 
 /** Answer again, by `guarded`, a moment after the last change of a field. */

@@ -188,12 +188,12 @@ async function showOrigin() {
   text("stored", kind() === "live" ? whenStored(bands, state.series.interval)
     : `Backfilled: stored ${instant(bands[0].created_at)} UTC from the candles known at the time.`);
   showBands(bands, actual, origin);
-  await askAbout(bands, closeOf, interval);
+  await askAbout(bands, closeOf, state.series);
   await drawFan(near, bands, origin, interval);
   $("fan").dataset.origin = origin;
 }
 
-const between = (row) => `between ${band(row, "q10", "q90").replace("–", "and")}`;
+const between = (row) => `between ${band(row, "q10", "q90").replace("–", "and")} ${state.series.quote}`;
 
 function outlook(bands, origin, actual) {
   const { interval } = state.series;
@@ -204,12 +204,12 @@ function outlook(bands, origin, actual) {
   return `${name[0].toUpperCase()}${name.slice(1)}, ${first.model} expects the ${closeName(closeOf(first), interval)} ` +
     `${between(first)} with a chance of 80 %, median ${price(first.q50)}` +
     (last === first ? "." : `; the ${closeName(closeOf(last), interval)} ${between(last)}.`) +
-    (close === undefined ? "" : ` The actual close of step 1 was ${price(close)}.`);
+    (close === undefined ? "" : ` The actual close of step 1 was ${price(close)} ${state.series.quote}.`);
 }
 
 function showBands(bands, actual, origin) {
   const { interval } = state.series;
-  text("bands-caption", `${model()}, ${kind()}, ${afterClose(origin, interval)}`);
+  text("bands-caption", `${model()}, ${kind()}, ${afterClose(origin, interval)}, in ${state.series.quote}`);
   const like = bands[0].q50;
   // A day before the newest stored one that is not there is missing; a later one has not come yet.
   const newest = state.series.last_close ?? origin;

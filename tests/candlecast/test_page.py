@@ -238,7 +238,7 @@ def test_dragging_the_slider_quickly_ends_at_the_last_place(opened, web):
     for place in (300, 3, 200, 11, 348):
         page.locator("#origin").evaluate(moved, place)
     expect(page.locator("#fan")).to_have_attribute("data-origin", "2019-10-12T00:00:00Z")
-    assert page.locator("#bands-caption").inner_text() == "range-ewma, backfill, after the close of 2019-10-11"
+    assert page.locator("#bands-caption").inner_text() == "range-ewma, backfill, after the close of 2019-10-11, in USD"
 
 
 def test_the_page_reports_stale_data_as_the_api_does(browser, web):
@@ -367,7 +367,7 @@ def test_the_chance_changes_as_one_types(opened, web):
     # Without a question it is about the median, rounded.
     expect(answer).to_contain_text("% that the close of Thu 2019-10-17 is below")
     page.locator("#chance-price").fill(str(rows[0]["q25"]))
-    expect(answer).to_have_text(f"25.0 % that the close of Thu 2019-10-17 is below {rows[0]['q25']:,.0f}.")
+    expect(answer).to_have_text(f"25.0 % that the close of Thu 2019-10-17 is below {rows[0]['q25']:,.0f} USD.")
     page.locator("#chance-side").select_option("above")
     expect(answer).to_contain_text("75.0 % that")
     page.locator("#chance-price").fill("1000000")
@@ -376,10 +376,10 @@ def test_the_chance_changes_as_one_types(opened, web):
     expect(answer).to_have_text("Type a price above zero.")
     page.locator("#chance-step").select_option("7")
     expect(level).to_have_text(
-        f"{rows[6]['q05']:,.0f}: the close of Wed 2019-10-23 is below it with a chance of 5.0 %."
+        f"{rows[6]['q05']:,.0f} USD: the close of Wed 2019-10-23 is below it with a chance of 5.0 %."
     )
     page.locator("#chance-percent").fill("97.5")
-    expect(level).to_contain_text(f"{rows[6]['q975']:,.0f}: ")
+    expect(level).to_contain_text(f"{rows[6]['q975']:,.0f} USD: ")
     page.locator("#chance-percent").fill("100")
     expect(level).to_have_text("Type a chance from 1 to 99 %.")
     assert opened.troubles == []
