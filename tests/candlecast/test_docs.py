@@ -53,12 +53,12 @@ def test_the_readmes_reading_commands_run(daily_done, tmp_path):
     ran = 0
     for line in re.findall(r"^\.venv/bin/candlecast (.+)$", README, re.MULTILINE):
         command = line.split("#")[0].split()
-        if command[0] not in ("forecasts", "skill", "candles", "models", "series"):
+        if command[0] not in ("forecasts", "chance", "paths", "note", "skill", "candles", "models", "series"):
             continue
         done = daily_done.run(*command, CANDLECAST_DATABASE_URL=f"sqlite:///{tmp_path / 'candlecast.db'}")
         assert done.returncode == 0, (command, done.stderr)
         ran += 1
-    assert ran >= 4
+    assert ran >= 7
 
 
 def test_the_reading_pages_sql_runs_and_finds_rows(daily_done):
