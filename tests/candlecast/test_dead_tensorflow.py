@@ -25,6 +25,7 @@ def deadly(empty: Installation, monkeypatch: pytest.MonkeyPatch) -> Installation
     return empty
 
 
+@pytest.mark.slow
 def test_forecasts_that_need_no_network_are_stored_and_the_day_names_what_died(deadly: Installation) -> None:
     done = deadly.run("daily", CANDLECAST_MODEL="lstm")
     assert done.returncode == 1, done.stderr[-3000:]
@@ -52,6 +53,7 @@ def test_doctor_prints_each_check_as_it_is_done_and_names_the_one_that_died(dead
     assert doctor.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_tensorflow_that_imports_is_tried_once(empty: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(empty.folder / "cache"))
     marks = []

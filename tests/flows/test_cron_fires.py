@@ -5,9 +5,11 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
 from prefect_parts import ROOT, PrefectServer, Worker
 
 
+@pytest.mark.slow
 def test_a_deployed_cron_schedule_fires_and_its_worker_stores_a_forecast(tmp_path: Path) -> None:
     database = tmp_path / "candlecast.db"
     with PrefectServer(

@@ -14,6 +14,7 @@ from candlecast.cli import app
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
+@pytest.mark.slow
 def test_a_quick_study_prints_its_table_and_shows_its_page_and_figures(installation: Path) -> None:
     from prefect.client.orchestration import get_client
 

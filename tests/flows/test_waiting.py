@@ -58,6 +58,7 @@ def test_each_series_is_forecast_minutes_after_its_own_candle(installation: Path
     assert rows_of(installation, "SELECT count(*) FROM findings WHERE code = 'late'") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_candle_that_does_not_come_is_late_and_the_next_run_takes_it(installation: Path, source: CddServer) -> None:
     from flows.daily import DailyFailed
 
@@ -117,6 +118,7 @@ def test_a_series_is_scored_and_forecast_while_another_one_is_late(installation:
     assert all(timedelta(0) <= moment - at <= 6 * MINUTE for moment in times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "last_modified_of",
     [lambda at: at, lambda _at: None, lambda at: at + 9 * DAY],
@@ -141,6 +143,7 @@ def test_a_partial_day_is_not_taken_for_the_whole_one(
     assert all(timedelta(0) <= when - at <= 6 * MINUTE for when in stored(installation, name).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("honest", [True, False], ids=["dated once", "dated anew for each answer"])
 def test_a_file_that_is_too_new_is_fetched_again_when_its_age_can_tell(
     installation: Path, source: CddServer, monkeypatch: pytest.MonkeyPatch, honest: bool
@@ -169,6 +172,7 @@ def test_a_file_that_is_too_new_is_fetched_again_when_its_age_can_tell(
     assert rows_of(installation, "SELECT count(*) FROM downloads WHERE outcome = 'stored'") == [(3,)]
 
 
+@pytest.mark.slow
 def test_a_source_that_refuses_is_asked_again_until_it_serves(installation: Path, source: CddServer) -> None:
     name = "Bitstamp_ADAUSD_d"
     one = market(source, name, n=230, ends=CLOSE)
@@ -192,6 +196,7 @@ def test_a_source_that_refuses_is_asked_again_until_it_serves(installation: Path
     assert rows_of(installation, "SELECT count(*) FROM findings WHERE code = 'late' AND resolved_at IS NULL") == [(0,)]
 
 
+@pytest.mark.slow
 def test_questions_are_conditional_and_become_dense_around_the_usual_time(
     installation: Path, source: CddServer
 ) -> None:

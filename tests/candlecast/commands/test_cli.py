@@ -374,6 +374,7 @@ def test_a_read_only_folder_is_an_error_with_its_reason(empty):
     assert "writ" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_study_runs_quickly_and_prints_its_table_as_json(empty):
     done = empty.run("study", "--quick", "--hidden-layers", "4", "--json")
     assert done.returncode == 0, done.stderr[-3000:]

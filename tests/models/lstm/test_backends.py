@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 SUITES = ("test_network.py", "test_fleet.py", "test_forecaster.py", "../test_blend.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_networks_tests_pass_on_another_backend(backend: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:

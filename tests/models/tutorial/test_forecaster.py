@@ -81,6 +81,7 @@ def test_later_steps_read_the_networks_forecasts_of_earlier_steps(candles, train
     assert point_forecasts(extended, np.array([851]), trained.weights, QUICK, 1)[0, 0] == pytest.approx(second)
 
 
+@pytest.mark.slow
 def test_nothing_after_the_cutoff_changes_a_training(candles, trained):
     changed = _after(candles, trained.cutoff)
     again = Tutorial(QUICK).train([TrainRequest({MARKET: changed}, trained.cutoff, seed=3)])[0]
@@ -109,6 +110,7 @@ def test_a_forecast_is_the_same_alone_and_among_others(candles, trained):
         assert Tutorial().forecast(trained, candles, [origins[number]]) == [together[number]]
 
 
+@pytest.mark.slow
 def test_folds_trained_together_are_the_folds_trained_alone(candles, trained):
     cutoffs = [_closes(candles)[row] for row in (760, 799)]
     together = Tutorial(QUICK).train([TrainRequest({MARKET: candles}, cutoff, seed=3) for cutoff in cutoffs])
@@ -116,11 +118,13 @@ def test_folds_trained_together_are_the_folds_trained_alone(candles, trained):
     assert not _same_weights(together[0], trained)
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_model(candles, trained):
     other = Tutorial(QUICK).train([TrainRequest({MARKET: candles}, trained.cutoff, seed=4)])[0]
     assert not _same_weights(other, trained)
 
 
+@pytest.mark.slow
 def test_the_80_percent_band_covers_about_80_percent_of_a_random_walk(candles):
     """The bands come from the errors of a second network on days after its training; in-sample errors are smaller."""
     origins = _closes(candles)[800:]

@@ -111,6 +111,7 @@ def test_closes_are_read_from_a_file_named_after_its_series(tmp_path: Path, cand
         load_closes(file, start=datetime(2035, 1, 1, tzinfo=UTC), end=datetime(2035, 1, 2, tzinfo=UTC))
 
 
+@pytest.mark.slow
 def test_tutorial_is_backfilled_scored_and_replayed_like_any_other(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
