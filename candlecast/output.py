@@ -1,7 +1,5 @@
 """Writing rows: as a table for people, and as JSON, CSV or Parquet for programs."""
 
-import csv
-import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +8,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
+from unicodedata import east_asian_width
 
 from storage.redaction import printable
 
@@ -63,24 +62,50 @@ def values_of(row: Row, columns: Sequence[str]) -> list[Any]:
 
 def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file: TextIO) -> None:
     if form is Format.JSON:
+        import json
+
         json.dump([plain_row(row, columns) for row in rows], file, indent=1)
         file.write("\n")
     elif form is Format.CSV:
         write_csv(columns, rows, file)
     else:
-        from tabulate import tabulate
-
         table = [values_of(row, columns) for row in rows]
         decimals = [_decimals(column) for column in zip(*table, strict=True)]
         cells = [[_table_cell(*cell) for cell in zip(values, decimals, strict=True)] for values in table]
-        # The cells are formatted, so tabulate must not parse them as numbers.
-        aligned = ["right" if _is_numeric(column) else "left" for column in zip(*table, strict=True)]
-        file.write(tabulate(cells, columns, "simple", disable_numparse=True, colalign=aligned if cells else None))
-        file.write("\n")
+        to_the_right = [_is_numeric(column) for column in zip(*table, strict=True)]
+        file.write(text_table(columns, cells, to_the_right) + "\n")
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[bool] = ()) -> str:
+    """Return `rows` as a table for a terminal: the names of the columns, a rule, and a line for each row.
+
+    `to_the_right` says for each column whether its cells end at the same place; without it none do.
+    """
+    sides = to_the_right or [False] * len(columns)
+    cells = zip(columns, *rows, strict=True)
+    padded = [_padded(column, right) for column, right in zip(cells, sides, strict=True)]
+    names, *lines = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
+    rule = "  ".join("-" * _width(column[0]) for column in padded)
+    return "\n".join([names, rule, *lines])
+
+
+def _padded(cells: Sequence[str], right: bool) -> list[str]:
+    """Return the cells of a column, all equally wide."""
+    widths = [_width(cell) for cell in cells]
+    widest = max(widths)
+    blanks = [" " * (widest - width) for width in widths]
+    return [blank + cell if right else cell + blank for cell, blank in zip(cells, blanks, strict=True)]
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes: East Asian characters take two."""
+    return len(text) if text.isascii() else sum(2 if east_asian_width(one) in "WF" else 1 for one in text)
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Row], file: TextIO) -> None:
     """Write `rows` as CSV in which a spreadsheet takes no cell for a formula."""
+    import csv
+
     writer = csv.writer(file, lineterminator="\n")
     # With lines that end in \n the writer does not quote a lone \r. Readers begin a new row after it, and that row
     # could begin with a formula; so every cell of such a row is quoted.
@@ -134,7 +159,8 @@ def _table_cell(value: object, decimals: int) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d}" if (value.hour, value.minute) == (0, 0) else f"{value:%Y-%m-%d %H:%M}"
+        text = value.isoformat(" ", "minutes")[:16]
+        return text.removesuffix(" 00:00")
     if isinstance(value, float):
         return f"{value:,.{decimals}f}"
     return printable(str(value))

@@ -63,23 +63,13 @@ class ProgressLines:
 
 def settings() -> "Settings":
     """Return the settings; ends with exit code 2 and the reason if they cannot be read."""
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
+    from flows.environment import SettingsUnreadable
     from flows.settings import Settings
 
     try:
         return Settings()
-    except ValidationError as error:
-        reasons = "; ".join(
-            f"CANDLECAST_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
-        fail(f"the settings cannot be read: {reasons}", code=2)
-    except SettingsError as error:
+    except SettingsUnreadable as error:
         fail(f"the settings cannot be read: {error}", code=2)
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"the settings cannot be read: .env: {type(error).__name__}; it must be a UTF-8 text file", code=2)
 
 
 @contextmanager
@@ -88,9 +78,13 @@ def stored_rows(series: str | None = None) -> Iterator["Connection"]:
     from storage.database.engine import open_for_reading, reading
     from storage.series import require_series
 
-    with reading(open_for_reading(settings().database_url)) as conn:
-        require_series(conn, name=series)
-        yield conn
+    engine = open_for_reading(settings().database_url)
+    try:
+        with reading(engine) as conn:
+            require_series(conn, name=series)
+            yield conn
+    finally:
+        engine.dispose()
 
 
 def require_stored(conn: "Connection", series: str) -> None:

@@ -87,7 +87,7 @@ def web(
     import ipaddress
 
     configured = settings()
-    token = configured.api_token.get_secret_value()
+    token = configured.api_token
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

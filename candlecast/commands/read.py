@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-NAMES = ("forecasts", "candles", "skill", "models", "series", "findings", "chance", "paths")
-
 
 BAND_COLUMNS = (
     "series", "model", "kind", "origin", "step", "target_time", "before_close", "q025", "q05", "q10", "q25", "q50",
@@ -315,7 +313,7 @@ def list_series(
         listed = available_series(
             available,
             api=configured.cdd_api,
-            token=configured.cdd_token.get_secret_value() or None,
+            token=configured.cdd_token or None,
             ca_bundle=configured.ca_bundle,
             user_agent=configured.user_agent,
         )

@@ -4,9 +4,8 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tabulate import tabulate
-
 from candlecast.commands.console import print_note
+from candlecast.output import text_table
 from flows.settings import Settings
 from models.arrivals import usual_words
 from models.candles import SeriesName
@@ -70,7 +69,8 @@ def _print_forecast(bands: Sequence[BandRow], skill: Sequence[SkillRow]) -> None
     name = SeriesName.parse(first.series)
     interval = name.interval
     print(f"\n{first.series}: close forecast by {first.model} {after_close(first.origin, interval)}, in {name.quote}\n")
-    print(tabulate(forecast_table(bands), "keys", "simple", disable_numparse=True))
+    table = forecast_table(bands)
+    print(text_table(tuple(table[0]), [[str(cell) for cell in row.values()] for row in table]))
     print(f"\n{when_stored(first.created_at, first.origin, interval, len(bands))}")
     if first.model == BASELINE:
         # Its skill is measured against itself.
@@ -79,26 +79,21 @@ def _print_forecast(bands: Sequence[BandRow], skill: Sequence[SkillRow]) -> None
     n_origins = rows[0].n if rows else 0
     print(f"\nSkill of {first.model} against {BASELINE}, walk-forward over {n_origins} past origins")
     print("(backfill; CRPS of log returns x100, lower is better; a band should cover what its name says):\n")
-    print(
-        tabulate(
-            [
-                [
-                    row.step,
-                    row.n,
-                    f"{100 * row.crps:.3f}",
-                    f"{100 * row.naive_crps:.3f}",
-                    f"{100 * (1 - row.crps / row.naive_crps):+.2f} %",
-                    f"{row.mae / row.naive_mae:.4f}",
-                    f"{row.coverage80:.0%}",
-                    f"{row.coverage95:.0%}",
-                ]
-                for row in rows
-            ],
-            ["step", "n", "CRPS", "naive", "better by", "MAE/naive", "80 % band", "95 % band"],
-            "simple",
-            disable_numparse=True,
-        )
-    )
+    columns = ["step", "n", "CRPS", "naive", "better by", "MAE/naive", "80 % band", "95 % band"]
+    cells = [
+        [
+            str(row.step),
+            str(row.n),
+            f"{100 * row.crps:.3f}",
+            f"{100 * row.naive_crps:.3f}",
+            f"{100 * (1 - row.crps / row.naive_crps):+.2f} %",
+            f"{row.mae / row.naive_mae:.4f}",
+            f"{row.coverage80:.0%}",
+            f"{row.coverage95:.0%}",
+        ]
+        for row in rows
+    ]
+    print(text_table(columns, cells))
 
 
 def _next_steps(settings: Settings, name: str) -> str:

@@ -3,12 +3,12 @@
 import re
 import shutil
 import sys
+from dataclasses import fields
 from pathlib import Path
 
-from pydantic import SecretStr
 from typer.main import get_command
 
-from candlecast.cli import app
+from candlecast.commands.app import application
 from flows.settings import Settings
 from storage.tables import VIEWS, metadata
 
@@ -20,16 +20,16 @@ READING = (ROOT / "docs" / "reading.md").read_text()
 
 
 def test_every_command_is_in_the_operating_page_and_has_help():
-    commands = get_command(app).commands
+    commands = get_command(application()).commands
     missing = [name for name in commands if f"`{name}" not in OPERATING]
     assert missing == []
     assert [name for name, command in commands.items() if not command.help] == []
 
 
 def test_every_setting_is_in_the_operating_page_with_its_default():
-    for name, field in Settings.model_fields.items():
+    for field in fields(Settings):
+        name, default = field.name, field.default
         (line,) = [line for line in OPERATING.splitlines() if line.startswith(f"| `CANDLECAST_{name.upper()}`")]
-        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
         if isinstance(default, float) and default.is_integer():
             default = int(default)
         documented = ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)

@@ -4,6 +4,8 @@ import contextlib
 import io
 import os
 from collections import Counter
+from copy import copy
+from dataclasses import fields
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from candlecast.commands.console import settings
+from flows.environment import SettingsUnreadable
 from flows.settings import Settings
 from storage.database.engine import make_engine
 from storage.errors import DatabaseUnusable
@@ -39,7 +42,7 @@ NAMES = st.sampled_from(
      "processes", "processes:0", "processes:²", "dask://", "retrain/gpu", "/", "\ud7ff", "\U0010ffff"]
 )  # fmt: skip
 VALUES = st.one_of(TEXT, NUMBERS, URLS, NAMES)
-VARIABLES = [f"CANDLECAST_{name.upper()}" for name in Settings.model_fields]
+VARIABLES = [f"CANDLECAST_{name.upper()}" for name in (field.name for field in fields(Settings))]
 
 
 def read(values: dict[str, str]) -> Settings | None:
@@ -73,8 +76,10 @@ def check_usable(settings_read: Settings) -> None:
     """Check that accepted settings work: their text hides the secrets, and a client and an engine can be made."""
     from flows.sources import cdd_client
 
-    for secret in (settings_read.cdd_token, settings_read.api_token):
-        assert len(secret.get_secret_value()) < 4 or secret.get_secret_value() not in repr(secret)
+    without_tokens = copy(settings_read)
+    for name in ("cdd_token", "api_token"):
+        object.__setattr__(without_tokens, name, "")
+    assert repr(without_tokens) == repr(settings_read)
     assert (
         SECRET not in cdd_client(settings_read, tries=1).source
         or "://" not in settings_read.source
@@ -137,12 +142,10 @@ def test_a_dotenv_that_is_a_folder_or_may_not_be_read_is_no_traceback() -> None:
 @pytest.mark.parametrize("name", VARIABLES)
 def test_a_refused_value_is_not_repeated(name: str) -> None:
     """A password in the wrong variable is not shown, by the command line or by a flow's own exception."""
-    from pydantic import ValidationError
-
     value = f"ftp://me:{SECRET}@host/"
     settings_read = read({name: value})
     if settings_read is not None:
         return
-    with patch.dict(os.environ, {name: value}), pytest.raises(ValidationError) as caught:
+    with patch.dict(os.environ, {name: value}), pytest.raises(SettingsUnreadable) as caught:
         Settings()
     assert SECRET not in str(caught.value)

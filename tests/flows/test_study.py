@@ -9,7 +9,7 @@ from markets import write_csv
 from synthetic import random_walk
 from typer.testing import CliRunner
 
-from candlecast.cli import app
+from candlecast.commands.app import application
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -21,7 +21,7 @@ def test_a_quick_study_prints_its_table_and_shows_its_page_and_figures(installat
     candles = random_walk(1273, seed=51, start=datetime(2014, 12, 1, tzinfo=UTC))
     file = write_csv(installation / "files", "Bitstamp_BTCUSD_d", candles)
     options = ["--quick", "--hidden-layers", "8", "--epochs", "2", "--seeds", "1", "--learning-rate", "0.01", "--json"]
-    done = CliRunner().invoke(app, ["study", "--file", str(file), *options])
+    done = CliRunner().invoke(application(), ["study", "--file", str(file), *options])
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)
     assert [(row["rows"], row["model"]) for row in rows] == [
@@ -50,9 +50,8 @@ def test_every_hyperparameter_is_an_option_and_a_parameter_of_the_flow() -> None
     from flows.study import study
     from models.tutorial.recipe import Recipe
 
+    described = CliRunner().invoke(application(), ["study", "--help"], env={"COLUMNS": "200"})
     parameters = study.parameters.properties
     for name, value in asdict(Recipe()).items():
         assert parameters[name]["default"] == value
-        assert (
-            f"--{name.replace('_', '-')}" in CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).output
-        )
+        assert f"--{name.replace('_', '-')}" in described.output

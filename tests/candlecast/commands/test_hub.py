@@ -12,7 +12,7 @@ from hubs import problems_of_output, problems_of_tasks
 from stores import Store
 from typer.testing import CliRunner
 
-from candlecast.cli import app
+from candlecast.commands.app import application
 from models.forecasts import Kind
 from storage.database.engine import open_database
 
@@ -42,7 +42,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def hub(*arguments: object):
-    return CliRunner().invoke(app, ["forecasts", "--format", "hub", *map(str, arguments)])
+    return CliRunner().invoke(application(), ["forecasts", "--format", "hub", *map(str, arguments)])
 
 
 def test_a_file_of_one_model_and_its_tasks_keep_hubverses_rules(store: Store, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_samples_keep_hubverses_rules_too(store: Store, tmp_path: Path) -> None:
             store.add_candle(at, 100.0 + day % 7, series=name, fetched_at=at + DAY)
     path = tmp_path / "a.csv"
     words = ["paths", store.series, "Kraken_ETHUSD_d", "--model", "naive", "--samples", "100", "--format", "hub"]
-    done = CliRunner().invoke(app, [*words, "--origin", "2020-01-10", "-o", str(path)])
+    done = CliRunner().invoke(application(), [*words, "--origin", "2020-01-10", "-o", str(path)])
     assert done.exit_code == 0, done.stderr
     config = json.loads((tmp_path / "tasks.json").read_text())
     assert problems_of_tasks(config) == []

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
-from candlecast.cli import app
+from candlecast.commands.app import application
 from models.candles import SeriesName, UnknownSeries
 from storage.candles import read_candle_rows
 from storage.database.engine import open_database
@@ -259,14 +259,14 @@ def test_a_local_file_with_any_name_can_be_ingested(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("CANDLECAST_DATABASE_URL", f"sqlite:///{tmp_path / 'candlecast.db'}")
     path = tmp_path / "my prices (2).txt"
     path.write_text((CASES / "unix_shortened_by_a_spreadsheet.csv").read_text())
-    result = CliRunner().invoke(app, ["ingest", SERIES, "--file", str(path)])
+    result = CliRunner().invoke(application(), ["ingest", SERIES, "--file", str(path)])
     assert result.exit_code == 0, result.output
     engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
     with engine.connect() as conn:
         rows = read_candle_rows(conn, series=SERIES)
     engine.dispose()
     assert (len(rows), f"{rows[-1].open_time:%Y-%m-%d %H:%M}") == (59, "2019-10-15 00:00")
-    with_two_series = CliRunner().invoke(app, ["ingest", SERIES, "Bitstamp_BTCUSD_d", "--file", str(path)])
+    with_two_series = CliRunner().invoke(application(), ["ingest", SERIES, "Bitstamp_BTCUSD_d", "--file", str(path)])
     assert with_two_series.exit_code == 2
 
 
