@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
 # So many processes run the tests.
 JOBS ?= 2
 export DO_NOT_TRACK := 1
@@ -9,15 +10,22 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: run test test-slow gpu check audit setup soak coverage mutants serve screenshots clean
 
-# Installs again when one of its sources changes. The stamp is written last, so a failed install is repeated.
+# Installs again when one of its sources changes. The stamps are written last, so a failed install is repeated.
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("candlecast needs Python >= 3.11, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "candlecast needs Python 3.11, 3.12 or 3.13 (TensorFlow has no later one), this is " + sys.version.split()[0] + "; name another one: make run PYTHON=python3.13")'
+	@echo "candlecast: installs what it needs into $(VENV): about 2.4 GB, in two to five minutes. Its progress:"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(INSTALL) -e '.[cpu]'
 	touch $@
 
-$(VENV)/.mutation: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutation]'
+# What the tests, checks and benchmarks need besides.
+$(VENV)/.tested: $(VENV)/.installed
+	@echo "candlecast: adds what its tests need: about 0.8 GB, in one to two minutes. Its progress:"
+	$(INSTALL) -e '.[cpu,test]'
+	touch $@
+
+$(VENV)/.mutation: $(VENV)/.tested
+	$(INSTALL) -e '.[cpu,test,mutation]'
 	touch $@
 
 setup: $(VENV)/.installed
@@ -32,10 +40,10 @@ serve: export PREFECT_HOME := $(CURDIR)/.prefect
 serve: $(VENV)/.installed
 	$(BIN)/candlecast serve
 
-test: $(VENV)/.installed
+test: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" -n $(JOBS) --dist loadfile
 
-test-slow: $(VENV)/.installed
+test-slow: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200 -n $(JOBS) --dist loadfile
 
 # Trains the networks of forty markets on a GPU, in a test and with the figures for docs/benchmarks.md; minutes.
@@ -47,11 +55,11 @@ gpu: $(VENV)/.installed
 
 # Simulates a thousand days with faults and checks the database after each; takes most of an hour.
 soak: export CANDLECAST_SOAK_DAYS = 1000
-soak: $(VENV)/.installed
+soak: $(VENV)/.tested
 	$(BIN)/python -m pytest tests/flows/test_soak.py -m slow -s
 
 # Counts the lines and branches that make test runs, also in the processes that it starts (docs/suite.md).
-coverage: $(VENV)/.installed
+coverage: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" --cov --cov-report=
 	$(BIN)/python benchmarks/suite.py coverage
 
@@ -66,14 +74,14 @@ mutants: $(VENV)/.mutation
 	$(BIN)/mutmut run $(MUTATED)
 	$(BIN)/python benchmarks/suite.py mutants
 
-check: $(VENV)/.installed
+check: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 # Checks the installed packages and the code for security, as far as this is possible without a network (SECURITY.md).
-audit: $(VENV)/.installed
+audit: $(VENV)/.tested
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive candlecast flows tasks models storage
 
@@ -81,5 +89,5 @@ clean:
 	rm -rf $(VENV) .venv-peers .prefect candlecast.db* reports mutants
 
 # Takes pictures of the page in every state, in a real browser.
-screenshots: $(VENV)/.installed
+screenshots: $(VENV)/.tested
 	$(BIN)/python tests/support/screenshots.py
