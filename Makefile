@@ -48,8 +48,9 @@ test-slow: $(VENV)/.tested
 
 # Trains the networks of forty markets on a GPU, in a test and with the figures for docs/benchmarks.md; minutes.
 # GPU_TFLOPS: the card's float32 limit, to show the share that is used.
-gpu: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gpu,test]'
+gpu: $(VENV)/.tested
+	$(BIN)/python -m pip uninstall --yes tensorflow-cpu
+	$(INSTALL) -e '.[gpu,test]'
 	$(BIN)/python -m pytest tests/models/lstm/test_card.py -m gpu
 	$(BIN)/python benchmarks/training.py --pool-only $(if $(GPU_TFLOPS),--limit-tflops $(GPU_TFLOPS))
 

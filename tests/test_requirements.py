@@ -1,4 +1,4 @@
-"""What is installed where: one TensorFlow on each kind of machine, and no tool of the tests where only running counts."""
+"""What is installed where: one TensorFlow on each kind of machine, and no tool of the tests for who only runs it."""
 
 import re
 import subprocess
@@ -85,11 +85,8 @@ def test_make_and_pip_agree_on_the_versions_of_python(tmp_path: Path, version: t
     (tmp_path / "constraints.txt").touch()
     python = tmp_path / "python"
     # It says that it is another version, and makes no environment.
-    python.write_text(
-        "#!/bin/sh\n"
-        f'[ "$1" = -c ] && exec python3 -c "import sys; sys.version_info = {(*version, 0)}; sys.version = \'{version}\'; $2"\n'
-        "exit 7\n"
-    )
+    pretend = f"import sys; sys.version_info = {(*version, 0)}; sys.version = '{version}'; $2"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec python3 -c "{pretend}"\nexit 7\n')
     python.chmod(0o755)
     done = subprocess.run(
         ["make", "setup", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
