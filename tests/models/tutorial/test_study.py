@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import random_walk
+from synthetic import MARKET, random_walk
 
 from models.forecasts import QUANTILE_LEVELS
 from models.interface import TrainedModel
@@ -65,7 +65,7 @@ def test_the_table_equals_a_loop_over_days(candles, trials):
 
 
 def test_naive_and_blend_are_judged_on_the_recipes_test_days(candles, trials):
-    naive, blend = judge_published(candles, window_size=7, quick=True)
+    naive, blend = judge_published(candles, series=MARKET, window_size=7, quick=True)
     before = next(line for line in judge_trials(trials) if line.rows == DONE_RIGHT.name)
     assert (naive.model, blend.model) == ("naive", "blend")
     assert naive.days == blend.days == before.days
@@ -77,7 +77,8 @@ def test_naive_and_blend_are_judged_on_the_recipes_test_days(candles, trials):
 
 
 def test_a_series_too_short_for_blend_is_judged_without_it():
-    assert [line.model for line in judge_published(random_walk(300), window_size=7, quick=True)] == ["naive"]
+    lines = judge_published(random_walk(300), series=MARKET, window_size=7, quick=True)
+    assert [line.model for line in lines] == ["naive"]
 
 
 class _Spy(Naive):
@@ -96,7 +97,7 @@ class _Spy(Naive):
 
 def test_no_model_is_newer_than_the_day_it_forecasts_from(candles):
     spy = _Spy()
-    quantiles = walk_forward(spy, candles, 500)
+    quantiles = walk_forward(spy, candles, 500, series=MARKET)
     assert quantiles.shape == (200, len(QUANTILE_LEVELS))
     assert [origin for _, origin in spy.forecasts_made] == list(candles["close_time"].dt.to_pydatetime())[499:-1]
     assert all(cutoff <= origin for cutoff, origin in spy.forecasts_made)
