@@ -21,6 +21,7 @@ import numpy as np
 from sqlalchemy import Engine
 from tabulate import tabulate
 
+from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from storage import registry
 from storage.database.engine import make_engine, open_database
@@ -70,12 +71,12 @@ def fill(engine: Engine, folder: Path, number: int, days: int) -> None:
     spread = np.linspace(-0.1, 0.1, len(QUANTILE_LEVELS)) * np.sqrt(np.arange(1, STEPS + 1))[:, None]
     chance = np.random.default_rng(number)
     for model in MODELS:
-        trained = model in ("lstm", "blend")
+        trained, who = model in ("lstm", "blend"), scope(model, series)
         for week in range(0, days, 7):
             with engine.begin() as conn:
                 if week == 0 or trained:
                     version = registry.register(
-                        conn, series=series, model=model, config={}, seed=0, cutoff=origins[week] if trained else None,
+                        conn, scope=who, model=model, config={}, seed=0, cutoff=origins[week] if trained else None,
                         data_fingerprint="0" * 64, device="cpu", seconds=1.0, purpose="live", code_version="benchmark",
                         created_at=origins[week], weights=chance.bytes(WEIGHTS_BYTES) if trained else None,
                     )  # fmt: skip
@@ -85,9 +86,9 @@ def fill(engine: Engine, folder: Path, number: int, days: int) -> None:
                         conn, series=series, model=model, model_version=version, kind=Kind.LIVE, forecasts=[forecast],
                         created_at=origins[day] + timedelta(minutes=20),
                     )  # fmt: skip
-                registry.prune_weights(conn, series=series, model=model, keep=KEEP_WEIGHTS)
+                registry.prune_weights(conn, scope=who, model=model, keep=KEEP_WEIGHTS)
     with engine.begin() as conn:
-        registry.promote(conn, version=version, reason="benchmark", decided_at=NOW)
+        registry.promote(conn, version=version, series=series, reason="benchmark", decided_at=NOW)
     score_matured(engine, series=series, now=NOW)
 
 

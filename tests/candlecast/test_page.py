@@ -17,6 +17,7 @@ from web_server import Web
 
 import candlecast
 from models.candles import Interval
+from models.catalog import scope
 from models.forecasts import CENTRAL_BANDS, Forecast, Kind
 from models.times import RunClock
 from models.wording import when_stored
@@ -271,8 +272,8 @@ def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
     values = np.full((7, 23), 1000.0) + np.arange(23)
     with writing(engine) as conn:
         lstm = register(
-            conn, series=FRESH, model="lstm", config={}, seed=0, cutoff=midnight, data_fingerprint="f" * 64,
-            device="cpu", seconds=1.0, purpose="live", code_version="test", created_at=midnight, weights=None,
+            conn, scope=scope("lstm", FRESH), model="lstm", config={}, seed=0, cutoff=midnight,
+            data_fingerprint="f" * 64, device="cpu", seconds=1.0, purpose="live", code_version="test", created_at=midnight, weights=None,
         )  # fmt: skip
         insert_forecasts(
             conn, series=FRESH, model="lstm", model_version=lstm, kind=Kind.LIVE,
