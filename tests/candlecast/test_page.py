@@ -273,7 +273,8 @@ def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
     with writing(engine) as conn:
         lstm = register(
             conn, scope=scope("lstm", FRESH), model="lstm", config={}, seed=0, cutoff=midnight,
-            data_fingerprint="f" * 64, device="cpu", seconds=1.0, purpose="live", code_version="test", created_at=midnight, weights=None,
+            data_fingerprint="f" * 64, device="cpu", seconds=1.0, purpose="live", code_version="test",
+            created_at=midnight, weights=None,
         )  # fmt: skip
         insert_forecasts(
             conn, series=FRESH, model="lstm", model_version=lstm, kind=Kind.LIVE,
