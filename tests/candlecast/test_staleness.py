@@ -57,7 +57,6 @@ def installation(tmp_path: Path, prefect_home: Path) -> Installation:
 
 def test_all_agree_on_both_sides_of_the_bound(installation: Installation) -> None:
     settings = Settings(
-        _env_file=None,
         database_url=f"sqlite:///{installation.database}",
         source=str(installation.folder),
         series=tuple(STALE),

@@ -29,7 +29,6 @@ class House:
         self.midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         self.source = folder / "source"
         self.settings = Settings(
-            _env_file=None,
             database_url=f"sqlite:///{folder / 'candlecast.db'}",
             source=str(self.source),
             series=(SERIES, OTHER),
