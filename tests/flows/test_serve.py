@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,8 +72,12 @@ class Machine:
         request = urllib.request.Request(
             f"{self.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        # As Prefect's own client does: the server answers 503 while its SQLite file is locked.
+        for _ in range(5):
+            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+            time.sleep(2)
+        raise AssertionError(f"{path} is refused five times")
 
     def until(self, is_true: Callable[[], bool], wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
