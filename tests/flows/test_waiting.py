@@ -281,6 +281,10 @@ def test_fifty_sources_that_hang_cost_no_series_its_forecast(
     hang(installation, source, monkeypatch, count=50)
 
 
+# Of one request to a source that hangs.
+TIMEOUT_S = 45
+
+
 def hang(installation: Path, source: CddServer, monkeypatch: pytest.MonkeyPatch, *, count: int) -> None:
     """Have `count` sources hang beside one that is well; every series is to be forecast while they still hang."""
     import time
@@ -291,7 +295,7 @@ def hang(installation: Path, source: CddServer, monkeypatch: pytest.MonkeyPatch,
     from tasks.steps.ingest import ingest_series
 
     monkeypatch.setattr("tasks.steps.asking.QUICK", timedelta(seconds=2))
-    monkeypatch.setenv("CANDLECAST_FETCH_TIMEOUT_S", "45")
+    monkeypatch.setenv("CANDLECAST_FETCH_TIMEOUT_S", str(TIMEOUT_S))
     names = [f"Hanging{number}_BTCUSD_d" for number in range(count)]
     well = "Bitstamp_BTCUSD_d"
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
@@ -320,7 +324,8 @@ def hang(installation: Path, source: CddServer, monkeypatch: pytest.MonkeyPatch,
         live_day(JumpingClock(START), well, *names, wait=False)
     watching.join()
     print(f"{count} series that hang: all forecast after {seconds[0]:.0f} s")
-    assert seconds[0] < 10 + 3 * count
+    # While the first of them still hangs; a day with very many takes time for their forecasts alone.
+    assert seconds[0] < max(TIMEOUT_S, 10 + 3 * count)
     assert set(stored(installation, well)) == {"naive", "range-ewma"}
     for name in names:
         assert set(stored(installation, name, CLOSE - DAY)) == {"naive", "range-ewma"}
