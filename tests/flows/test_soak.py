@@ -160,7 +160,12 @@ class Truth:
                 "WHERE p.series = ? AND p.outcome <> 'kept' ORDER BY p.id DESC LIMIT 1",
                 [series],
             )
-            assert spoken >= {"naive", "range-ewma", "lstm", champion}
+            # A version that has learnt from a later candle of another market does not forecast this close.
+            ((trained,),) = conn.execute(
+                "SELECT count(*) FROM model_versions WHERE model = 'lstm' AND purpose = 'live' AND cutoff <= ?",
+                [origin],
+            )
+            assert spoken >= {"naive", "range-ewma", champion} | ({"lstm"} if trained else set())
         # What is stored is never changed and never lost.
         stored = {row[0]: row[1:7] for row in rows}
         assert self.forecasts.items() <= stored.items()
