@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     Database = str | Engine | None
     Time = str | date | datetime | None
@@ -187,7 +187,7 @@ def chance(
     if (above is None) == (below is None):
         raise ValueError(f"expected one of above and below, got {'neither' if above is None else 'both'}")
     choice = ForecastChoice.parse(series, origin=origin, model=model, kind=kind)
-    with connected(database, series) as conn:
+    with connected(database) as conn:
         return answered_chance(conn, choice, above=above, below=below, step=step).chance
 
 
@@ -210,7 +210,7 @@ def price(
     from tasks.steps.chosen import ForecastChoice
 
     choice = ForecastChoice.parse(series, origin=origin, model=model, kind=kind)
-    with connected(database, series) as conn:
+    with connected(database) as conn:
         return answered_chance(conn, choice, chance=chance, step=step).price
 
 
@@ -232,20 +232,13 @@ def paths(
     chosen as in `chance`. Raises ValueError if those of several series differ in their origin, and NotEnoughCandles.
     """
     from candlecast.frames import read_frame
-    from storage.series import require_series
     from tasks.steps.chosen import ForecastChoice
     from tasks.steps.paths import PathQuestion, PathRow, path_rows
 
     names = [series] if isinstance(series, str) else list(series)
     choices = tuple(ForecastChoice.parse(name, origin=origin, model=model, kind=kind) for name in names)
     question = PathQuestion(choices, samples, seed)
-
-    def read(conn: "Connection") -> list[PathRow]:
-        for name in names:
-            require_series(conn, name=name)
-        return path_rows(conn, question)
-
-    return read_frame(database, PathRow, read)
+    return read_frame(database, PathRow, lambda conn: path_rows(conn, question))
 
 
 def series(*, database: "Database" = None) -> "pd.DataFrame":

@@ -87,13 +87,6 @@ def stored_rows(series: str | None = None) -> Iterator["Connection"]:
         engine.dispose()
 
 
-def require_stored(conn: "Connection", series: str) -> None:
-    """Raise NotFound if `series` is not stored, with the series that are."""
-    from storage.series import require_series
-
-    require_series(conn, name=series)
-
-
 def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:
     """Return `text` as an aware UTC instant; a day is its first instant or, with `end_of_day`, its last.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from candlecast.commands.console import Output, SeriesList, WrongUse, fail, print_note, require_stored, settings
+from candlecast.commands.console import Output, SeriesList, WrongUse, fail, print_note, settings
 
 app = typer.Typer()
 
@@ -33,6 +33,7 @@ def note(
     from datetime import UTC, datetime
 
     from storage.database.engine import open_for_reading, reading
+    from storage.series import require_series
     from tasks.show.note import html_note, markdown_note, text_note
     from tasks.steps.note import read_note
 
@@ -41,7 +42,7 @@ def note(
     engine = open_for_reading(configured.database_url)
     with reading(engine) as conn:
         for name in names:
-            require_stored(conn, name)
+            require_series(conn, name=name)
         notes = [read_note(conn, series=name, now=datetime.now(UTC)) for name in names]
     if form is Form.TEXT:
         text = text_note(notes)

@@ -18,7 +18,6 @@ from candlecast.commands.console import (
     fail,
     instant,
     print_note,
-    require_stored,
     settings,
     span,
     stored_rows,
@@ -31,12 +30,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from candlecast.commands.hub import HubRow
     from storage.forecasts import BandRow
     from storage.query import ForecastFilter
-    from tasks.steps.paths import PathRow
 
 app = typer.Typer()
 
+# Of the one forecast that a question is about.
+ChosenModel = Annotated[str | None, typer.Option(help="One model, such as naive; default: the champion.")]
+ChosenKind = Annotated[Kind | None, typer.Option(help="live or backfill; default: live where there is one.")]
 
 BAND_COLUMNS = (
     "series", "model", "kind", "origin", "step", "target_time", "before_close", "q025", "q05", "q10", "q25", "q50",
@@ -88,7 +90,7 @@ def forecasts(
 
 
 def _write_hub_file(conn: "Connection", wanted: "ForecastFilter", output: "Path | None") -> None:
-    from candlecast.commands.hub import check_one_model_of_days, hub_row, late_steps, write_hub_file
+    from candlecast.commands.hub import check_one_model_of_days, hub_row, late_steps
     from storage.forecasts import read_bands, read_quantiles
 
     rows = read_bands(conn, wanted)
@@ -98,19 +100,14 @@ def _write_hub_file(conn: "Connection", wanted: "ForecastFilter", output: "Path 
         raise WrongUse(str(error)) from None
     if late := late_steps(rows):
         print_note(f"{late} of {len(rows)} steps were stored after their close: they are no live forecasts")
-    try:
-        write_hub_file([hub_row(row) for row in read_quantiles(conn, wanted)], output)
-    except OSError as error:
-        if output is None:
-            raise
-        fail(f"cannot write {output} and its tasks.json: {error.strerror}")
+    _write_hub_rows([hub_row(row) for row in read_quantiles(conn, wanted)], output)
 
 
-def _write_hub_samples(rows: "list[PathRow]", output: "Path | None") -> None:
-    from candlecast.commands.hub import sample_row, write_hub_file
+def _write_hub_rows(rows: "list[HubRow]", output: "Path | None") -> None:
+    from candlecast.commands.hub import write_hub_file
 
     try:
-        write_hub_file([sample_row(row) for row in rows], output)
+        write_hub_file(rows, output)
     except OSError as error:
         if output is None:
             raise
@@ -212,8 +209,8 @@ def chance(
     ] = None,
     step: Annotated[int, typer.Option(help="The step; 1 is the candle that opens at the origin.")] = 1,
     origin: OneOrigin = None,
-    model: Annotated[str | None, typer.Option(help="One model, such as naive; default: the champion.")] = None,
-    kind: Annotated[Kind | None, typer.Option(help="live or backfill; default: live where there is one.")] = None,
+    model: ChosenModel = None,
+    kind: ChosenKind = None,
     form: FormatOption = Format.TABLE,
     output: Output = None,
     json: Json = False,
@@ -225,7 +222,7 @@ def chance(
     from tasks.steps.chosen import ForecastChoice
 
     choice = ForecastChoice(series, instant(origin, "--origin"), model, kind)
-    with stored_rows(series) as conn:
+    with stored_rows() as conn:
         try:
             row = answered_chance(conn, choice, above=above, below=below, chance=chance, step=step)
         except ValueError as error:
@@ -248,8 +245,8 @@ def paths(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same paths.")] = 0,
     each: Annotated[bool, typer.Option("--each", help="Every step of every path instead of a summary.")] = False,
     origin: OneOrigin = None,
-    model: Annotated[str | None, typer.Option(help="One model, such as naive; default: the champion.")] = None,
-    kind: Annotated[Kind | None, typer.Option(help="live or backfill; default: live where there is one.")] = None,
+    model: ChosenModel = None,
+    kind: ChosenKind = None,
     form: FormatOption = Format.TABLE,
     output: Output = None,
     json: Json = False,
@@ -260,14 +257,14 @@ def paths(
 
     start = instant(origin, "--origin")
     with stored_rows() as conn:
-        for name in series:
-            require_stored(conn, name)
         try:
             amounts = tuple(float(part) for part in weights.split(",")) if weights else ()
             choices = tuple(ForecastChoice(name, start, model, kind) for name in series)
             question = PathQuestion(choices, samples, seed, amounts, above, below)
             if form is Format.HUB and not json:
-                _write_hub_samples(path_rows(conn, question), output)
+                from candlecast.commands.hub import sample_row
+
+                _write_hub_rows([sample_row(row) for row in path_rows(conn, question)], output)
             elif each:
                 emit(PathRow._fields, path_rows(conn, question), form, json, output)
             else:

@@ -218,7 +218,6 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         """The chance to close above or below a price, or the price of a chance: give exactly one of the three."""
         choice = ForecastChoice.parse(series, origin=origin, model=model, kind=kind)
         with reading() as conn:
-            require_series(conn, name=series)
             row = answered_chance(conn, choice, above=above, below=below, chance=chance, step=step)
         return answer(ChanceRow._fields, [row], format, None)
 
@@ -241,8 +240,6 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         choices = tuple(ForecastChoice.parse(name, origin=origin, model=model, kind=kind) for name in series)
         question = PathQuestion(choices, samples, seed, tuple(weights or ()), above, below)
         with reading() as conn:
-            for name in series:
-                require_series(conn, name=name)
             rows = path_summary(conn, question)
         return answer(PathSummaryRow._fields, rows, format, None)
 

@@ -20,11 +20,10 @@ from storage.database.engine import reading, writing
 from storage.database.locks import LOST, locked
 from storage.errors import DatabaseUnusable
 from storage.forecasts import insert_forecasts, missing_origins
-from storage.series import names_of_interval
 from tasks.steps.report import SILENT, Report
 from tasks.steps.score import score_matured
 from tasks.steps.termination import reraise_termination
-from tasks.steps.train import trained_models
+from tasks.steps.train import learns_from, trained_models
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,8 @@ def _missing_by_quarter(
     needs = family(model)
     if not missing or not needs.learns:
         return quarters
-    who = scope(model, job.series)
-    names = [who.series] if who.series else names_of_interval(conn, interval=who.interval)
-    nths = (nth_close(conn, series=name, n=needs.min_training) for name in names if name not in job.leave_out)
+    names = learns_from(conn, scope(model, job.series), job.leave_out)
+    nths = (nth_close(conn, series=name, n=needs.min_training) for name in names)
     first = min((close for close in nths if close is not None), default=None)
     return {quarter: group for quarter, group in quarters.items() if first is not None and quarter >= first}
 

@@ -11,6 +11,7 @@ from storage.errors import NotFound
 from storage.forecasts import StoredForecast, load_forecast, newest_forecast, read_origins
 from storage.query import ForecastFilter, Time
 from storage.registry import champion
+from storage.series import require_series
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class ForecastChoice:
 
 
 def load_chosen(conn: Connection, choice: ForecastChoice) -> StoredForecast:
-    """Return the chosen forecast; raises NotFound, with what is stored instead, if there is none."""
+    """Return the chosen forecast; raises NotFound, with what is stored instead, if there is none or no such series."""
+    require_series(conn, name=choice.series)
     model = choice.model
     if model is None:
         serving = champion(conn, series=choice.series)
