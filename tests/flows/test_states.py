@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import psycopg
 import pytest
 from hooks import WebhookReceiver
-from postgresql_parts import Cluster
 from prefect_parts import PrefectServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -70,28 +68,9 @@ def receiver() -> Iterator[WebhookReceiver]:
     receiver.close()
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def server_database(cluster: Cluster) -> str:
-    """An empty PostgreSQL database for Prefect's server.
-
-    On SQLite the server itself drops an event that it cannot count at once, because another of its transactions writes
-    ("database is locked"), after three tries (docs/operating.md).
-    """
-    name = f"prefect_{uuid4().hex}"
-    with psycopg.connect(f"{cluster.url}/postgres".replace("+psycopg", ""), autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}"')
-    return f"{cluster.url}/{name}".replace("+psycopg", "+asyncpg")
-
-
 @pytest.fixture
 def runs(
-    tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, server_database: str
+    tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, postgresql_url: str
 ) -> Iterator["tuple[PrefectServer, Runs]"]:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -100,7 +79,10 @@ def runs(
     from candlecast.orchestrator.defaults import DEFAULTS
 
     lease = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
-    more = {lease: DEFAULTS[lease], "PREFECT_SERVER_DATABASE_CONNECTION_URL": server_database}
+    # On SQLite the server itself drops an event that it cannot count at once, because another of its transactions
+    # writes ("database is locked"), after three tries (docs/operating.md).
+    database = postgresql_url.replace("+psycopg", "+asyncpg")
+    more = {lease: DEFAULTS[lease], "PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
     monkeypatch.setattr(setup, "HEARTBEAT_S", WINDOW_S / setup.MISSED_HEARTBEATS)
     monkeypatch.setattr(setup, "STARTS_WITHIN", timedelta(seconds=WINDOW_S))
     with (
