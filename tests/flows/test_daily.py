@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 from installation import rows_of
 from markets import write_csv
+from prefect_parts import stored_artifacts
 from synthetic import random_walk
 
 from models.candles import Interval
@@ -44,15 +45,12 @@ def test_a_day_stores_everything_and_a_second_run_stores_nothing(
 
 
 def test_the_forecast_its_picture_and_findings_are_artifacts(installation: Path) -> None:
-    from prefect.client.orchestration import get_client
-
     from flows.daily import daily
 
     write_csv(installation / "source", "Bitstamp_LTCUSD_d", CANDLES)
     daily(series=["Bitstamp_LTCUSD_d"], now=NOW)
-    with get_client(sync_client=True) as client:
-        keys = {artifact.key for artifact in client.read_artifacts() if artifact.key}
-    assert {f"{what}-bitstamp-ltcusd-d" for what in ("forecast", "fan", "findings")} <= keys
+    keys = {f"{what}-bitstamp-ltcusd-d" for what in ("forecast", "fan", "findings")}
+    assert stored_artifacts(keys) == keys
 
 
 def test_with_the_source_away_the_champion_forecasts_and_the_flow_fails(installation: Path) -> None:

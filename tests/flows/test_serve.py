@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect_parts import BIN, ROOT, declared_deployments, environment, free_port
+from prefect_parts import BIN, ROOT, declared_deployments, environment, free_port, post
 from processes import processes_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -68,11 +68,7 @@ class Machine:
         )  # fmt: skip
 
     def post(self, path: str, **body: Any) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        return post(f"{self.url}{path}", **body)
 
     def until(self, is_true: Callable[[], bool], wait_s: float) -> None:
         deadline = time.monotonic() + wait_s

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,24 @@ def declared_deployments() -> dict[str, dict[str, Any]]:
     """Return the deployments of prefect.yaml by the names that Prefect gives them."""
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     return {f"{Path(one['entrypoint'].split(':')[0]).stem}/{one['name']}": one for one in declared}
+
+
+def post(url: str, **body: Any) -> Any:
+    """POST `body` to a Prefect server and return what it answers, decoded.
+
+    A server that is too busy to answer, or answers 503 because its SQLite file is locked, is asked again for two
+    minutes, as Prefect's own client does.
+    """
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except (TimeoutError, urllib.error.HTTPError) as error:
+            if getattr(error, "code", 503) != 503 or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 class PrefectServer:
@@ -86,13 +104,8 @@ class PrefectServer:
 
     def flow_runs(self, flow: str) -> list[dict[str, Any]]:
         """Return the runs of a flow that the server knows, as its API describes them."""
-        body = json.dumps({"flows": {"name": {"any_": [flow]}}}).encode()
-        request = urllib.request.Request(
-            f"{self.url}/flow_runs/filter", body, {"Content-Type": "application/json"}, method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            runs: list[dict[str, Any]] = json.load(answer)
-            return runs
+        runs: list[dict[str, Any]] = post(f"{self.url}/flow_runs/filter", flows={"name": {"any_": [flow]}})
+        return runs
 
     def prefect(self, *arguments: str, cwd: Path = ROOT) -> str:
         """Run a `prefect` command against this server and return what it printed."""
@@ -102,6 +115,19 @@ class PrefectServer:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+def stored_artifacts(keys: Collection[str]) -> set[str]:
+    """Return which of the artifacts with these keys the server of this process holds.
+
+    It is asked for them by name: a list of all ends after 200, and other tests share the server.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=list(keys)))
+    with get_client(sync_client=True) as client:
+        return {artifact.key for artifact in client.read_artifacts(artifact_filter=wanted) if artifact.key}
 
 
 class Worker:
