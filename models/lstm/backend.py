@@ -60,24 +60,24 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     raise _unknown(backend)
 
 
-# Returns one number from the weights and one batch x, y.
-Loss = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]
+# Returns a loss, one number, and its gradient for each of the weights, from the weights and one batch x, y.
+LossAndGradient = Callable[[Sequence[Tensor], Tensor, Tensor], tuple[Tensor, Sequence[Tensor]]]
 
 
 def compiled_descent(
-    loss: Loss, optimizer: "keras.optimizers.Optimizer", variables: "Sequence[keras.Variable]"
+    loss_and_gradient: LossAndGradient,
+    optimizer: "keras.optimizers.Optimizer",
+    variables: "Sequence[keras.Variable]",
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a compiled function that makes one optimizer step for each batch of x, y and returns each step's loss.
 
-    The first axis of x and y is the batch. The function changes `variables` and the optimizer's own in place. The
-    gradient of `loss` is taken by the backend's automatic differentiation.
+    The first axis of x and y is the batch. The function changes `variables` and the optimizer's own in place.
     """
-    value_and_gradient = _value_and_gradient(loss)
     optimizer.build(variables)
     if keras.backend.backend() != "jax":
 
         def one_step(carried: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            value, gradient = value_and_gradient([variable.value for variable in variables], *batch)
+            value, gradient = loss_and_gradient([variable.value for variable in variables], *batch)
             optimizer.apply(gradient, variables)
             return carried, value
 
@@ -91,7 +91,7 @@ def compiled_descent(
     n = len(variables)
 
     def one_pure_step(values: list[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[list[Tensor], Tensor]:
-        value, gradient = value_and_gradient(values[:n], *batch)
+        value, gradient = loss_and_gradient(values[:n], *batch)
         weights, slots = optimizer.stateless_apply(values[n:], gradient, values[:n])
         return [*weights, *slots], value
 
@@ -106,32 +106,33 @@ def compiled_descent(
     return all_steps_in_place
 
 
-def _value_and_gradient(loss: Loss) -> Callable[[Sequence[Tensor], Tensor, Tensor], tuple[Tensor, Sequence[Tensor]]]:
+def differentiated(
+    function: Callable[[Sequence[Tensor]], tuple[Tensor, Tensor]], at: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+    """Return what `function` returns at `at`, a number and another tensor, and the number's gradient for each of `at`.
+
+    The gradient is taken by the backend's automatic differentiation.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        def by_tape(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-            with tf.GradientTape() as tape:
-                value = loss(weights, x, y)
-            return value, tape.gradient(value, weights)
-
-        return by_tape
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(at)
+            value, other = function(at)
+        return value, other, tape.gradient(value, at)
     if backend == "jax":
         import jax
 
-        transformed: Callable[[Sequence[Tensor], Tensor, Tensor], tuple[Tensor, Sequence[Tensor]]]
-        transformed = jax.value_and_grad(loss)
-        return transformed
+        (value, other), gradient = jax.value_and_grad(function, has_aux=True)(list(at))
+        return value, other, gradient
     if backend == "torch":
         import torch
 
-        def by_autograd(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-            with torch.enable_grad():
-                value = loss(weights, x, y)
-                return value.detach(), torch.autograd.grad(value, weights)
-
-        return by_autograd
+        with torch.enable_grad():
+            leaves = [one.detach().requires_grad_() for one in at]
+            value, other = function(leaves)
+            return value.detach(), other.detach(), torch.autograd.grad(value, leaves)
     raise _unknown(backend)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import truncnorm
 
 from models.errors import TrainingFailed
-from models.lstm.backend import Tensor, array, compiled_descent, keras, ops, tensor
+from models.lstm.backend import Tensor, array, compiled_descent, differentiated, keras, ops, tensor
 from models.tutorial.cell import run_lstm
 from models.tutorial.recipe import Recipe
 from models.tutorial.windows import Windows
@@ -129,20 +129,35 @@ def _start(fit: Fit, recipe: Recipe) -> _Running:
     first = fit.start if fit.start is not None else fresh_weights(recipe.hidden_layers, fit.seed)
     variables = [keras.Variable(np.asarray(first[name], np.float32)) for name in WEIGHT_NAMES]
     adam = keras.optimizers.Adam(recipe.learning_rate, epsilon=1e-8, global_clipnorm=recipe.clip_margin)
-    return _Running(variables, compiled_descent(mean_squared_error, adam, variables), x, y, [])
+    return _Running(variables, compiled_descent(loss_and_gradient, adam, variables), x, y, [])
 
 
-def mean_squared_error(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Return the loss of a batch x (B, T, 1), y (B, 1), for weights in the order of WEIGHT_NAMES.
+def loss_and_gradient(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    """Return the mean squared error of a batch x (B, T, 1), y (B, 1), and its gradient for each of WEIGHT_NAMES.
 
-    This is `models.tutorial.cell.run_lstm` with the backend's operations.
+    This is `models.tutorial.cell.run_lstm` with the backend's operations. Automatic differentiation goes as far as what
+    enters the gates. From there one product over all moments gives the gradients of the LSTM's weights: automatic
+    differentiation would make one as large as the weights at each moment, and add them up.
     """
     of_input, recurrent, bias, head, head_bias = weights
-    n = recurrent.shape[0]
-    output = state = ops.zeros((x.shape[0], n))
-    for moment in range(x.shape[1]):
-        z = ops.matmul(x[:, moment], of_input) + ops.matmul(output, recurrent) + bias
-        for_input, for_forget, for_candidate, for_output = (z[:, i * n : (i + 1) * n] for i in range(4))
-        state = ops.sigmoid(for_forget) * state + ops.sigmoid(for_input) * ops.tanh(for_candidate)
-        output = ops.sigmoid(for_output) * ops.tanh(state)
-    return ops.mean(ops.square(ops.matmul(output, head) + head_bias - y))
+    n, moments = recurrent.shape[0], x.shape[1]
+
+    def loss(changed: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        added, head, head_bias = changed
+        output = state = ops.zeros((x.shape[0], n))
+        outputs_before = []
+        for moment in range(moments):
+            outputs_before.append(output)
+            z = ops.matmul(x[:, moment], of_input) + ops.matmul(output, recurrent) + bias + added[moment]
+            for_input, for_forget, for_candidate, for_output = (z[:, i * n : (i + 1) * n] for i in range(4))
+            state = ops.sigmoid(for_forget) * state + ops.sigmoid(for_input) * ops.tanh(for_candidate)
+            output = ops.sigmoid(for_output) * ops.tanh(state)
+        return ops.mean(ops.square(ops.matmul(output, head) + head_bias - y)), ops.stack(outputs_before)
+
+    nothing = ops.zeros((moments, x.shape[0], 4 * n))
+    value, outputs_before, (of_gates, *of_head) = differentiated(loss, [nothing, head, head_bias])
+    inputs, outputs_before, of_gates = (
+        ops.reshape(one, (-1, one.shape[-1])) for one in (ops.transpose(x, (1, 0, 2)), outputs_before, of_gates)
+    )
+    of_lstm = [ops.matmul(ops.transpose(one), of_gates) for one in (inputs, outputs_before)]
+    return value, [*of_lstm, ops.sum(of_gates, axis=0), *of_head]

@@ -10,7 +10,7 @@ from models.tutorial.training import (
     WEIGHT_NAMES,
     Fit,
     fresh_weights,
-    mean_squared_error,
+    loss_and_gradient,
     predict_next,
     train_networks,
 )
@@ -95,7 +95,7 @@ def test_the_loss_is_the_error_of_the_spelled_out_cell():
     rng = np.random.default_rng(6)
     weights = {name: values * 5 for name, values in fresh_weights(6, 0).items()}
     x, y = (rng.normal(size=shape).astype(np.float32) for shape in ((7, 5, 1), (7, 1)))
-    loss = mean_squared_error([tensor(weights[name]) for name in WEIGHT_NAMES], tensor(x), tensor(y))
+    loss, _ = loss_and_gradient([tensor(weights[name]) for name in WEIGHT_NAMES], tensor(x), tensor(y))
     _close(array(loss), np.mean((predict_next(weights, x) - y[:, 0]) ** 2))
 
 
