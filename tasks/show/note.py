@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from tasks.steps.note import Note
+from tasks.steps.note import AMISS, Note
 
 
 def text_note(notes: Sequence[Note]) -> str:
@@ -22,6 +22,17 @@ def markdown_note(notes: Sequence[Note], pictures: Sequence[Path | None]) -> str
             lines += ["", f"![Forecast of {note.series}]({picture.as_posix()})"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def is_news(note: Note, before: str | None) -> bool:
+    """Return whether `note` is to be sent after `before`, the newest note that was sent, as Markdown; None for none.
+
+    A day has one note, whichever model serves in the end: the next is about the next close. Where that close does not
+    come, the next one says what is amiss.
+    """
+    if before is None or not before.startswith(f"## {note.title}\n"):
+        return True
+    return note.is_amiss and f"- {AMISS}" not in before
 
 
 def html_note(notes: Sequence[Note], pictures: Sequence[Path | None]) -> str:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from models.candles import Interval, SeriesName
 from models.forecasts import CENTRAL_BANDS
@@ -11,10 +14,10 @@ from models.wording import after_close, close_day, price_words, when_stored
 from storage.forecasts import BandRow
 from tasks.show.charts import forecast_chart
 from tasks.show.events import NOTE, emit_event
-from tasks.show.note import markdown_note, text_note
+from tasks.show.note import is_news, markdown_note, text_note
 from tasks.show.pictures import show_picture
 from tasks.steps.elsewhere import Steps
-from tasks.steps.note import series_note
+from tasks.steps.note import Note, series_note
 from tasks.steps.watch import open_findings
 
 
@@ -42,6 +45,24 @@ def forecast_table(bands: Sequence[BandRow]) -> list[dict[str, str | int]]:
     ]
 
 
+def _send_note(note: Note) -> None:
+    """Emit the event of the note and show it in Prefect's UI, unless the day's note was sent before.
+
+    A series is shown again on the same day when a run is repeated or a new champion forecasts. The artifact comes last:
+    a run that is killed in between sends the note again rather than never.
+    """
+    key = artifact_key("note", note.series)
+    newest = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    with get_client(sync_client=True) as client:
+        before = client.read_artifacts(artifact_filter=newest, sort=ArtifactSort.UPDATED_DESC, limit=1)
+    if not is_news(note, str(before[0].data) if before else None):
+        return
+    emit_event(NOTE, series=note.series, message=text_note([note]))
+    create_markdown_artifact(
+        markdown_note([note], [None]), key=key, description=f"What {note.series} may do next, and what came"
+    )
+
+
 def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
     """Draw the newest forecast; show it, its table, the note and the findings in Prefect's UI; returns the picture."""
     drawn = steps(forecast_chart, series=series, reports=reports)
@@ -58,13 +79,7 @@ def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
             ),
         )
         show_picture(drawn.path, key=artifact_key("fan", series), description=f"Fan chart of {series}")
-    note = steps(series_note, series=series)
-    emit_event(NOTE, series=series, message=text_note([note]))
-    create_markdown_artifact(
-        markdown_note([note], [None]),
-        key=artifact_key("note", series),
-        description=f"What {series} may do next, and what came",
-    )
+    _send_note(steps(series_note, series=series))
     create_table_artifact(
         [
             {

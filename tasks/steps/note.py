@@ -17,14 +17,17 @@ from tasks.steps.glance import attention
 
 # A band whose width changes by less is as wide as before.
 SAME_WIDTH = 0.02
+# How the sentence begins that says what is amiss.
+AMISS = "Needs a person:"
 
 
 class Note(NamedTuple):
-    """The note of one series: its title and its sentences, one thought each."""
+    """The note of one series: its title, its sentences, one thought each, and whether the last says what is amiss."""
 
     series: str
     title: str
     sentences: list[str]
+    is_amiss: bool
 
 
 def series_note(engine: Engine, *, series: str) -> Note:
@@ -38,9 +41,9 @@ def read_note(conn: Connection, *, series: str, now: datetime | None = None) -> 
     name = SeriesName.parse(series)
     bands = read_bands(conn, ForecastFilter(series, latest=True))
     trouble = attention(conn, series=series, now=now)
-    amiss = [] if trouble is None else [f"Needs a person: {trouble}; see: candlecast findings {series}."]
+    amiss = [] if trouble is None else [f"{AMISS} {trouble}; see: candlecast findings {series}."]
     if not bands:
-        return Note(series, series, ["No model has forecast it yet.", *amiss])
+        return Note(series, series, ["No model has forecast it yet.", *amiss], bool(amiss))
     first, last = bands[0], bands[-1]
     before = _step_before(conn, first)
     sentences = [_expected(first, name), *([_expected(last, name)] if last is not first else [])]
@@ -49,7 +52,7 @@ def read_note(conn: Connection, *, series: str, now: datetime | None = None) -> 
         came = _came(conn, before, name)
         sentences += [] if came is None else [came]
     title = f"{series}, {after_close(first.origin, name.interval)}"
-    return Note(series, title, [*sentences, *amiss])
+    return Note(series, title, [*sentences, *amiss], bool(amiss))
 
 
 def _step_before(conn: Connection, first: BandRow) -> BandRow | None:
