@@ -10,7 +10,7 @@ import pytest
 from missing import skip_or_fail
 
 HERE = Path(__file__).parent
-SUITES = ("test_network.py", "test_fleet.py", "test_forecaster.py", "../test_blend.py")
+SUITES = ("test_network.py", "test_fleet.py", "test_forecaster.py", "../test_blend.py", "../tutorial/test_recipe.py")
 
 
 @pytest.mark.slow
