@@ -15,8 +15,8 @@ SERIES = "Coinbase_BTCUSD_d"
 ARGUMENTS = {"candles": [SERIES], "chance": [SERIES, "--above", "8000"], "paths": [SERIES]}
 # Each takes more than a hundredth of the time of such a command.
 NOT_NEEDED = {
-    "alembic", "dotenv", "fastapi", "keras", "matplotlib", "numpy", "pandas", "prefect", "pydantic_settings", "rich",
-    "scipy", "sklearn", "tabulate", "tensorflow", "wcwidth",
+    "alembic", "dotenv", "fastapi", "keras", "matplotlib", "numpy", "pandas", "prefect", "pydantic", "rich", "scipy",
+    "sklearn", "tabulate", "tensorflow", "wcwidth",
 }  # fmt: skip
 
 COMPUTES_WITH = {"skill": {"numpy"}, "chance": {"numpy"}, "paths": {"numpy", "pandas", "scipy"}}
