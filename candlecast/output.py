@@ -57,7 +57,9 @@ def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output
 
 def values_of(row: Row, columns: Sequence[str]) -> list[Any]:
     """Return the values of `row` in the order of `columns`."""
-    return [row[name] if isinstance(row, Mapping) else getattr(row, name) for name in columns]
+    if isinstance(row, Mapping):
+        return [row[name] for name in columns]
+    return [getattr(row, name) for name in columns]
 
 
 def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file: TextIO) -> None:
@@ -69,11 +71,10 @@ def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file:
     elif form is Format.CSV:
         write_csv(columns, rows, file)
     else:
-        table = [values_of(row, columns) for row in rows]
-        decimals = [_decimals(column) for column in zip(*table, strict=True)]
-        cells = [[_table_cell(*cell) for cell in zip(values, decimals, strict=True)] for values in table]
-        to_the_right = [_is_numeric(column) for column in zip(*table, strict=True)]
-        file.write(text_table(columns, cells, to_the_right) + "\n")
+        # By column, because all of a column are formatted alike: a command prints thousands of candles in its second.
+        by_column = list(zip(*(values_of(row, columns) for row in rows), strict=True))
+        cells = zip(*map(_table_cells, by_column), strict=True)
+        file.write(text_table(columns, list(cells), [_is_numeric(column) for column in by_column]) + "\n")
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[bool] = ()) -> str:
@@ -91,6 +92,9 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], to_the_rig
 
 def _padded(cells: Sequence[str], right: bool) -> list[str]:
     """Return the cells of a column, all equally wide."""
+    if all(map(str.isascii, cells)):
+        widest = max(map(len, cells))
+        return [cell.rjust(widest) if right else cell.ljust(widest) for cell in cells]
     widths = [_width(cell) for cell in cells]
     widest = max(widths)
     blanks = [" " * (widest - width) for width in widths]
@@ -155,15 +159,18 @@ def _decimals(column: Iterable[object]) -> int:
     return min(max(4 - largest, 2 - smallest, 2), 6)
 
 
-def _table_cell(value: object, decimals: int) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, datetime):
-        text = value.isoformat(" ", "minutes")[:16]
-        return text.removesuffix(" 00:00")
-    if isinstance(value, float):
-        return f"{value:,.{decimals}f}"
-    return printable(str(value))
+def _table_cells(column: Sequence[object]) -> list[str]:
+    form = f",.{_decimals(column)}f"
+    return [
+        format(value, form)
+        if isinstance(value, float)
+        else value.isoformat(" ", "minutes")[:16].removesuffix(" 00:00")
+        if isinstance(value, datetime)
+        else "-"
+        if value is None
+        else printable(str(value))
+        for value in column
+    ]
 
 
 def _is_numeric(values: Iterable[object]) -> bool:

@@ -1,5 +1,6 @@
 """Instants as stored: aware UTC in Python, sortable text in SQLite, timestamptz in PostgreSQL."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,11 +44,20 @@ class UtcDateTime(TypeDecorator[datetime]):
             value = value.replace(microsecond=0)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the stored instant, aware."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        """Return what makes an aware instant of a stored value.
+
+        It takes the place of SQLAlchemy's two calls a value: a command reads thousands of instants in half a second.
+        """
+        return _from_text if dialect.name == "sqlite" else _in_utc
+
+
+def _from_text(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(f"{text}+00:00")
+
+
+def _in_utc(instant: datetime | None) -> datetime | None:
+    return None if instant is None else instant.astimezone(UTC)
 
 
 class unix_us(FunctionElement[int]):
