@@ -66,7 +66,7 @@ coverage: $(VENV)/.tested
 
 # Makes about 1,600 small changes to the code that must not be wrong, and lists those that no test notices
 # (docs/suite.md). Each takes about a second.
-MUTATED := "models.tutorial.windows.*" "models.metrics.*" "models.gate.*" "models.evidence.*" "models.history.*" "models.boosting.x__realised*" \
+MUTATED := "models.tutorial.windows.*" "models.accuracy.*" "models.metrics.*" "models.gate.*" "models.evidence.*" "models.history.*" "models.boosting.x__realised*" \
 	"models.lstm.fleet.x_targets_known*" "models.markets.*" "tasks.steps.score.*" "tasks.steps.gate.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \
 	"storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" \
 	"storage.forecasts.x_missing*" "storage.forecasts.x_read*" "storage.forecasts.x__conditions*" "storage.forecasts.x__like*"

@@ -24,6 +24,7 @@ RUNS = 9
 ROOT = Path(__file__).parents[1]
 CANDLECAST = str(Path(sys.executable).parent / "candlecast")
 SERIES = "Coinbase_BTCUSD_d"
+ARGUMENTS = {"candles": [SERIES], "chance": [SERIES, "--above", "8000"], "paths": [SERIES]}
 
 
 def run(command: list[str], database: Path) -> tuple[float, float, str]:
@@ -52,7 +53,7 @@ def main() -> None:
         commands = [
             bare,
             imports,
-            *([CANDLECAST, name] if name != "candles" else [CANDLECAST, name, SERIES] for name in READING),
+            *([CANDLECAST, name, *ARGUMENTS.get(name, [])] for name in READING),
             [CANDLECAST, "ingest", SERIES],
             [CANDLECAST, "replay", str(rows[0]["forecast_id"])],
             [CANDLECAST, "backfill", SERIES, *span, "--model", "lstm", "--dry-run"],

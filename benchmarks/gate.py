@@ -23,6 +23,7 @@ from scipy.special import gammainc, gammaln
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from models.accuracy import diebold_mariano
 from models.candles import SeriesName
 from models.evidence import (
     BETS,
@@ -37,7 +38,7 @@ from models.evidence import (
     score_range,
 )
 from models.gate import ALPHA, EPISODE_SHARE, ODD
-from models.metrics import LEVELS, crps, diebold_mariano, pit
+from models.metrics import LEVELS, crps, pit
 from models.naive import naive_quantiles
 from models.range_ewma import range_ewma_quantiles
 from models.volatility import ahead

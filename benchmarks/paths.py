@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from models.accuracy import diebold_mariano
 from models.candles import SeriesName
 from models.catalog import forecaster
 from models.frames import CandleFrame
 from models.interface import TrainRequest
-from models.metrics import diebold_mariano, energy_score
+from models.metrics import energy_score
 from models.paths import independent_paths, past_returns, sample_paths
 from storage.candles import read_history
 from storage.database.engine import open_database, reading

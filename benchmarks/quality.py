@@ -23,6 +23,7 @@ from sqlalchemy import Engine, text
 from tabulate import tabulate
 
 from models import metrics
+from models.accuracy import diebold_mariano
 from models.candles import SeriesName
 from models.forecasts import QUANTILE_LEVELS
 from models.frames import CandleFrame
@@ -168,7 +169,7 @@ def show_tests(scores: Scores, mask: NDArray[np.bool_], published: str) -> None:
         row: list[object] = [other]
         for step in range(1, 8):
             ours, theirs = (scores.field(name, "crps")[mask][:, step - 1] for name in (published, other))
-            test = metrics.diebold_mariano(ours, theirs, step=step)
+            test = diebold_mariano(ours, theirs, step=step)
             row.append(f"{better(ours, theirs)} ({test.p_value:.3f})")
         rows.append(row)
     show(rows, ["against", *(f"h{step}" for step in range(1, 8))])

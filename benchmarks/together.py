@@ -17,6 +17,7 @@ from tabulate import tabulate
 from walkforward import candles_of
 
 from models import metrics
+from models.accuracy import diebold_mariano
 from models.candles import SeriesName
 from models.catalog import family, forecaster
 from models.forecasts import Forecast
@@ -114,7 +115,7 @@ def tested(markets: Mapping[str, Scored], base: str) -> list[str]:
     texts = []
     for step in STEPS:
         a, b = ours[step - 1].to_numpy(), theirs[step - 1].to_numpy()
-        p_value = metrics.diebold_mariano(a, b, step=step).p_value
+        p_value = diebold_mariano(a, b, step=step).p_value
         texts.append(f"{100 * (1 - a.sum() / b.sum()):+.2f} ({p_value:.3f})")
     return texts
 

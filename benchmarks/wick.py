@@ -22,6 +22,7 @@ from tabulate import tabulate
 from walkforward import candles_of
 
 from models import metrics, range_ewma, volatility
+from models.accuracy import diebold_mariano
 from models.frames import CandleFrame
 from models.naive import naive_quantiles
 from models.range_ewma import range_ewma_quantiles
@@ -76,7 +77,7 @@ def day_p_values(market_of: dict[str, Market], ours: Scores, theirs: Scores) -> 
     texts = []
     for step in STEPS:
         difference = by_day[step - 1].to_numpy()
-        texts.append(f"{metrics.diebold_mariano(difference, np.zeros(len(difference)), step=step).p_value:.3f}")
+        texts.append(f"{diebold_mariano(difference, np.zeros(len(difference)), step=step).p_value:.3f}")
     return texts
 
 

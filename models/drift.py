@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.metrics import diebold_mariano
+from models.accuracy import diebold_mariano
 
 # The check looks at the last WINDOW scored days, and reports nothing with fewer than LEAST of them.
 WINDOW = 90

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.chance import SCORES
 from models.errors import NotEnoughCandles
 
+_SCORES = np.array(SCORES)
 # With fewer past windows the order of the draws would say little.
 LEAST_WINDOWS = 60
 
@@ -77,8 +78,8 @@ def _spread_scores(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDA
 
 def _values_at(scores: NDArray[np.float64], nodes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the logs of the closes at normal `scores`: (n, n_series, horizon); `nodes`: (n_series, horizon, 23)."""
-    high = np.clip(np.searchsorted(SCORES, scores), 1, len(SCORES) - 1)
-    share = (scores - SCORES[high - 1]) / (SCORES[high] - SCORES[high - 1])
+    high = np.clip(np.searchsorted(_SCORES, scores), 1, len(_SCORES) - 1)
+    share = (scores - _SCORES[high - 1]) / (_SCORES[high] - _SCORES[high - 1])
     below = np.take_along_axis(nodes[None], high[..., None] - 1, axis=-1)[..., 0]
     above = np.take_along_axis(nodes[None], high[..., None], axis=-1)[..., 0]
     return np.asarray(below + share * (above - below))

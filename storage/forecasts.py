@@ -1,5 +1,6 @@
 """The forecast store: forecasts are written once and never changed; views read them."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
@@ -122,6 +123,10 @@ def _bands(view: str) -> FromClause:
     )
 
 
+# Those of an OriginRow.
+_ORIGIN_COLUMNS = tuple(
+    forecasts.c[name] for name in ("id", "series", "model", "kind", "origin", "created_at", "model_version")
+)
 _BANDS = _bands("forecast_bands")
 _LATEST = _bands("latest_forecasts")
 
@@ -247,33 +252,44 @@ def replayable(conn: Connection) -> list[int]:
 
 def newest_forecast(
     conn: Connection, *, series: str, model: str, kind: Kind | None = None, origin: datetime | None = None
-) -> int | None:
-    """Return the number of the model's newest forecast, or of that from `origin`; None if it has none.
+) -> OriginRow | None:
+    """Return the model's newest forecast, or that from `origin`, without its values; None if it has none.
 
     Without a `kind`, a live one if there is any, else a backfilled one.
     """
     wanted = ForecastFilter(series, origin=origin, model=model)
     for each in (Kind.LIVE, Kind.BACKFILL) if kind is None else (kind,):
         query = (
-            select(_forecasts.c.id)
+            select(*_ORIGIN_COLUMNS)
             .where(*wanted.conditions(_forecasts), _forecasts.c.kind == each.value)
             .order_by(_forecasts.c.origin.desc())
             .limit(1)
         )
-        number = conn.execute(query).scalar()
-        if number is not None:
-            return int(number)
+        row = conn.execute(query).one_or_none()
+        if row is not None:
+            return OriginRow(*row)
     return None
 
 
-def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
-    """Return a stored forecast with its lineage; raises NotFound if no forecast has this number.
+def load_values(conn: Connection, *, forecast: int) -> list[list[float]]:
+    """Return the 23 quantiles of each step of a stored forecast, (horizon, 23) as lists.
 
     A quantile that is missing from a damaged database is NaN.
     """
+    v = forecast_values.c
+    quantiles = conn.execute(select(v.step, v.quantile, v.value).where(v.forecast == forecast)).all()
+    horizon = max((step for step, _, _ in quantiles), default=0)
+    values = [[math.nan] * len(QUANTILE_LEVELS) for _ in range(horizon)]
+    for step, quantile, value in quantiles:
+        values[step - 1][QUANTILE_LEVELS.index(quantile)] = value
+    return values
+
+
+def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
+    """Return a stored forecast with its lineage; raises NotFound if no forecast has this number."""
     import numpy as np
 
-    c, v = _forecasts.c, forecast_values.c
+    c = _forecasts.c
     row = conn.execute(
         select(
             c.id, c.series, c.model, c.model_version, c.kind, c.created_at, c.flow_run, c.origin, c.data_fingerprint
@@ -281,10 +297,7 @@ def load_forecast(conn: Connection, *, forecast: int) -> StoredForecast:
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no forecast {forecast}; see: candlecast forecasts")
-    quantiles = conn.execute(select(v.step, v.quantile, v.value).where(v.forecast == forecast)).all()
-    values = np.full((max((step for step, _, _ in quantiles), default=0), len(QUANTILE_LEVELS)), np.nan)
-    for step, quantile, value in quantiles:
-        values[step - 1, QUANTILE_LEVELS.index(quantile)] = value
+    values = np.array(load_values(conn, forecast=forecast), float).reshape(-1, len(QUANTILE_LEVELS))
     return StoredForecast(
         row.id, row.series, row.model, row.model_version, Kind(row.kind), row.created_at, row.flow_run,
         Forecast(row.origin, values, row.data_fingerprint),
@@ -326,7 +339,7 @@ def read_origins(
     c = _forecasts.c
     order = (c.series, c.origin, c.model, c.kind)
     query = (
-        select(c.id, c.series, c.model, c.kind, c.origin, c.created_at, c.model_version)
+        select(*_ORIGIN_COLUMNS)
         .where(*_conditions(_forecasts, wanted), *_latest_condition(wanted))
         .order_by(*order)
         .limit(limit)

@@ -273,6 +273,19 @@ def read_origin_scores(conn: Connection, wanted: ForecastFilter) -> list[OriginS
     return [OriginScore(*row) for row in conn.execute(query).all()]
 
 
+def read_crps(conn: Connection, wanted: ForecastFilter) -> dict[int, dict[int, float]]:
+    """Return the CRPS of the wanted forecasts, which are one model's of one kind, by step and origin in order of time.
+
+    An origin is in microseconds since 1970, because only whether two are the same matters, and thousands are read.
+    """
+    c = _scores.c
+    query = select(c.step, unix_us(c.origin), c.crps).where(*_conditions(_scores, wanted)).order_by(c.origin, c.step)
+    by_step: dict[int, dict[int, float]] = {}
+    for step, origin, crps in conn.execute(query).all():
+        by_step.setdefault(step, {})[origin] = crps
+    return by_step
+
+
 def read_actuals(conn: Connection, wanted: ForecastFilter) -> list[ActualRow]:
     """Return the actual close of each scored step of the wanted forecasts, by series, kind, model, origin and step."""
     c = _scores.c

@@ -134,14 +134,14 @@ def by_scoringrules(actual: NDArray[np.float64], quantiles: NDArray[np.float64])
 def report(scores: "Scores", stride: int) -> None:
     """Print every model beside naive, and the blend beside every model."""
     from benchmarks import quality
-    from models import metrics
+    from models.accuracy import diebold_mariano
 
     def beside(model: str, other: str, step: int) -> str:
         mine, its = (scores.field(name, "crps")[:, step - 1] for name in (model, other))
         if model == other:
             return "-"
         # Sums over `step` days overlap in this many neighbouring origins.
-        test = metrics.diebold_mariano(mine, its, step=1 + (step - 1) // stride)
+        test = diebold_mariano(mine, its, step=1 + (step - 1) // stride)
         return f"{quality.better(mine, its)} ({test.p_value:.3f})"
 
     def means(model: str, field: str) -> list[str]:

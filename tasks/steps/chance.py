@@ -9,8 +9,8 @@ from models.candles import SeriesName
 from models.chance import chance_of, price_of
 from models.forecasts import Bound, Chance, Kind, Side, target_time
 from models.wording import after_close, chance_words, close_name, price_words
-from storage.forecasts import StoredForecast
-from tasks.steps.chosen import ForecastChoice, load_chosen
+from storage.forecasts import OriginRow, load_values
+from tasks.steps.chosen import ForecastChoice, find_chosen
 
 
 class ChanceRow(NamedTuple):
@@ -55,10 +55,11 @@ def answered_chance(
     if len(given) != 1:
         came = " and ".join(given) or "none of them"
         raise ValueError(f"expected one of above, below and chance, got {came}")
-    stored = load_chosen(conn, choice)
-    if not 1 <= step <= stored.forecast.horizon:
-        raise ValueError(f"expected a step from 1 to {stored.forecast.horizon}, got {step}")
-    quantiles = stored.forecast.values[step - 1]
+    stored = find_chosen(conn, choice)
+    steps = load_values(conn, forecast=stored.forecast_id)
+    if not 1 <= step <= len(steps):
+        raise ValueError(f"expected a step from 1 to {len(steps)}, got {step}")
+    quantiles = steps[step - 1]
     if chance is not None:
         return _row(stored, step, Side.BELOW, price_of(chance, quantiles), Chance(chance, Bound.EXACT))
     side = Side.BELOW if above is None else Side.ABOVE
@@ -66,18 +67,18 @@ def answered_chance(
     return _row(stored, step, side, price, chance_of(side, price, quantiles))
 
 
-def _row(stored: StoredForecast, step: int, side: Side, price: float, chance: Chance) -> ChanceRow:
-    interval, origin = SeriesName.parse(stored.series).interval, stored.forecast.origin
+def _row(stored: OriginRow, step: int, side: Side, price: float, chance: Chance) -> ChanceRow:
+    interval, origin = SeriesName.parse(stored.series).interval, stored.origin
     return ChanceRow(
-        forecast_id=stored.id,
+        forecast_id=stored.forecast_id,
         series=stored.series,
         model=stored.model,
-        kind=stored.kind.value,
+        kind=stored.kind,
         origin=origin,
         created_at=stored.created_at,
         step=step,
         target_time=target_time(origin, step, interval),
-        before_close=stored.kind is Kind.LIVE and stored.created_at < origin + step * interval.length,
+        before_close=stored.kind == Kind.LIVE and stored.created_at < origin + step * interval.length,
         side=side.value,
         price=price,
         chance=chance.value,

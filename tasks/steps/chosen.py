@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from models.forecasts import Kind
 from models.times import as_instant
 from storage.errors import NotFound
-from storage.forecasts import StoredForecast, load_forecast, newest_forecast, read_origins
+from storage.forecasts import OriginRow, StoredForecast, load_forecast, newest_forecast, read_origins
 from storage.query import ForecastFilter, Time
 from storage.registry import champion
 from storage.series import require_series
@@ -36,7 +36,15 @@ class ForecastChoice:
 
 
 def load_chosen(conn: Connection, choice: ForecastChoice) -> StoredForecast:
-    """Return the chosen forecast; raises NotFound, with what is stored instead, if there is none or no such series."""
+    """Return the chosen forecast with its values; raises as `find_chosen`."""
+    return load_forecast(conn, forecast=find_chosen(conn, choice).forecast_id)
+
+
+def find_chosen(conn: Connection, choice: ForecastChoice) -> OriginRow:
+    """Return the chosen forecast without its values.
+
+    Raises NotFound, with what is stored instead, if there is none or no such series.
+    """
     require_series(conn, name=choice.series)
     model = choice.model
     if model is None:
@@ -44,10 +52,10 @@ def load_chosen(conn: Connection, choice: ForecastChoice) -> StoredForecast:
         if serving is None:
             raise NotFound(f"{choice.series} has no champion yet: name a model; see: candlecast models {choice.series}")
         model = serving.model
-    number = newest_forecast(conn, series=choice.series, model=model, kind=choice.kind, origin=choice.origin)
-    if number is None:
+    chosen = newest_forecast(conn, series=choice.series, model=model, kind=choice.kind, origin=choice.origin)
+    if chosen is None:
         raise NotFound(_reason(conn, choice, model))
-    return load_forecast(conn, forecast=number)
+    return chosen
 
 
 def _reason(conn: Connection, choice: ForecastChoice, model: str) -> str:

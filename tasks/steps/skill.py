@@ -1,14 +1,13 @@
 """The skill of the forecasts against naive, with its confidence interval and p-value."""
 
-from collections import defaultdict
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy import Connection
 
+from models.accuracy import diebold_mariano, student_t_bound
 from models.forecasts import BASELINE, ScoreKind
 from storage.query import EVERY_FORECAST, ForecastFilter
-from storage.scores import SkillRow, read_origin_scores, read_skill
+from storage.scores import SkillRow, read_crps, read_skill
 
 LEAST_ORIGINS = 10
 
@@ -18,28 +17,23 @@ def judged_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) -> l
 
     Naive itself, and a row of fewer than 10 shared origins, has no interval and no p-value.
     """
-    losses: dict[tuple[str, str, ScoreKind], dict[int, dict[datetime, float]]] = {}
+    losses: dict[tuple[str, str, ScoreKind], dict[int, dict[int, float]]] = {}
 
-    def by_step(name: str, model: str, kind: ScoreKind) -> dict[int, dict[datetime, float]]:
+    def by_origin(name: str, model: str, kind: ScoreKind, step: int) -> dict[int, float]:
         if (name, model, kind) not in losses:
-            crps: dict[int, dict[datetime, float]] = defaultdict(dict)
-            for score in read_origin_scores(conn, replace(wanted, series=name, model=model, kind=kind)):
-                crps[score.step][score.origin] = score.crps
-            losses[name, model, kind] = crps
-        return losses[name, model, kind]
+            losses[name, model, kind] = read_crps(conn, replace(wanted, series=name, model=model, kind=kind))
+        return losses[name, model, kind].get(step, {})
 
-    def naives(name: str, kind: ScoreKind, step: int) -> dict[datetime, float]:
+    def naives(name: str, kind: ScoreKind, step: int) -> dict[int, float]:
         # Naive's live and late forecasts count together, as in the view `model_skill`: its quantiles are the same.
         kinds = [each for each in ScoreKind if each.stored_as is kind.stored_as]
-        return {origin: crps for each in kinds for origin, crps in by_step(name, BASELINE, each)[step].items()}
+        return {origin: crps for each in kinds for origin, crps in by_origin(name, BASELINE, each, step).items()}
 
     def judged(row: SkillRow) -> SkillRow:
         if row.model == BASELINE or row.n < LEAST_ORIGINS:
             return row
-        from models.metrics import diebold_mariano, student_t_bound
-
         of_kind = ScoreKind(row.kind)
-        ours = by_step(row.series, row.model, of_kind)[row.step]
+        ours = by_origin(row.series, row.model, of_kind, row.step)
         theirs = naives(row.series, of_kind, row.step)
         shared = sorted(ours.keys() & theirs.keys())
         test = diebold_mariano(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.chance import chance_of, normal_scores, price_of
+from models.chance import chance_of, price_of
 from models.forecasts import QUANTILE_LEVELS, Bound, Chance, Side
 
 NORMAL = NormalDist(math.log(100.0), 0.05)
@@ -71,15 +71,8 @@ def test_a_level_of_a_chance_lies_inside_the_stored_quantiles_and_has_that_chanc
         assert chance_of(Side.BELOW, price, values).value == pytest.approx(chance, abs=1e-4)
 
 
-def test_many_levels_of_many_forecasts_are_those_of_each() -> None:
-    rng = np.random.default_rng(1)
-    quantiles = np.sort(rng.uniform(80, 120, (5, 23)), axis=1)
-    prices = rng.uniform(70, 130, (5, 4))
-    together = normal_scores(prices, quantiles)
-    for row in range(5):
-        for column in range(4):
-            alone = normal_scores(prices[row : row + 1, column : column + 1], quantiles[row : row + 1])
-            assert together[row, column] == alone[0, 0]
+def test_a_forecast_with_a_missing_quantile_has_no_chance() -> None:
+    assert math.isnan(chance_of(Side.BELOW, 100.0, [*LOG_NORMAL[:22].tolist(), math.nan]).value)
 
 
 @pytest.mark.parametrize("price", [0.0, -1.0, math.nan, math.inf])

@@ -6,6 +6,7 @@ from scipy.special import ndtri
 from synthetic import MARKET, random_walk
 
 from models import metrics
+from models.accuracy import diebold_mariano
 from models.blend import Blend
 from models.boosting import BoostingConfig
 from models.interface import TrainRequest
@@ -45,7 +46,7 @@ def test_no_model_beats_the_true_distribution_of_a_random_walk(seed):
     for model in _models():
         scores = _crps(model, candles, cutoff)
         for step in (1, 7):
-            test = metrics.diebold_mariano(scores[:, step - 1], oracle[:, step - 1], step=step)
+            test = diebold_mariano(scores[:, step - 1], oracle[:, step - 1], step=step)
             assert not (test.mean_difference < 0 and test.p_value < 0.01), (model.name, step, test)
 
 
@@ -72,4 +73,4 @@ def test_models_learn_a_planted_volatility_cycle():
     # gains more.
     base_gain, blend_gain = ((naive.mean() - scores.mean()) / possible for scores in (base, blend))
     assert 0.25 < base_gain < blend_gain < 1
-    assert metrics.diebold_mariano(blend, naive, step=1).p_value < 0.001
+    assert diebold_mariano(blend, naive, step=1).p_value < 0.001

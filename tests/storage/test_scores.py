@@ -13,6 +13,7 @@ from storage.scores import (
     Score,
     SkillRow,
     insert_scores,
+    read_crps,
     read_origin_scores,
     read_pit,
     read_skill,
@@ -210,12 +211,14 @@ def test_scores_over_time_are_in_order_and_of_one_model_and_kind(scored: Any, en
     with engine.connect() as conn:
         bounds = {"start": scored.origin, "end": scored.origin + 3 * DAY}
         wanted = ForecastFilter(scored.series, model="lstm", kind=ScoreKind.LIVE, **bounds)
-        rows = read_origin_scores(conn, wanted)
+        rows, by_step = read_origin_scores(conn, wanted), read_crps(conn, wanted)
     assert [(row.origin, row.step) for row in rows] == [
         (scored.origin + DAY, 1), (scored.origin + DAY, 2), (scored.origin + 2 * DAY, 1), (scored.origin + 3 * DAY, 1),
     ]  # fmt: skip
     assert [row.crps for row in rows] == pytest.approx([0.20, 0.01, 0.21, 0.22])
     assert rows[1] == OriginScore(scored.origin + DAY, 2, 0.01, True, True, 0.5)
+    assert [list(by_step[step].values()) for step in (1, 2)] == [pytest.approx([0.20, 0.21, 0.22]), [0.01]]
+    assert list(by_step[1]) == [int((scored.origin + n * DAY).timestamp()) * 1_000_000 for n in (1, 2, 3)]
 
 
 def test_scores_over_time_are_of_the_given_series_and_span(scored: Any, engine: Engine) -> None:

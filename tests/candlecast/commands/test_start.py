@@ -19,7 +19,8 @@ NOT_NEEDED = {
     "sklearn", "tabulate", "tensorflow", "wcwidth",
 }  # fmt: skip
 
-COMPUTES_WITH = {"skill": {"numpy"}, "chance": {"numpy"}, "paths": {"numpy", "pandas", "scipy"}}
+# It draws samples.
+COMPUTES_WITH = {"paths": {"numpy", "pandas", "scipy"}}
 
 
 def test_the_reading_commands_are_known_before_they_are_imported() -> None:
