@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -30,6 +30,7 @@ from models.lstm.network import (
     stacked,
     student_t,
 )
+from models.lstm.threads import StallCheck, in_threads
 
 # Members that share one graph on a CPU. A smaller fleet is filled up with members that learn nothing, so that every
 # training of a process, of one network or a thousand, runs the same compiled graph and gives a member the same bits.
@@ -118,7 +119,8 @@ def train_fleet(
     target of row r and step h is realised at row r + h. Rows of several series stand one below the other in time order;
     members point into them. On a CPU the same seed gives the same bits, whatever other members are in the fleet.
 
-    Raises TrainingFailed when a member has no chunk to learn from or ends with weights that are not finite.
+    Raises TrainingFailed when a member has no chunk to learn from, when no step is made for a quarter of an hour, and
+    when a member ends with weights that are not finite.
     """
     training = training or TrainingConfig()
     if not np.isfinite(features).all():
@@ -141,19 +143,16 @@ def train_fleet(
 
     # The matrices of one group are too small for several cores. Groups are independent, so one runs on each core.
     workers = 1 if on_accelerator() else min(len(groups), _cores())
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(train, number) for number in range(len(groups))]
-        try:
-            running = set(futures)
-            while running:
-                # Progress is reported from here because its receiver may belong to this thread.
-                finished, running = wait(running, timeout=0.5)
-                for future in finished:
-                    future.result()
-                progress(sum(done), sum(steps), f"training {len(members)} nets")
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    check = StallCheck()
+    with in_threads(train, len(groups), workers=workers, stop=stop) as futures:
+        running = set(futures)
+        while running:
+            # Progress is reported from here because its receiver may belong to this thread.
+            finished, running = wait(running, timeout=0.5)
+            for future in finished:
+                future.result()
+            check(sum(done))
+            progress(sum(done), sum(steps), f"training {len(members)} nets")
     fitted = [member for future in futures for member in future.result()]
     for number, member in enumerate(fitted):
         if not all(np.isfinite(values).all() for values in member.weights.values()):
