@@ -82,7 +82,7 @@ def _row(
             None, None, None, 0, None,
         )  # fmt: skip
     interval = name.interval
-    stale = is_stale(series.last_close, interval, now, read_usual_time(conn, series=series.name))
+    stale = _is_stale(conn, name, series.last_close, now)
     close = None
     if series.last_close is not None:
         opened = series.last_close - interval.length
@@ -138,12 +138,12 @@ def _skill(conn: Connection, series: str, model: str) -> SkillRow | None:
 
 def attention(conn: Connection, *, series: str, now: datetime | None = None) -> str | None:
     """Return what needs a person about one series, None for nothing; without `now`, whatever the checks recorded."""
-    stale = False
-    if now is not None:
-        interval = SeriesName.parse(series).interval
-        closed = latest_close_time(conn, series=series)
-        stale = is_stale(closed, interval, now, read_usual_time(conn, series=series))
+    stale = now is not None and _is_stale(conn, SeriesName.parse(series), latest_close_time(conn, series=series), now)
     return _attention(conn, series, stale, read_findings(conn, series=series))
+
+
+def _is_stale(conn: Connection, name: SeriesName, closed: datetime | None, now: datetime) -> bool:
+    return is_stale(closed, name.interval, now, read_usual_time(conn, series=str(name)))
 
 
 def _attention(conn: Connection, series: str, stale: bool, findings: list[FindingRow]) -> str | None:

@@ -22,13 +22,15 @@ def lacks_candles(model: str, closed: int) -> bool:
     return closed < family(model).min_candles
 
 
-def note_young(engine: Engine, *, series: str, models: Iterable[str], now: datetime) -> Finding | None:
+def note_young(
+    engine: Engine, *, series: str, models: Iterable[str], closed: int, latest: datetime, now: datetime
+) -> Finding | None:
     """Record as one finding which of `models` lack candles and when their forecasts begin; return it, None without any.
 
-    The finding is closed when all of them have enough.
+    `closed` is how many closed candles the series has, `latest` when the newest of them closed. The finding is closed
+    when all of the models have enough.
     """
     with reading(engine) as conn:
-        closed, latest = closed_count(conn, series=series), latest_close_time(conn, series=series)
         is_recorded = any(finding.code == CODE for finding in read_findings(conn, series=series))
     interval = SeriesName.parse(series).interval
     by_need: dict[int, list[str]] = {}
@@ -36,7 +38,7 @@ def note_young(engine: Engine, *, series: str, models: Iterable[str], now: datet
         if lacks_candles(name, closed):
             by_need.setdefault(family(name).min_candles, []).append(name)
     seen = []
-    if by_need and latest is not None:
+    if by_need:
         sentences = [
             f"{' and '.join(names)}: from the {close_name(latest + (need - closed) * interval.length, interval)} on "
             f"({need} candles)"

@@ -14,7 +14,7 @@ from storage.database.engine import reading
 from storage.registry import promote
 from storage.source.client import CddClient
 from tasks.steps.backfill import Backfilled, BackfillJob, backfill
-from tasks.steps.forecast import forecast_live
+from tasks.steps.forecast import forecast_live, read_newest
 from tasks.steps.ingest import IngestReport, ingest_series
 from tasks.steps.score import score_matured
 from tasks.steps.train import baseline_version
@@ -80,7 +80,14 @@ def store_live_days(engine: Engine, folder: Path, *, wild: bool, series: str = "
         ingest(engine, folder, series, known, now=closes[day - 1] + timedelta(minutes=20))
         for model in ("naive", "range-ewma"):
             version = baseline_version(engine, series=series, model=model, now=NOW)
-            forecast_live(engine, series=series, versions=[version], horizon=1, clock=RunClock(closes[day - 1]))
+            forecast_live(
+                engine,
+                series=series,
+                newest=read_newest(engine, series=series),
+                versions=[version],
+                horizon=1,
+                clock=RunClock(closes[day - 1]),
+            )
         if day == 400:
             with engine.begin() as conn:
                 promote(conn, version=version, reason="test", decided_at=NOW)
