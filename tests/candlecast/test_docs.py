@@ -6,11 +6,16 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from sqlalchemy import text
+from stores import Store
 from typer.main import get_command
 
 from candlecast.commands.app import application
 from flows.settings import Settings
+from storage.database.engine import open_database, reading
 from storage.tables import VIEWS, metadata
+from tasks.steps.chance import answered_chance
+from tasks.steps.chosen import ForecastChoice
 
 ROOT = Path(__file__).parents[2]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
@@ -65,11 +70,41 @@ def test_the_reading_pages_sql_runs_and_finds_rows(daily_done):
     import sqlite3
 
     queries = re.findall(r"```sql\n(.+?)```", READING, re.DOTALL)
-    assert len(queries) == 3
+    assert len(queries) == 4
     with sqlite3.connect(daily_done.database) as conn:
         for query in queries:
             # The champion is range-ewma in the tests' installation, and blend in a reader's.
             assert conn.execute(query.replace("'blend'", "'range-ewma'")).fetchall(), query
+
+
+def test_the_reading_pages_bracket_of_a_chance_is_that_of_the_sample(daily_done):
+    import sqlite3
+
+    with sqlite3.connect(daily_done.database) as conn:
+        assert conn.execute(bracket_query()).fetchall() == [(0.15, 0.2)]
+
+
+def test_the_reading_pages_bracket_holds_the_chance_on_both_databases(database_url):
+    engine = open_database(database_url)
+    store = Store(engine)
+    version = store.add_version()
+    store.promote(version)
+    store.add_forecasts(version, [store.origin])
+    choice, query = ForecastChoice(store.series), bracket_query().replace("Coinbase_BTCUSD_d", store.series)
+    with reading(engine) as conn:
+        for price in (99.0, 100.2, 103.3, 105.0, 109.8, 111.0):
+            ((low, high),) = conn.execute(text(query.replace("7800", str(price)))).all()
+            answer = answered_chance(conn, choice, below=price)
+            if answer.bound == "exact":
+                assert low <= answer.chance <= high
+            else:
+                assert (low is None, high is None) == (answer.bound == "at most", answer.bound == "at least")
+    engine.dispose()
+
+
+def bracket_query() -> str:
+    (query,) = re.findall(r"```sql\n(SELECT max.+?)```", READING, re.DOTALL)
+    return query
 
 
 def test_the_reading_pages_commands_run(daily_done, tmp_path):
