@@ -407,6 +407,8 @@ def _describe(app: FastAPI, *, guarded: bool) -> None:
                 operation["responses"].pop("422", None)
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = Problem.model_json_schema()
+        # Relative to the description's own address, so that it is right below a path of a reverse proxy too.
+        schema["servers"] = [{"url": "./"}]
         if guarded:
             schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"token": []}]

@@ -168,6 +168,20 @@ def test_below_a_path_of_a_proxy_the_page_works_and_reports_its_login(browser, w
 
 
 def test_live_and_backfill_are_shown_separately_with_their_scores(opened, web):
+def test_below_a_path_of_a_proxy_the_page_of_the_api_asks_below_it_too(browser, web):
+    with PathProxy(web.url) as proxy, Opened(browser, viewport=WIDE) as window:
+        page = window.page
+        page.goto(f"{proxy.url}docs", wait_until="networkidle")
+        block = page.locator(".opblock", has=page.locator("[data-path='/api/v1/glance']"))
+        block.locator(".opblock-summary-control").click()
+        block.locator(".try-out__btn").click()
+        block.locator("button.execute").click()
+        expect(block.locator(".request-url")).to_contain_text(f"{proxy.url}api/v1/glance?format=json")
+        expect(block.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+        expect(block.locator(".live-responses-table")).to_contain_text(SERIES)
+        assert window.troubles == []
+
+
     page = opened.open(f"{web.url}/#{SERIES}")
     assert page.locator("input[value=live]").is_checked()
     assert page.locator("#n-live").inner_text() == "(1)"
