@@ -36,10 +36,13 @@ def columns_of(row: type) -> tuple[str, ...]:
     return tuple(names)
 
 
-def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output: Path | None) -> None:
+def write_rows(
+    columns: Sequence[str], rows: Sequence[Row], form: Format, output: Path | None, caption: str | None = None
+) -> None:
     """Write `rows`, with the columns in the given order, to `output` or to stdout.
 
-    A row is a mapping, or a named tuple or dataclass with the columns as fields. Raises ValueError for Parquet without
+    A row is a mapping, or a named tuple or dataclass with the columns as fields. `caption` stands under a table, which
+    is for people; the other formats are for programs and have none. Raises ValueError for Parquet without
     a file, because a terminal cannot show binary data, and for the hub's layout, which only forecasts have.
     """
     if form is Format.HUB:
@@ -49,10 +52,10 @@ def write_rows(columns: Sequence[str], rows: Sequence[Row], form: Format, output
             raise ValueError("parquet is a binary format: name a file with -o FILE")
         _write_parquet(columns, rows, output)
     elif output is None:
-        _write_text(columns, rows, form, sys.stdout)
+        _write_text(columns, rows, form, sys.stdout, caption)
     else:
         with output.open("w", encoding="utf-8", newline="") as file:
-            _write_text(columns, rows, form, file)
+            _write_text(columns, rows, form, file, caption)
 
 
 def values_of(row: Row, columns: Sequence[str]) -> list[Any]:
@@ -62,7 +65,7 @@ def values_of(row: Row, columns: Sequence[str]) -> list[Any]:
     return [getattr(row, name) for name in columns]
 
 
-def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file: TextIO) -> None:
+def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file: TextIO, caption: str | None) -> None:
     if form is Format.JSON:
         import json
 
@@ -75,6 +78,8 @@ def _write_text(columns: Sequence[str], rows: Sequence[Row], form: Format, file:
         by_column = list(zip(*(values_of(row, columns) for row in rows), strict=True))
         cells = zip(*map(_table_cells, by_column), strict=True)
         file.write(text_table(columns, list(cells), [_is_numeric(column) for column in by_column]) + "\n")
+        if caption:
+            file.write(f"\n{caption}\n")
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], to_the_right: Sequence[bool] = ()) -> str:

@@ -110,13 +110,20 @@ def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime 
         raise WrongUse(str(error), param_hint="--start, --end") from None
 
 
-def emit(columns: tuple[str, ...], rows: Sequence[Row], form: Format, json: bool, output: Path | None = None) -> None:
-    """Write `rows` in the given format.
+def emit(
+    columns: tuple[str, ...],
+    rows: Sequence[Row],
+    form: Format,
+    json: bool,
+    output: Path | None = None,
+    caption: str | None = None,
+) -> None:
+    """Write `rows` in the given format, a table with its `caption`.
 
     Ends with exit code 2 if the format does not fit, and with 1 if the file cannot be written.
     """
     try:
-        write_rows(columns, rows, Format.JSON if json else form, output)
+        write_rows(columns, rows, Format.JSON if json else form, output, caption if rows else None)
     except ValueError as error:
         raise WrongUse(str(error)) from None
     except OSError as error:

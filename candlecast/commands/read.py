@@ -84,7 +84,9 @@ def forecasts(
         if plot:
             _draw(conn, rows)
             return
-    emit(BAND_COLUMNS, rows, form, json, output)
+    from candlecast.commands.captions import of_forecasts
+
+    emit(BAND_COLUMNS, rows, form, json, output, of_forecasts(row.series for row in rows))
     if wanted.latest and form is Format.TABLE and not json:
         _print_when_stored(rows)
 
@@ -156,11 +158,12 @@ def candles(
     """Stored closed candles, as known now or at --as-of."""
     first, last = span(start, end)
     known_at = instant(as_of, "--as-of", end_of_day=True)
+    from candlecast.commands.captions import of_candles
     from storage.candles import CandleRow, read_candle_rows
 
     with stored_rows(series) as conn:
         rows = read_candle_rows(conn, series=series, start=first, end=last, as_of=known_at)
-    emit(CandleRow._fields, rows, form, json, output)
+    emit(CandleRow._fields, rows, form, json, output, of_candles(series, known_at))
 
 
 @app.command()
@@ -182,6 +185,7 @@ def skill(
     first, last = span(start, end)
     if reliability and series is None:
         raise WrongUse("--reliability reads every quantile of a series: name one")
+    from candlecast.commands.captions import of_reliability, of_skill
     from storage.query import ForecastFilter
 
     wanted = ForecastFilter(series, start=first, end=last, kind=kind)
@@ -190,13 +194,15 @@ def skill(
             from tasks.steps.reliability import ReliabilityRow, reliability_table
 
             table = reliability_table(conn, wanted)
-            emit(ReliabilityRow._fields, table, form, json, output)
+            caption = of_reliability(conn, (row.series for row in table))
+            emit(ReliabilityRow._fields, table, form, json, output, caption)
             return
         from storage.scores import SkillRow
         from tasks.steps.skill import judged_skill
 
         rows = judged_skill(conn, wanted)
-    emit(SkillRow._fields, rows, form, json, output)
+        caption = of_skill(conn, (row.series for row in rows))
+    emit(SkillRow._fields, rows, form, json, output, caption)
 
 
 @app.command()
@@ -218,6 +224,7 @@ def chance(
     """The chance that a close is above or below a price, or the price of a chance, from one stored forecast."""
     if step < 1 or [above, below, chance].count(None) != 2:
         raise WrongUse("give one of --above PRICE, --below PRICE and --chance CHANCE, and a --step from 1 on")
+    from candlecast.commands.captions import of_chances
     from tasks.steps.chance import ChanceRow, answered_chance, chance_sentence
     from tasks.steps.chosen import ForecastChoice
 
@@ -230,7 +237,7 @@ def chance(
     if form is Format.TABLE and not json and output is None:
         print(f"{chance_sentence(row)}.")
         return
-    emit(ChanceRow._fields, [row], form, json, output)
+    emit(ChanceRow._fields, [row], form, json, output, of_chances([row.series]))
 
 
 @app.command()
@@ -252,6 +259,7 @@ def paths(
     json: Json = False,
 ) -> None:
     """Paths over the steps of stored forecasts: the lowest close of the week, a level that may be reached, a basket."""
+    from candlecast.commands.captions import of_path_summary, of_paths
     from tasks.steps.chosen import ForecastChoice
     from tasks.steps.paths import PathQuestion, PathRow, PathSummaryRow, path_rows, path_summary
 
@@ -266,9 +274,10 @@ def paths(
 
                 _write_hub_rows([sample_row(row) for row in path_rows(conn, question)], output)
             elif each:
-                emit(PathRow._fields, path_rows(conn, question), form, json, output)
+                emit(PathRow._fields, path_rows(conn, question), form, json, output, of_paths(series))
             else:
-                emit(PathSummaryRow._fields, path_summary(conn, question), form, json, output)
+                caption = of_path_summary(series)
+                emit(PathSummaryRow._fields, path_summary(conn, question), form, json, output, caption)
         except ValueError as error:
             raise WrongUse(str(error)) from None
 

@@ -1,6 +1,6 @@
 // The charts, each drawn from rows. The page shows the same numbers beside each chart, as text or as a table.
 
-import { afterClose, CENTRAL_BANDS, LENGTH_MS, percent, price, signed } from "./words.js";
+import { afterClose, band, CENTRAL_BANDS, LENGTH_MS, percent, price, signed } from "./words.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const CONFIG = { displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false };
@@ -32,7 +32,7 @@ function draw(id, traces, more, label) {
 
 /** Candles around an origin, the forecast from it, and the actual closes after it. A daily candle, and the forecast of
  * one, stands at its day; a shorter one at its close. */
-export function drawFan(candles, bands, origin, interval) {
+export function drawFan(candles, bands, origin, { interval, quote }) {
   const daily = interval === "d";
   const moved = (text, ms) => new Date(Date.parse(text) + ms).toISOString();
   const placeOf = (open) => (daily ? open : moved(open, LENGTH_MS[interval]));
@@ -58,7 +58,7 @@ export function drawFan(candles, bands, origin, interval) {
   traces.push({
     type: "scatter", mode: "lines+markers", x, y: along("q50"), name: "median",
     line: { color: colour("accent"), width: 2, dash: "dot" }, marker: { size: 5 },
-    hovertemplate: `${hover}<br>median %{y:,.6~g}<extra></extra>`,
+    hovertemplate: `${hover}<br>median %{y:,.6~g} ${quote}<extra></extra>`,
   });
   traces.push(candlestick(before, placeOf));
   if (after.length) {
@@ -67,19 +67,19 @@ export function drawFan(candles, bands, origin, interval) {
       x: [start, ...after.map((candle) => placeOf(candle.open_time))],
       y: [last.close, ...after.map((candle) => candle.close)],
       line: { color: colour("ink"), width: 2 }, marker: { size: 7, symbol: "diamond" },
-      hovertemplate: `${hover}<br>actual close %{y:,.6~g}<extra></extra>`,
+      hovertemplate: `${hover}<br>actual close %{y:,.6~g} ${quote}<extra></extra>`,
     });
   }
   const first = bands[0];
   const label = first
     ? `Candles and the forecast by ${first.model} ${afterClose(origin, interval)}: the median of step ${bands.at(-1).step} is ` +
-      `${price(bands.at(-1).q50)}, its 80 % band ${price(bands.at(-1).q10)} to ${price(bands.at(-1).q90)}. ` +
+      `${price(bands.at(-1).q50)} ${quote}, its 80 % band ${band(bands.at(-1), "q10", "q90")} ${quote}. ` +
       "The table below has every number."
     : "Candles";
   const line = { type: "line", x0: start, x1: start, y0: 0, y1: 1, yref: "paper" };
   return draw("fan", traces, {
     xaxis: { type: "date", rangeslider: { visible: false }, hoverformat: daily ? "%a %Y-%m-%d" : "%Y-%m-%d %H:%M" },
-    yaxis: { side: "right", tickformat: ",.6~g" },
+    yaxis: { side: "right", tickformat: ",.6~g", title: { text: `price, ${quote}` } },
     shapes: [{ ...line, line: { color: colour("soft"), width: 1, dash: "dash" } }],
     hovermode: "closest",
   }, label);
@@ -99,8 +99,8 @@ function faded(hex, opacity) {
   return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
 }
 
-/** Skill per step with its 95 % interval. */
-export function drawSkill(rows) {
+/** Skill per step, in `unit`, with its 95 % interval. */
+export function drawSkill(rows, unit) {
   const y = rows.map((row) => 100 * row.skill);
   const reach = rows.map((row) => (row.skill_high === null ? 0 : 100 * (row.skill_high - row.skill)));
   const words = rows.map((row) => `step ${row.step} ${signed(row.skill)}`).join(", ");
@@ -111,13 +111,13 @@ export function drawSkill(rows) {
     hovertemplate: "step %{x}: %{y:.2f} %<extra></extra>",
   }], {
     showlegend: false,
-    xaxis: { title: { text: "step" }, dtick: 1 },
+    xaxis: { title: { text: `step, ${unit}` }, dtick: 1 },
     yaxis: { title: { text: "skill against naive, %" }, zeroline: true, zerolinewidth: 2, rangemode: "tozero" },
   }, rows.length ? `Skill against naive by step: ${words}` : "No skill to show");
 }
 
-/** The share of closes inside each band per step, beside the band's nominal share. */
-export function drawCoverage(rows) {
+/** The share of closes inside each band per step, in `unit`, beside the band's nominal share. */
+export function drawCoverage(rows, unit) {
   const steps = rows.map((row) => row.step);
   const marks = { coverage50: "circle", coverage80: "square", coverage95: "triangle-up" };
   const shares = CENTRAL_BANDS.map((one) => one.percent);
@@ -134,7 +134,7 @@ export function drawCoverage(rows) {
   const first = rows[0];
   return draw("coverage", traces, {
     shapes: shares.map(promise),
-    xaxis: { title: { text: "step" }, dtick: 1 },
+    xaxis: { title: { text: `step, ${unit}` }, dtick: 1 },
     yaxis: { title: { text: "closes inside the band, %" }, range: [0, 102] },
   }, first
     ? `Coverage at step 1: the 50 % band held ${percent(first.coverage50)} of closes, the 80 % band ` +

@@ -1,7 +1,7 @@
 // Every series at a glance: a table that sorts by any column, with a small fan of the next steps in each row.
 
 import { rows } from "./api.js";
-import { age, band, closeDay, percent, price, signed } from "./words.js";
+import { afterClose, age, band, closeDay, counted, price, signed } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -50,11 +50,13 @@ function lineOf(row, steps, now) {
     return made;
   };
   cell(row.close === null ? "–" : `${price(row.close)} ${row.quote}`);
-  cell(row.q50 === null ? "no forecast yet" : band(row, "q10", "q90"));
-  cell(steps.length && row.close !== null ? fan(steps, row.close) : "–");
+  // A forecast that knew another close than the newest says which one.
+  const older = () => (row.origin === row.last_close ? "" : `, ${afterClose(row.origin, row.interval)}`);
+  cell(row.q50 === null ? "no forecast yet" : `${band(row, "q10", "q90")} ${row.quote}${older()}`);
+  cell(steps.length && row.close !== null ? fan(steps, row) : "–");
   cell(row.width_ratio === null ? "–" : `${row.width_ratio.toFixed(2)} ×`);
   cell(row.champion ?? "–");
-  cell(row.skill === null ? "–" : `${signed(row.skill)} (${row.skill_kind}, ${row.skill_n.toLocaleString("en")})`);
+  cell(row.skill === null ? "–" : `${signed(row.skill)} (${row.skill_kind}, ${counted(row.skill_n, "forecast")})`);
   cell(row.last_close === null ? "no closed candle"
     : `${closeDay(row.last_close, row.interval)}, ${age(now - Date.parse(row.last_close))} ago`);
   const mark = cell(row.attention === null ? "–" : `⚠ ${row.attention}`);
@@ -63,13 +65,13 @@ function lineOf(row, steps, now) {
 }
 
 /** The next steps' 80 and 50 % bands around the median, from the last close on. */
-function fan(steps, close) {
+function fan(steps, { close, quote }) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.setAttribute("class", "fan");
   svg.setAttribute("role", "img");
   const last = steps.at(-1);
-  svg.setAttribute("aria-label", `80 % band of step ${last.step}: ${band(last, "q10", "q90")}`);
+  svg.setAttribute("aria-label", `80 % band of step ${last.step}: ${band(last, "q10", "q90")} ${quote}`);
   const low = Math.min(close, ...steps.map((row) => row.q10));
   const high = Math.max(close, ...steps.map((row) => row.q90));
   const x = (at) => ((WIDTH * at) / steps.length).toFixed(1);

@@ -5,8 +5,8 @@ import { answerChanges, askAbout } from "./chance.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
 import { showGlance } from "./glance.js";
 import {
-  afterClose, age, band, CENTRAL_BANDS, closeDay, closeName, instant, LENGTH_MS, percent, price, published, signed,
-  whenStored,
+  afterClose, age, band, CENTRAL_BANDS, closeDay, closeName, counted, instant, LENGTH_MS, percent, price, published,
+  signed, STEP_UNITS, whenStored,
 } from "./words.js";
 
 const CANDLES_BEFORE = 60;
@@ -19,6 +19,12 @@ const model = () => $("model").value;
 const kind = () => document.querySelector("input[name=kind]:checked").value;
 const mine = (row) => row.model === model() && row.kind === kind();
 const KINDS = { live: "live", late: "late", backfill: "backfilled" };
+const money = (value, like = value) => `${price(value, like)} ${state.series.quote}`;
+/** As of when the scores and tables of the chosen series are: every run stores the newest close and scores it. */
+const asOf = () => {
+  const { last_close: last, interval } = state.series;
+  return last === null ? "without a stored close" : `as of the ${closeName(last, interval)}`;
+};
 const closeOf = (row) => new Date(Date.parse(row.target_time) + length()).toISOString();
 
 function text(id, words) {
@@ -101,6 +107,7 @@ async function showSeries(all, turn) {
   Object.assign(state, { all: origins, skill, pit });
   $("empty").hidden = true;
   $("content").hidden = false;
+  nameUnits();
   showAge();
   const champion = models.find((row) => row.champion);
   const names = [...new Set(origins.map((row) => row.model))].sort();
@@ -113,6 +120,12 @@ async function showSeries(all, turn) {
   showModels(models, decisions, champion);
   showHealth(findings);
   await showChoice();
+}
+
+/** Write the units of the chosen series where the page leaves room for them. */
+function nameUnits() {
+  const units = { price: state.series.quote, step: STEP_UNITS[state.series.interval] };
+  for (const node of document.querySelectorAll("[data-unit]")) node.textContent = `(${units[node.dataset.unit]})`;
 }
 
 function showAge() {
@@ -136,17 +149,16 @@ async function showAskedFor(latest) {
   const [first] = await rows("forecasts", { series, origin, model: asked, kind: "live" });
   if (first === undefined) return;
   $("asked-for").hidden = false;
-  text("asked-for", `${asked}, which was asked for and does not serve, expects the ` +
-    `${closeName(new Date(Date.parse(first.target_time) + LENGTH_MS[interval]).toISOString(), interval)} ` +
-    `${between(first)} with a chance of 80 %, median ` +
-    `${price(first.q50)}; ${champion}, which serves, ${between(latest[0])}, median ${price(latest[0].q50)}.`);
+  text("asked-for", `${asked}, which was asked for and does not serve, expects the ${closeName(closeOf(first), interval)} ` +
+    `${between(first)} with a chance of 80 %, median ${money(first.q50)}; ${champion}, which serves, ` +
+    `${between(latest[0])}, median ${money(latest[0].q50)}; both ${afterClose(origin, interval)}.`);
 }
 
 /** Show the chosen model and kind: its origins, the newest of them first, and its scores. */
 async function showChoice() {
   for (const each of ["live", "backfill"]) {
     const n = state.all.filter((row) => row.model === model() && row.kind === each).length;
-    text(`n-${each}`, `(${n.toLocaleString("en")})`);
+    text(`n-${each}`, `(${counted(n, "forecast")})`);
     document.querySelector(`input[name=kind][value=${each}]`).disabled = !n;
     if (!n && kind() === each) document.querySelector(`input[name=kind]:not([value=${each}])`).checked = true;
   }
@@ -189,7 +201,8 @@ async function showOrigin() {
     : `Backfilled: stored ${instant(bands[0].created_at)} UTC from the candles known at the time.`);
   showBands(bands, actual, origin);
   await askAbout(bands, closeOf, state.series);
-  await drawFan(near, bands, origin, interval);
+  text("chance-source", `From the forecast by ${model()}, ${kind()}, ${afterClose(origin, interval)}.`);
+  await drawFan(near, bands, origin, state.series);
   $("fan").dataset.origin = origin;
 }
 
@@ -202,9 +215,9 @@ function outlook(bands, origin, actual) {
   const close = actual.get(first.target_time);
   const name = afterClose(origin, interval);
   return `${name[0].toUpperCase()}${name.slice(1)}, ${first.model} expects the ${closeName(closeOf(first), interval)} ` +
-    `${between(first)} with a chance of 80 %, median ${price(first.q50)}` +
+    `${between(first)} with a chance of 80 %, median ${money(first.q50)}` +
     (last === first ? "." : `; the ${closeName(closeOf(last), interval)} ${between(last)}.`) +
-    (close === undefined ? "" : ` The actual close of step 1 was ${price(close)} ${state.series.quote}.`);
+    (close === undefined ? "" : ` The actual close of step 1 was ${money(close)}.`);
 }
 
 function showBands(bands, actual, origin) {
@@ -237,9 +250,9 @@ function showSkill() {
   text("judged-kind", judged !== kind()
     ? `No ${KINDS[kind()]} forecast of ${model()} is scored yet; the scores are those of its ${KINDS[judged]} forecasts.`
     : !scores.length ? `No forecast of ${model()} is scored yet.`
-      : baseline ? "The other models are compared with naive; its own skill is zero."
-        : `The scores are those of the ${KINDS[judged]} forecasts of ${model()}.`);
-  text("skill-caption", `${model()}, ${judged}, against naive on the same origins`);
+      : baseline ? `The other models are compared with naive, ${asOf()}; its own skill is zero.`
+        : `The scores are those of the ${KINDS[judged]} forecasts of ${model()}, ${asOf()}.`);
+  text("skill-caption", `${model()}, ${judged}, against naive on the same origins, ${asOf()}`);
   fill("skill-table", scores.map((row) => [
     row.step, row.n.toLocaleString("en"), row.skill === null ? null : signed(row.skill, 2),
     row.skill_low === null ? null : `${signed(row.skill_low, 2)} to ${signed(row.skill_high, 2)}`,
@@ -249,8 +262,9 @@ function showSkill() {
   for (const each of Object.keys(KINDS)) text(`trust-${each}`, trust(each, baseline));
   $("skill-charts").hidden = !scores.length;
   if (!scores.length) return;
-  drawSkill(scores.filter((row) => row.skill !== null));
-  drawCoverage(scores);
+  const unit = STEP_UNITS[state.series.interval];
+  drawSkill(scores.filter((row) => row.skill !== null), unit);
+  drawCoverage(scores, unit);
 }
 
 /** One step ahead, in words, of one kind of the chosen model's forecasts. */
@@ -260,13 +274,14 @@ function trust(which, baseline) {
   if (first === undefined) return which === "late" ? "" : `No ${KINDS[which]} forecast is scored yet.`;
   const n = first.n.toLocaleString("en");
   const held = `the 80 % band held ${percent(first.coverage80, 0)} of the closes`;
-  if (baseline) return `In ${n} ${KINDS[which]} forecasts one step ahead, ${held}; it is the baseline.`;
+  const past = `In ${n} ${KINDS[which]} forecasts one step ahead, ${asOf()},`;
+  if (baseline) return `${past} ${held}; it is the baseline.`;
   const size = `${percent(Math.abs(first.skill))} ${first.skill > 0 ? "better" : "worse"} than “tomorrow is like today”`;
   const luck = first.skill_low <= 0 && first.skill_high >= 0 ? ", which may be luck" : "";
   const sure = first.skill_low === null
     ? "too few to say whether by luck"
     : `95 % interval ${signed(first.skill_low)} to ${signed(first.skill_high)}${luck}`;
-  return `In ${n} ${KINDS[which]} forecasts one step ahead it was ${size} (${sure}), and ${held}.`;
+  return `${past} it was ${size} (${sure}), and ${held}.`;
 }
 
 function showPit() {
@@ -281,7 +296,7 @@ function showPit() {
   const counts = Array(10).fill(0);
   for (const row of tenths.filter((each) => each.step === Number($("pit-step").value))) counts[row.part] = row.n;
   const n = counts.reduce((sum, count) => sum + count, 0);
-  text("pit-text", `${n.toLocaleString("en")} closes of ${KINDS[judged]} forecasts; ` +
+  text("pit-text", `${counted(n, "close")} of ${KINDS[judged]} forecasts ${asOf()}; ` +
     `${percent((counts[0] + counts[9]) / n)} fell into the two outer tenths, 20 % would be even.`);
   drawPit(counts);
   guarded(showReliability);
@@ -290,7 +305,7 @@ function showPit() {
 /** How often events of each stated chance happened; asked for when a person opens it, because it reads every quantile. */
 async function showReliability() {
   const [judged, step, series] = [judgedKind(), Number($("pit-step").value), state.series.name];
-  text("reliability-caption", `${model()}, ${judged}, step ${step}`);
+  text("reliability-caption", `${model()}, ${judged}, step ${step} (${STEP_UNITS[state.series.interval]}), ${asOf()}`);
   if (!$("reliability-details").open) return;
   const all = await rows("reliability", { series, model: model(), kind: judged });
   if (series !== state.series?.name || judged !== judgedKind()) return;
@@ -304,8 +319,10 @@ async function showReliability() {
 
 function showModels(models, decisions, champion) {
   text("champion", champion
-    ? `${champion.model}, version ${champion.id}, serves.`
+    ? `${champion.model}, version ${champion.id}, serves ${asOf()}.`
     : "No model serves yet; the gate judges the first training.");
+  text("decisions-caption", `Decisions about which model serves, newest first, ${asOf()}`);
+  text("versions-caption", `Registered versions, newest first, ${asOf()}`);
   const words = { promoted: "promoted", kept: "not promoted", rolled_back: "rolled back to", demoted: "serves after a demotion" };
   fill("decisions", decisions.toReversed().map((row) => [
     instant(row.decided_at), words[row.outcome], row.model, row.model_version, row.reason,
@@ -321,10 +338,11 @@ function showHealth(findings) {
   const { candles, first_open: first, last_close: last } = state.series;
   const old = last === null ? "" : `, ${age(Date.now() - Date.parse(last))} ago`;
   text("health", candles
-    ? `${candles.toLocaleString("en")} closed candles from ${instant(first)} UTC to the ` +
+    ? `${counted(candles, "closed candle")} from ${instant(first)} UTC to the ` +
       `${closeName(last, state.series.interval)}${old}. ` +
       `${findings.length || "No"} open finding${findings.length === 1 ? "" : "s"}.`
     : "No closed candle is stored.");
+  text("findings-caption", `Open findings about the data ${asOf()}`);
   fill("findings", findings.map((row) => [row.severity, row.message, instant(row.found_at), row.remedy]),
     "no finding");
 }

@@ -79,12 +79,17 @@ export function published(series, now) {
   if (newest === null) return `${usual}.`;
   const seen = series.published_at === null ? "seen " : "";
   const today = newest.slice(0, 10) === new Date(now).toISOString().slice(0, 10);
-  return `${usual}; ${today ? `today ${seen}${newest.slice(11, 16)}` : `the newest candle was ${seen || "published "}${minute(newest)}`}.`;
+  return `${usual}; ${today ? `today ${seen}${newest.slice(11, 16)} UTC` : `the newest candle was ${seen || "published "}${minute(newest)}`}.`;
 }
 
 export function age(ms) {
   const [size, unit] = ms >= 2 * 864e5 ? [864e5, "days"] : ms >= 2 * 36e5 ? [36e5, "hours"] : [6e4, "minutes"];
   return `${Math.floor(ms / size).toLocaleString("en")} ${unit}`;
 }
+
+/** What a step is, as a unit of the page's tables. */
+export const STEP_UNITS = { d: "days", "1h": "hours", minute: "minutes" };
+
+export const counted = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
 export const LENGTH_MS = { d: 864e5, "1h": 36e5, minute: 6e4 };

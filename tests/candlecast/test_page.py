@@ -1,6 +1,7 @@
 """The page as people meet it: a real server, a real browser, a year's end of forecasts to look back at."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,9 +119,9 @@ def test_every_series_is_there_at_a_glance_one_click_from_its_page(opened, web):
     cells = lines.nth(1).locator("td").all_inner_texts()
     row = rows[SERIES]
     assert cells[0] == f"{row['close']:,.0f} USD"
-    assert cells[1] == f"{row['q10']:,.0f} – {row['q90']:,.0f}"
+    assert cells[1] == f"{row['q10']:,.0f} – {row['q90']:,.0f} USD"
     assert cells[3] == f"{row['width_ratio']:.2f} ×"
-    assert cells[4:6] == ["range-ewma", f"{100 * row['skill']:+.1f} % (backfill, 352)"]
+    assert cells[4:6] == ["range-ewma", f"{100 * row['skill']:+.1f} % (backfill, 352 forecasts)"]
     assert cells[6] == "Wed 2019-10-16, 9 hours ago"
     assert cells[7] == "⚠ stale"
     assert lines.nth(1).locator("svg polygon").count() == 2
@@ -167,7 +168,6 @@ def test_below_a_path_of_a_proxy_the_page_works_and_reports_its_login(browser, w
         expect(page.locator("#notice")).to_contain_text("sign in there, and reload")
 
 
-def test_live_and_backfill_are_shown_separately_with_their_scores(opened, web):
 def test_below_a_path_of_a_proxy_the_page_of_the_api_asks_below_it_too(browser, web):
     with PathProxy(web.url) as proxy, Opened(browser, viewport=WIDE) as window:
         page = window.page
@@ -182,10 +182,11 @@ def test_below_a_path_of_a_proxy_the_page_of_the_api_asks_below_it_too(browser, 
         assert window.troubles == []
 
 
+def test_live_and_backfill_are_shown_separately_with_their_scores(opened, web):
     page = opened.open(f"{web.url}/#{SERIES}")
     assert page.locator("input[value=live]").is_checked()
-    assert page.locator("#n-live").inner_text() == "(1)"
-    assert page.locator("#n-backfill").inner_text() == "(354)"
+    assert page.locator("#n-live").inner_text() == "(1 forecast)"
+    assert page.locator("#n-backfill").inner_text() == "(354 forecasts)"
     assert "No live forecast is scored yet" in page.locator("#trust-live").inner_text()
     page.locator("input[value=backfill]").check()
     expect(page.locator("#origin")).to_have_attribute("max", "353")
@@ -351,7 +352,7 @@ def test_the_page_shows_when_the_source_usually_publishes_and_when_it_did_today(
     usual = "Usually published 02:10 to 02:40 UTC; "
     with Opened(browser, at="2026-04-23T09:00:00Z", viewport=WIDE) as window:
         page = window.open(f"{published_web.url}/#{PUBLISHED}")
-        assert page.locator("#published").inner_text() == f"{usual}today 02:21."
+        assert page.locator("#published").inner_text() == f"{usual}today 02:21 UTC."
         assert page.locator("#stored").inner_text() == (
             "Stored 2026-04-23 02:25 UTC, 21 h 35 min before the close of Thu 2026-04-23."
         )
@@ -411,7 +412,9 @@ def test_the_reliability_table_is_that_of_the_api_and_of_the_chosen_step(opened,
     lines = page.locator("#reliability tbody tr")
     for step in (1, 4):
         page.locator("#pit-step").select_option(str(step))
-        expect(page.locator("#reliability-caption")).to_have_text(f"range-ewma, backfill, step {step}")
+        expect(page.locator("#reliability-caption")).to_have_text(
+            f"range-ewma, backfill, step {step} (days), as of the close of Wed 2019-10-16"
+        )
         of_step = [row for row in rows if row["step"] == step]
         expect(lines).to_have_count(len(of_step))
         expect(lines.first.locator("th")).to_have_text("under 1 %")
@@ -420,13 +423,83 @@ def test_the_reliability_table_is_that_of_the_api_and_of_the_chosen_step(opened,
     assert opened.troubles == []
 
 
+DATE = re.compile(r"(\w{3} )?\d{4}-\d{2}-\d{2}( \d{2}:\d{2})?|\d{2}:\d{2} UTC|\d{2}:\d{2}(?= to)")
+UNIT = (
+    r"(?:%|×|USD|days?|hours?|minutes?|h|min|s|tenths?|UTC|(?:(?:backfilled|live|late) )?forecasts?|closes|"
+    r"(?:closed )?candles?|open findings?|series)"
+)
+NUMBER = r"[+-]?\d[\d,.]*"
+# "between 7,718 and 8,293 USD", "0.2 % to 1.3 %", "step 1", "version 2", "of 354".
+WITH_UNIT = re.compile(rf"(?:{NUMBER} (?:and|to|–) )?{NUMBER} ?{UNIT}(?!\w)|(?:[Ss]teps?|version) \d+")
+AS_OF = re.compile(r"(?:after|as of|to) the close of (?:\w{3} )?\d{4}-\d{2}-\d{2}|Data up to")
+TABLES = """() => [...document.querySelectorAll("main table")].filter((table) => table.checkVisibility())
+  .map((table) => ({
+    id: table.id, caption: table.caption?.innerText ?? "",
+    heads: [...table.tHead.rows[0].cells].map((one) => one.innerText),
+    rows: [...table.tBodies[0].rows].map((row) => [...row.cells].map((one) => one.innerText)),
+  }))"""
+PROSE = """() => [
+    ...document.querySelectorAll("#content :is(p, output, caption), #content label:has(input[type=radio])"),
+  ].filter((one) => one.checkVisibility())
+  .map((one) => ({ text: one.innerText, around: one.closest("[role=group], section").innerText }))"""
+
+
+def bare_numbers(page: Page) -> list[str]:
+    """The numbers on the page without a unit, and those that do not say as of when they are, each with its place."""
+    bare = []
+    for table in page.evaluate(TABLES):
+        if not AS_OF.search(table["caption"]):
+            bare.append(f"{table['id']}: as of when? {table['caption']!r}")
+        for row in table["rows"]:
+            for head, cell in zip(table["heads"], row, strict=False):
+                rest = WITH_UNIT.sub("", DATE.sub("", cell))
+                if re.match(NUMBER, rest.strip(" <–")) and not re.search(r"\(.+\)", head):
+                    bare.append(f"{table['id']}, {head!r}: {cell!r}")
+    for block in page.evaluate(PROSE):
+        rest = WITH_UNIT.sub("", DATE.sub("", block["text"]))
+        if re.search(r"\d", rest):
+            bare.append(f"{block['text']!r}: {rest!r}")
+        if re.search(r"\d", block["text"]) and not AS_OF.search(block["around"]):
+            bare.append(f"as of when? {block['text']!r}")
+    return bare
+
+
+@pytest.mark.parametrize("kind", ["live", "backfill"])
+def test_every_number_has_its_unit_and_says_as_of_when_it_is(opened, web, kind):
+    page = opened.open(f"{web.url}/#{SERIES}")
+    page.locator(f"input[value={kind}]").check()
+    page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
+    expect(page.locator("#reliability tbody tr").nth(3)).to_be_visible()
+    assert bare_numbers(page) == []
+    axes = page.locator("#content :is(.xtitle, .ytitle, .y2title)").all_text_contents()
+    assert sorted(axes) == [
+        "closes inside the band, %", "closes, %", "place in the forecast distribution, %", "price, USD",
+        "skill against naive, %", "step, days", "step, days",
+    ]  # fmt: skip
+    assert " USD, its 80 % band" in page.locator("#fan").get_attribute("aria-label")
+
+
+def test_every_number_at_a_glance_has_its_unit_and_says_as_of_when_it_is(opened, web):
+    assert bare_numbers(opened.open(web.url)) == []
+
+
+def test_the_walk_over_the_numbers_notices_a_bare_one(opened, web):
+    page = opened.open(f"{web.url}/#{SERIES}")
+    page.evaluate("document.querySelector('#bands th [data-unit=price]').remove()")
+    page.evaluate("document.querySelector('#outlook').textContent = 'After the close of 2019-10-16: 7,993.'")
+    page.evaluate("document.querySelector('#bands-caption').textContent = 'range-ewma'")
+    assert [line.split(",")[0].split(":")[0] for line in bare_numbers(page)] == [
+        "bands", *["bands"] * 7, "'After the close of 2019-10-16"
+    ]  # fmt: skip
+
+
 def test_the_model_that_was_asked_for_is_shown_beside_the_champion(browser, opened, web, fresh_web):
     with Opened(browser, viewport=WIDE) as window:
         page = window.open(f"{fresh_web.url}/#{FRESH}")
         expect(page.locator("#asked-for")).to_contain_text(
             "lstm, which was asked for and does not serve, expects the close of"
         )
-        expect(page.locator("#asked-for")).to_contain_text("median 1,011; naive, which serves, between")
+        expect(page.locator("#asked-for")).to_contain_text("median 1,011 USD; naive, which serves, between")
     # Where the champion is the model that was asked for, or none was, there is nothing to compare.
     assert opened.open(f"{web.url}/#{SERIES}").locator("#asked-for").is_hidden()
 
