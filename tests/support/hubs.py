@@ -1,7 +1,9 @@
 """Checks files for a forecast hub against hubverse's published rules.
 
-The rules are those of the schema of tasks.json, version 5.0.1, and of hubValidations' checks of model output
-(hubverse.io, read November 2026), as far as they concern the parts that are written here.
+The rules are those of v5.0.1/tasks-schema.json at commit 65e0d225 of github.com/hubverse-org/schemas, and of
+hubValidations' checks of model output (hubverse.io, both read November 2026), as far as they concern the parts that are
+written here. That repository names no licence, so its file is not part of this one; a test that needs the internet
+validates with the file itself.
 """
 
 import re
@@ -53,6 +55,8 @@ def _problems_of_task(task: dict, each: dict) -> list[str]:
         ids = "output_type_id_params" if name == "sample" else "output_type_id"
         problems += _keys(name, output, {ids, "value", "is_required"})
         problems += _keys(f"{name}.value", output["value"], {"type"}, {"minimum", "maximum"})
+        if output["value"].get("type") not in ("double", "integer") or not isinstance(output["is_required"], bool):
+            problems.append(f"{name}'s type of value is unknown, or whether it is required")
         if name == "quantile":
             levels = output[ids]["required"]
             if (
@@ -64,6 +68,10 @@ def _problems_of_task(task: dict, each: dict) -> list[str]:
         elif name == "sample":
             needed = {"type", "min_samples_per_task", "max_samples_per_task"}
             problems += _keys("sample", output[ids], needed, {"compound_taskid_set", "max_length"})
+            if output[ids]["type"] != "integer" and (
+                output[ids]["type"] != "character" or "max_length" not in output[ids]
+            ):
+                problems.append("the samples' numbers are of an unknown type, or texts without a length")
             if not 1 <= output[ids]["min_samples_per_task"] <= output[ids]["max_samples_per_task"]:
                 problems.append("the numbers of samples are wrong")
             if not set(output[ids].get("compound_taskid_set", [])) <= task["task_ids"].keys():

@@ -102,8 +102,12 @@ def test_the_check_notices_what_hubs_refuse(store: Store, tmp_path: Path) -> Non
         [{**rows[0], "target_end_date": rows[0]["origin_date"]}], config
     )
     assert problems_of_output(rows[1:], config) == ["a task lacks a required quantile"]
-    config["rounds"][0]["round_id"] = "day"
+    each = config["rounds"][0]
+    each["round_id"] = "day"
     assert problems_of_tasks(config) == ["the round's id is no task id"]
+    each["round_id"] = "origin_date"
+    each["model_tasks"][0]["output_type"]["quantile"]["value"]["type"] = "float"
+    assert problems_of_tasks(config) == ["quantile's type of value is unknown, or whether it is required"]
 
 
 def test_samples_keep_hubverses_rules_too(store: Store, tmp_path: Path) -> None:
@@ -120,3 +124,18 @@ def test_samples_keep_hubverses_rules_too(store: Store, tmp_path: Path) -> None:
     assert problems_of_output(rows_of(path), config) == []
     assert len(rows_of(path)) == 2 * 7 * 100
     assert config["rounds"][0]["model_tasks"][0]["output_type"].keys() == {"sample"}
+
+
+@pytest.mark.network
+def test_hubverses_own_schema_accepts_the_tasks(store: Store, tmp_path: Path) -> None:
+    import requests
+    from jsonschema import Draft202012Validator
+
+    assert hub("--model", "naive", "--kind", "live", "-o", tmp_path / "a.csv").exit_code == 0
+    config = json.loads((tmp_path / "tasks.json").read_text())
+    answer = requests.get(config["schema_version"], timeout=60)
+    answer.raise_for_status()
+    validator = Draft202012Validator(answer.json(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+    assert [error.message for error in validator.iter_errors(config)] == []
+    config["rounds"][0]["submissions_due"]["start"] = "soon"
+    assert not validator.is_valid(config)
