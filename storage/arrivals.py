@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import groupby
 from math import isclose
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, case, exists, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, select, tuple_
 
 from models.arrivals import COUNTED, Arrival, NewestView, UsualTime, final_after, most_together, usual_time
 from models.candles import SeriesName
@@ -99,10 +100,20 @@ def read_usual_time(conn: Connection, *, series: str) -> UsualTime | None:
     newest = conn.execute(select(func.max(c.open_time)).where(c.series == series)).scalar()
     if newest is None:
         return None
-    arrivals = _arrivals().where(c.series == series, c.open_time >= newest - LOOK_BACK).subquery()
     interval = SeriesName.parse(series).interval
-    # Candles that came together are one arrival, that of the newest; minutes are too many to be fetched one by one.
-    together = (
+    given = {"series": series, "since": newest - LOOK_BACK, "most": most_together(interval)}
+    return usual_time([Arrival(*row) for row in conn.execute(_together(), given)], interval)
+
+
+@cache
+def _together() -> Select[tuple[datetime, datetime | None, datetime]]:
+    """Return the query for a series' newest arrivals; built once, because all series are asked one after the other.
+
+    Candles that came together are one arrival, that of the newest; minutes are too many to be fetched one by one.
+    """
+    c = candles.c
+    arrivals = _arrivals().where(c.series == bindparam("series"), c.open_time >= bindparam("since")).subquery()
+    return (
         select(
             func.max(arrivals.c.close_time, type_=candles.c.close_time.type),
             # One download brought them all, so they have one time or none.
@@ -110,11 +121,10 @@ def read_usual_time(conn: Connection, *, series: str) -> UsualTime | None:
             arrivals.c.seen_at,
         )
         .group_by(arrivals.c.seen_at)
-        .having(func.count() <= most_together(interval))
+        .having(func.count() <= bindparam("most"))
         .order_by(arrivals.c.seen_at.desc())
         .limit(2 * COUNTED)
     )
-    return usual_time([Arrival(*row) for row in conn.execute(together)], interval)
 
 
 def read_final_after(conn: Connection, *, series: str) -> timedelta | None:

@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from statistics import median
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, insert, or_, select, update
 
 from models.candles import SeriesName
 from models.catalog import Scope
@@ -294,14 +295,20 @@ def _champion_versions(conn: Connection, *, series: str | None) -> set[int]:
 
 def champion(conn: Connection, *, series: str) -> Champion | None:
     """Return the champion of `series`, None before the first promotion."""
-    row = conn.execute(
+    row = conn.execute(_newest_champion(), {"series": series}).one_or_none()
+    return None if row is None else Champion(*row)
+
+
+@cache
+def _newest_champion() -> Select[Any]:
+    # Built once, because all series are asked one after the other.
+    return (
         select(promotions.c.model_version, model_versions.c.model, promotions.c.decided_at, model_versions.c.cutoff)
         .join(model_versions, model_versions.c.id == promotions.c.model_version)
-        .where(promotions.c.series == series, promotions.c.outcome != "kept")
+        .where(promotions.c.series == bindparam("series"), promotions.c.outcome != "kept")
         .order_by(promotions.c.id.desc())
         .limit(1)
-    ).one_or_none()
-    return None if row is None else Champion(*row)
+    )
 
 
 def decide(
