@@ -1,7 +1,7 @@
 // Every series at a glance: a table that sorts by any column, with a small fan of the next steps in each row.
 
 import { rows } from "./api.js";
-import { afterClose, age, band, closeDay, counted, price, signed } from "./words.js";
+import { afterClose, age, band, closeDay, price, signed } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -56,7 +56,7 @@ function lineOf(row, steps, now) {
   cell(steps.length && row.close !== null ? fan(steps, row) : "–");
   cell(row.width_ratio === null ? "–" : `${row.width_ratio.toFixed(2)} ×`);
   cell(row.champion ?? "–");
-  cell(row.skill === null ? "–" : `${signed(row.skill)} (${row.skill_kind}, ${counted(row.skill_n, "forecast")})`);
+  cell(row.skill === null ? "–" : `${signed(row.skill)} (${row.skill_kind}, ${row.skill_n.toLocaleString("en")})`);
   cell(row.last_close === null ? "no closed candle"
     : `${closeDay(row.last_close, row.interval)}, ${age(now - Date.parse(row.last_close))} ago`);
   const mark = cell(row.attention === null ? "–" : `⚠ ${row.attention}`);

@@ -121,7 +121,7 @@ def test_every_series_is_there_at_a_glance_one_click_from_its_page(opened, web):
     assert cells[0] == f"{row['close']:,.0f} USD"
     assert cells[1] == f"{row['q10']:,.0f} – {row['q90']:,.0f} USD"
     assert cells[3] == f"{row['width_ratio']:.2f} ×"
-    assert cells[4:6] == ["range-ewma", f"{100 * row['skill']:+.1f} % (backfill, 352 forecasts)"]
+    assert cells[4:6] == ["range-ewma", f"{100 * row['skill']:+.1f} % (backfill, 352)"]
     assert cells[6] == "Wed 2019-10-16, 9 hours ago"
     assert cells[7] == "⚠ stale"
     assert lines.nth(1).locator("svg polygon").count() == 2
