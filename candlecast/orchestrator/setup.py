@@ -12,6 +12,7 @@ from prefect.client.schemas.filters import (
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
@@ -32,10 +33,14 @@ QUEUES = {"daily": 1, "backfill": 2}
 MISSED_HEARTBEATS = 3
 # A run that is given to a process starts within this time, also on a slow machine; else it is marked Crashed.
 STARTS_WITHIN = timedelta(minutes=15)
+# A run that waits for its retry goes on within this time; else it is marked Crashed. None of our flows has a retry, but
+# a deployment may give one to them.
+RETRIES_WITHIN = timedelta(days=1)
 # A crashed day is run again after this time.
 AGAIN = timedelta(minutes=1)
 
 _HEARTBEAT = "prefect.flow-run.heartbeat"
+_AWAITING_RETRY = "prefect.flow-run.AwaitingRetry"
 
 
 def _events(*states: str) -> set[str]:
@@ -71,7 +76,7 @@ def prepare(*, notify: str | None = None, notes: bool = False, pools: bool = Tru
         if pools:
             prepared += [_pool(client, name) for name in POOLS]
             prepared += [_queue(client, name, priority) for name, priority in QUEUES.items()]
-        automations = [_crash_zombies(), _crash_what_never_started(), _run_crashed_days_again()]
+        automations = [_crash_zombies(), _crash_what_never_started(), _crash_lost_retries(), _run_crashed_days_again()]
         if notify is not None:
             block = Webhook(url=notify).save("candlecast-notify", overwrite=True)
             automations += [_notify_of_data(block, notes=notes), _notify_of_runs(block)]
@@ -81,18 +86,20 @@ def prepare(*, notify: str | None = None, notes: bool = False, pools: bool = Tru
 
 
 def _expect_signs_of_life(client: SyncPrefectClient) -> None:
-    """Begin the wait for a sign of life of each run that the server calls Running or Pending.
+    """Begin the wait for a sign of life of each run that the server calls Running, Pending or AwaitingRetry.
 
-    A server that was killed together with a run may have lost the event that begins this wait. The run would then stay
-    Running or Pending for ever, although its process is gone. A living process goes on sending heartbeats, or starts,
-    so it is not touched.
+    A server that was killed together with a run may have lost the event that begins this wait. The run would then keep
+    its state for ever, although its process is gone. A living process goes on sending heartbeats, or starts, so it is
+    not touched. A run that is Cancelling needs no wait: the server itself calls it Cancelled after five minutes.
     """
     for state, event in ((StateType.RUNNING, _HEARTBEAT), (StateType.PENDING, "prefect.flow-run.Pending")):
-        _emit_for_all(client, state, event)
+        _emit_for_all(client, FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])), event)
+    retrying = FlowRunFilterState(name=FlowRunFilterStateName(any_=["AwaitingRetry"]))
+    _emit_for_all(client, retrying, _AWAITING_RETRY)
 
 
-def _emit_for_all(client: SyncPrefectClient, state: StateType, event: str) -> None:
-    in_state = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])))
+def _emit_for_all(client: SyncPrefectClient, state: FlowRunFilterState, event: str) -> None:
+    in_state = FlowRunFilter(state=state)
     for name in FLOWS:
         flow = FlowFilter(name=FlowFilterName(any_=[name]))
         for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=in_state):
@@ -168,6 +175,18 @@ def _crash_what_never_started() -> AutomationCore:
         expect={_HEARTBEAT} | _RUNNING | _WAITING | _ENDED,
         within=STARTS_WITHIN,
         message="it has not started in time: the worker that had taken it is gone",
+    )
+
+
+def _crash_lost_retries() -> AutomationCore:
+    """Mark runs whose process was killed while they waited for a retry: Prefect leaves the retry to that process."""
+    return _crash(
+        "candlecast: crash runs whose retry did not begin",
+        "A run that has waited for its retry for a day is marked Crashed.",
+        after={_AWAITING_RETRY},
+        expect={_HEARTBEAT} | _RUNNING | _STARTING | _WAITING - {_AWAITING_RETRY} | _ENDED,
+        within=RETRIES_WITHIN,
+        message="its retry has not begun: its process is gone",
     )
 
 
