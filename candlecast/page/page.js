@@ -146,8 +146,9 @@ async function showAskedFor(latest) {
   $("asked-for").hidden = true;
   if (asked === null || asked === champion) return;
   const { series, origin } = latest[0];
+  const turn = state.turn;
   const [first] = await rows("forecasts", { series, origin, model: asked, kind: "live" });
-  if (first === undefined) return;
+  if (first === undefined || turn !== state.turn) return;
   $("asked-for").hidden = false;
   text("asked-for", `${asked}, which was asked for and does not serve, expects the ${closeName(closeOf(first), interval)} ` +
     `${between(first)} with a chance of 80 %, median ${money(first.q50)}; ${champion}, which serves, ` +
@@ -201,6 +202,7 @@ async function showOrigin() {
     : `Backfilled: stored ${instant(bands[0].created_at)} UTC from the candles known at the time.`);
   showBands(bands, actual, origin);
   await askAbout(bands, closeOf, state.series);
+  if (asked !== state.asked) return;
   text("chance-source", `From the forecast by ${model()}, ${kind()}, ${afterClose(origin, interval)}.`);
   await drawFan(near, bands, origin, state.series);
   $("fan").dataset.origin = origin;

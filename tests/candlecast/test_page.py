@@ -144,6 +144,23 @@ def test_every_series_is_there_at_a_glance_one_click_from_its_page(opened, web):
     assert opened.troubles == []
 
 
+def test_to_go_back_while_a_series_still_loads_is_no_error(opened, web):
+    page = opened.open(web.url)
+    held = []
+    page.route("**/api/v1/chance?*", lambda route: held.append(route))
+    with page.expect_request("**/api/v1/chance?*"):
+        page.locator("#glance-table a", has_text=SERIES).click()
+    page.go_back()
+    expect(page.locator("#glance")).to_be_visible()
+    with page.expect_response("**/api/v1/chance?*") as answer:
+        for route in held:
+            route.continue_()
+    answer.value.finished()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert page.locator("#content").is_hidden()
+    assert opened.troubles == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_glance_fits_a_phone_and_axe_finds_nothing_serious(browser, web, scheme):
     with Opened(browser, at=THEN, viewport=PHONE, color_scheme=scheme, has_touch=True, is_mobile=True) as window:
