@@ -44,7 +44,7 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" -n $(JOBS) --dist loadfile
 
 test-slow: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200 -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200 -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Trains the networks of forty markets on a GPU, in a test and with the figures for docs/benchmarks.md; minutes.
 # GPU_TFLOPS: the card's float32 limit, to show the share that is used.

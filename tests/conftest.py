@@ -8,12 +8,18 @@ from hypothesis import Phase, settings
 from postgresql_parts import Cluster
 
 ROOT = Path(__file__).parents[1]
+# Each takes minutes by itself: begun last, one process would run it while the other has nothing left.
+BEGUN_FIRST = ("test_soak.py", "test_killed_states.py")
 
 # Hypothesis fails an example that takes 200 ms, unless told not to: on a busy machine any example may.
 settings.register_profile("candlecast", deadline=None)
 settings.load_profile("candlecast")
 # For `make mutants`: the same examples for every mutant, and no search for the smallest one that fails.
 settings.register_profile("mutants", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
 
 
 @pytest.fixture(scope="session")
