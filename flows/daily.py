@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from sqlalchemy import Engine
 
+from flows.hanging import ended_if_it_hangs
 from flows.learning import with_enough_to_learn_from
 from flows.parameters import SeriesParameter
 from flows.settings import Settings
@@ -49,7 +50,9 @@ def daily(
     """
     resend_lost_sigterm()
     settings = Settings() if series is None else Settings(series=tuple(series))
-    run_day(settings, mode=mode if train else None, wait=wait, clock=RunClock(now, stands=now is not None and not wait))
+    clock = RunClock(now, stands=now is not None and not wait)
+    with ended_if_it_hangs():
+        run_day(settings, mode=mode if train else None, wait=wait, clock=clock)
 
 
 # Deployments and `serve` use this one, with `wait`. A wait takes 23 hours at most; the time-out stops a training that

@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from flows.hanging import ended_if_it_hangs
 from flows.jobs import backfill_job
 from flows.learning import with_enough_to_learn_from
 from flows.parameters import SeriesParameter
@@ -46,33 +47,34 @@ def retrain(
     clock = now or datetime.now(UTC)
     engine = open_database(settings.database_url)
     try:
-        if due is None:
-            due = plan_trainings(engine, series=series or settings.series, mode=mode, schedule=settings.schedule)
-            if not due:
-                log.info("no training is due")
-            due = with_enough_to_learn_from(engine, due, settings, now=clock)
-        versions = []
-        failures: list[str] = []
-        for one in due:
-            log.info("training %s (%s) for %s, up to %s", settings.model, one.mode, one.scope, one.cutoff)
-            version = train_task(
-                engine,
-                model=settings.model,
-                due=one,
-                seed=settings.seed,
-                leave_out=settings.learn_except,
-                now=clock,
-            )
-            versions.append(version)
-            for name in one.judged:
-                failures += judge(engine, settings, name, version=version, cutoff=one.cutoff, now=clock)
-            with writing(engine) as conn:
-                pruned = prune_weights(conn, scope=one.scope, model=settings.model, keep=settings.keep_weights)
-            if pruned:
-                log.info("forgot the weights of %d old versions", pruned)
-        if failures:
-            raise NotJudged("; ".join(failures))
-        return versions
+        with ended_if_it_hangs():
+            if due is None:
+                due = plan_trainings(engine, series=series or settings.series, mode=mode, schedule=settings.schedule)
+                if not due:
+                    log.info("no training is due")
+                due = with_enough_to_learn_from(engine, due, settings, now=clock)
+            versions = []
+            failures: list[str] = []
+            for one in due:
+                log.info("training %s (%s) for %s, up to %s", settings.model, one.mode, one.scope, one.cutoff)
+                version = train_task(
+                    engine,
+                    model=settings.model,
+                    due=one,
+                    seed=settings.seed,
+                    leave_out=settings.learn_except,
+                    now=clock,
+                )
+                versions.append(version)
+                for name in one.judged:
+                    failures += judge(engine, settings, name, version=version, cutoff=one.cutoff, now=clock)
+                with writing(engine) as conn:
+                    pruned = prune_weights(conn, scope=one.scope, model=settings.model, keep=settings.keep_weights)
+                if pruned:
+                    log.info("forgot the weights of %d old versions", pruned)
+            if failures:
+                raise NotJudged("; ".join(failures))
+            return versions
     finally:
         engine.dispose()
 

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,3 +57,31 @@ def reraise_termination(error: BaseException) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             return
         at = at.__cause__ or at.__context__
+
+
+@contextmanager
+def ended_after(seconds: float | None) -> Iterator[None]:
+    """End this process if the block still runs after `seconds`; without a number never.
+
+    A time-out and SIGTERM are exceptions in the main thread. They cannot be raised while a library computes there, and
+    without memory TensorFlow may do so for ever. The heartbeats go on meanwhile, so the run would be called Running,
+    and keep the next day from starting.
+    """
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(
+        seconds, _end, [f"candlecast: this run still hangs after {seconds:g} s; it is ended\n".encode()]
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end(last_words: bytes) -> None:
+    # Both need no memory.
+    os.write(2, last_words)
+    os._exit(1)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -93,3 +94,34 @@ def test_other_dropped_errors_reach_the_previous_hook(monkeypatch: pytest.Monkey
     instance = Broken()
     del instance
     assert reported == [ValueError]
+
+
+# As TensorFlow without memory: the call never returns, and the main thread hears neither SIGALRM nor SIGTERM.
+HANGS = """
+import signal
+from ctypes import CDLL
+from tasks.steps.termination import ended_after
+
+for number in (signal.SIGALRM, signal.SIGTERM):
+    signal.signal(number, lambda *_: None)
+with ended_after(0.5):
+    while True:
+        CDLL(None).pause()
+"""
+
+
+def test_a_process_that_hangs_in_a_library_is_ended_with_a_sentence() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "candlecast: this run still hangs after 0.5 s; it is ended\n")
+
+
+def test_what_ends_in_time_or_has_no_time_out_is_left_alone() -> None:
+    program = """
+import time
+from tasks.steps.termination import ended_after
+
+with ended_after(0.5), ended_after(None):
+    pass
+time.sleep(1)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
