@@ -107,7 +107,8 @@ def test_a_postgresql_restarted_in_the_middle_of_transactions_loses_nothing(
         process = restarted_in_transaction(installation, cluster, command, table)
         code = process.wait(240)
         output = installation.log()[offset:]
-        assert code == 1, output[-3000:]
+        # A day goes on, and where the database is back at once it makes the lost forecast after its training.
+        assert code == 1 or (command == DAILY and "no forecast: the database" in output), output[-3000:]
         assert "is the server running, and are host, port, user and password right?" in output
         if command == ["ingest"]:
             assert "Traceback" not in output
