@@ -123,20 +123,21 @@ def test_a_server_that_hangs_gets_one_request_that_ends_within_seconds(server: C
 
 
 def test_requests_are_spaced_even_if_some_start_late(server: CddServer) -> None:
-    oversleeps = itertools.cycle([0.3, 0.0])
-    client = CddClient(server.url, interval_s=0.2, sleep=lambda seconds: time.sleep(seconds + next(oversleeps)))
+    oversleeps = itertools.cycle([0.6, 0.0])
+    client = CddClient(server.url, interval_s=0.4, sleep=lambda seconds: time.sleep(seconds + next(oversleeps)))
     for _ in range(5):
         size(client)
     gaps = [after.at - before.at for before, after in pairwise(server.requests)]
-    # A request reaches the server shortly after the client starts it.
-    assert min(gaps) > 0.19
-    assert max(gaps) > 0.45
+    # Spaced by a timetable, the request after a late one would follow at once. On a busy machine a request may reach
+    # the server some time after the client started it, and the next one sooner.
+    assert min(gaps) > 0.2
+    assert max(gaps) > 0.8
 
 
 def test_a_repeated_request_is_spaced_like_any_other(server: CddServer) -> None:
     server.faults = [Reply(429, headers={"Retry-After": "0"})]
-    assert size(CddClient(server.url, interval_s=0.2)) == len(CSV)
-    assert server.requests[1].at - server.requests[0].at > 0.19
+    assert size(CddClient(server.url, interval_s=0.4)) == len(CSV)
+    assert server.requests[1].at - server.requests[0].at > 0.2
 
 
 def test_a_missing_series_is_requested_once(server: CddServer, client: CddClient) -> None:
