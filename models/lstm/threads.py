@@ -32,7 +32,7 @@ def in_threads(work: Callable[[int], R], count: int, *, workers: int, stop: Even
         todo.put(number)
 
     def run() -> None:
-        while not todo.empty():
+        while True:
             try:
                 number = todo.get_nowait()
             except queue.Empty:
