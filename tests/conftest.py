@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hooks import WebhookReceiver
 from hypothesis import Phase, settings
 from postgresql_parts import Cluster
 
@@ -66,3 +67,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'candlecast.db'}"
     url: str = request.getfixturevalue("postgresql_url")
     return url
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    """A real server that records what it is sent, for webhooks."""
+    receiver = WebhookReceiver()
+    yield receiver
+    receiver.close()

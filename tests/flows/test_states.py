@@ -62,13 +62,6 @@ class Runs:
 
 
 @pytest.fixture
-def receiver() -> Iterator[WebhookReceiver]:
-    receiver = WebhookReceiver()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture
 def runs(
     tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, postgresql_url: str
 ) -> Iterator["tuple[PrefectServer, Runs]"]:

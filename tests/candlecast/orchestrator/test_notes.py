@@ -1,7 +1,6 @@
 """The morning note goes to the webhook when asked for: through a real Prefect server, to a real receiver."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,6 @@ from hooks import WebhookReceiver
 from prefect_parts import PrefectServer
 
 SERIES = "Bitstamp_BTCUSD_d"
-
-
-@pytest.fixture
-def receiver() -> Iterator[WebhookReceiver]:
-    receiver = WebhookReceiver()
-    yield receiver
-    receiver.close()
 
 
 @pytest.mark.slow
