@@ -25,7 +25,6 @@ from models.wording import when_stored
 from storage.database.engine import open_database, writing
 from storage.forecasts import insert_forecasts
 from storage.registry import register
-from tasks.steps.forecast import forecast_live, read_newest
 from tasks.steps.gate import ensure_champion
 
 SERIES, OTHER = "Coinbase_BTCUSD_d", "Bitstamp_ETHUSD_d"
@@ -291,7 +290,7 @@ FRESH = "Kraken_BTCUSD_d"
 @pytest.fixture(scope="module")
 def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
     """A market whose newest candle closed last midnight, with live forecasts of naive, which serves, and of lstm."""
-    from markets import ingest
+    from markets import forecast_now, ingest
     from synthetic import random_walk
 
     installation = Installation(tmp_path_factory.mktemp("fresh"), prefect_home)
@@ -300,9 +299,7 @@ def fresh_web(tmp_path_factory, prefect_home) -> Iterator[Web]:
     candles = random_walk(400, seed=3, start=midnight - timedelta(days=400))
     ingest(engine, installation.folder / "files", FRESH, candles, now=datetime.now(UTC))
     naive = ensure_champion(engine, series=FRESH, baseline="naive", now=midnight)
-    forecast_live(
-        engine, series=FRESH, newest=read_newest(engine, series=FRESH), versions=[naive], horizon=7, clock=RunClock()
-    )
+    forecast_now(engine, series=FRESH, versions=[naive], clock=RunClock())
     values = np.full((7, 23), 1000.0) + np.arange(23)
     with writing(engine) as conn:
         lstm = register(

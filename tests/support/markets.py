@@ -1,5 +1,6 @@
 """Markets as files of a local source, ingested as real files are."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,6 +63,12 @@ def backfill_alone(engine: Engine, job: BackfillJob) -> Backfilled:
         history = read_history(conn, series=job.series)
     (model,) = job.models
     return backfill(engine, job, model=model, history=history)
+
+
+def forecast_now(engine: Engine, *, series: str, versions: list[int], clock: Callable[[], datetime]) -> list[int]:
+    """Store forecasts by model `versions` from the newest stored close; returns the versions whose were new."""
+    newest = read_newest(engine, series=series)
+    return forecast_live(engine, series=series, newest=newest, versions=versions, horizon=7, clock=clock)
 
 
 def store_live_days(engine: Engine, folder: Path, *, wild: bool, series: str = "Bitstamp_BTCUSD_d") -> None:

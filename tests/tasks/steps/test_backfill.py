@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from markets import NOW, backfill_alone, ingest, ingest_walk
+from markets import NOW, backfill_alone, forecast_now, ingest, ingest_walk
 from sqlalchemy import Connection, Engine, event, text
 from synthetic import random_walk
 
@@ -20,7 +20,6 @@ from storage.forecasts import read_bands
 from storage.query import ForecastFilter
 from tasks.steps import backfill as backfill_module
 from tasks.steps.backfill import Backfilled, BackfillJob, backfill_series, plan_backfill, possible_origins, quarter_name
-from tasks.steps.forecast import forecast_live, read_newest
 from tasks.steps.train import baseline_version
 
 SERIES = "Bitstamp_BTCUSD_d"
@@ -200,14 +199,7 @@ def test_a_live_forecast_has_the_time_of_its_writing_not_of_the_runs_start(engin
     began, written = origin + timedelta(minutes=20), origin + timedelta(hours=25)
     ingest(engine, tmp_path / "source", SERIES, candles, now=began)
     version = baseline_version(engine, series=SERIES, model="naive", now=began)
-    forecast_live(
-        engine,
-        series=SERIES,
-        newest=read_newest(engine, series=SERIES),
-        versions=[version],
-        horizon=7,
-        clock=lambda: written,
-    )
+    forecast_now(engine, series=SERIES, versions=[version], clock=lambda: written)
     with engine.connect() as conn:
         rows = read_bands(conn, ForecastFilter(SERIES, kind=Kind.LIVE))
     assert {row.created_at for row in rows} == {written}
@@ -217,25 +209,8 @@ def test_a_live_forecast_has_the_time_of_its_writing_not_of_the_runs_start(engin
 def test_a_live_forecast_is_made_once_per_origin(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path / "source", n=400)
     version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
-    assert forecast_live(
-        engine,
-        series=SERIES,
-        newest=read_newest(engine, series=SERIES),
-        versions=[version],
-        horizon=7,
-        clock=RunClock(NOW),
-    ) == [version]
-    assert (
-        forecast_live(
-            engine,
-            series=SERIES,
-            newest=read_newest(engine, series=SERIES),
-            versions=[version],
-            horizon=7,
-            clock=RunClock(NOW),
-        )
-        == []
-    )
+    assert forecast_now(engine, series=SERIES, versions=[version], clock=RunClock(NOW)) == [version]
+    assert forecast_now(engine, series=SERIES, versions=[version], clock=RunClock(NOW)) == []
     with engine.connect() as conn:
         rows = read_bands(conn, ForecastFilter(SERIES, kind=Kind.LIVE))
     assert [row.step for row in rows] == list(range(1, 8))

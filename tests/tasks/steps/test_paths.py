@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from markets import NOW, ingest
+from markets import NOW, forecast_now, ingest
 from sqlalchemy import Engine
 from synthetic import random_walk
 
@@ -15,7 +15,6 @@ from models.times import RunClock
 from storage.database.engine import reading
 from storage.errors import NotFound
 from tasks.steps.chosen import ForecastChoice
-from tasks.steps.forecast import forecast_live, read_newest
 from tasks.steps.gate import ensure_champion
 from tasks.steps.paths import PathQuestion, drawn_paths, path_rows, path_summary
 
@@ -31,14 +30,7 @@ def filled(engine: Engine, tmp_path: Path) -> Engine:
         now = candles["close_time"].iloc[-1].to_pydatetime() + timedelta(hours=1)
         ingest(engine, tmp_path / "files", name, candles, now=now)
         naive = ensure_champion(engine, series=name, baseline="naive", now=now)
-        forecast_live(
-            engine,
-            series=name,
-            newest=read_newest(engine, series=name),
-            versions=[naive],
-            horizon=7,
-            clock=RunClock(now),
-        )
+        forecast_now(engine, series=name, versions=[naive], clock=RunClock(now))
     return engine
 
 
@@ -116,9 +108,7 @@ def test_what_cannot_be_answered_is_refused_with_a_reason(filled: Engine, tmp_pa
     now = candles["close_time"].iloc[-1].to_pydatetime() + timedelta(hours=1)
     ingest(filled, tmp_path / "files", ONE, candles, now=now)
     naive = ensure_champion(filled, series=ONE, baseline="naive", now=now)
-    forecast_live(
-        filled, series=ONE, newest=read_newest(filled, series=ONE), versions=[naive], horizon=7, clock=RunClock(now)
-    )
+    forecast_now(filled, series=ONE, versions=[naive], clock=RunClock(now))
     with (
         reading(filled) as conn,
         pytest.raises(ValueError, match="need forecasts of the same origin: .* has 2016-02-06"),
@@ -131,8 +121,6 @@ def test_too_few_candles_for_paths_are_named(engine: Engine, tmp_path: Path) -> 
     now = candles["close_time"].iloc[-1].to_pydatetime() + timedelta(hours=1)
     ingest(engine, tmp_path / "files", ONE, candles, now=now)
     naive = ensure_champion(engine, series=ONE, baseline="naive", now=now)
-    forecast_live(
-        engine, series=ONE, newest=read_newest(engine, series=ONE), versions=[naive], horizon=7, clock=RunClock(now)
-    )
+    forecast_now(engine, series=ONE, versions=[naive], clock=RunClock(now))
     with reading(engine) as conn, pytest.raises(NotEnoughCandles, match="60 past windows of 7 candles .* there are 55"):
         drawn_paths(conn, question(ONE))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from markets import NOW, backfill_alone, ingest, ingest_walk
+from markets import NOW, backfill_alone, forecast_now, ingest, ingest_walk
 from sqlalchemy import Engine, text
 from synthetic import MARKET, random_walk
 
@@ -21,7 +21,6 @@ from storage.database.copying import copy_database
 from storage.database.engine import open_for_reading
 from storage.errors import NotFound
 from tasks.steps.backfill import BackfillJob
-from tasks.steps.forecast import forecast_live, read_newest
 from tasks.steps.replay import replay
 from tasks.steps.train import baseline_version, trained_models
 
@@ -42,14 +41,7 @@ def make_forecasts(engine: Engine, folder: Path) -> None:
         engine, scope=scope("lstm", SERIES), model="lstm", cutoffs=[closes[-1]], purpose="live", seed=0, now=NOW
     )
     for version in (baseline_version(engine, series=SERIES, model="naive", now=NOW), versions[closes[-1]][0]):
-        forecast_live(
-            engine,
-            series=SERIES,
-            newest=read_newest(engine, series=SERIES),
-            versions=[version],
-            horizon=7,
-            clock=RunClock(NOW),
-        )
+        forecast_now(engine, series=SERIES, versions=[version], clock=RunClock(NOW))
     changed = candles.copy()
     changed.loc[600, "close"] *= 1.01
     changed.loc[600, "high"] *= 1.05
@@ -85,14 +77,7 @@ def test_a_replay_keeps_a_gap_that_was_filled_later(engine: Engine, tmp_path: Pa
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
     # This machine's clock is one hour behind that of the machine that stored the candles.
     slow_clock = RunClock(NOW - timedelta(hours=1))
-    assert forecast_live(
-        engine,
-        series=SERIES,
-        newest=read_newest(engine, series=SERIES),
-        versions=[version],
-        horizon=7,
-        clock=slow_clock,
-    ) == [version]
+    assert forecast_now(engine, series=SERIES, versions=[version], clock=slow_clock) == [version]
     assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_new == 2
     results = [replay(engine, forecast=number) for number in numbers(engine)]
     assert len(results) == 11
@@ -105,14 +90,7 @@ def test_a_replay_ignores_candles_stored_while_the_forecast_was_computed(engine:
     ingest(engine, tmp_path, SERIES, candles)
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
     written = NOW + timedelta(hours=2)
-    forecast_live(
-        engine,
-        series=SERIES,
-        newest=read_newest(engine, series=SERIES),
-        versions=[version],
-        horizon=7,
-        clock=RunClock(written),
-    )
+    forecast_now(engine, series=SERIES, versions=[version], clock=RunClock(written))
     for minute in (30, 60):
         candles.loc[390, ["high", "close"]] *= 1.01
         assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(minutes=minute)).rows_revised == 1
@@ -143,14 +121,7 @@ def test_a_replay_of_a_forecast_by_other_code_names_that_code(engine: Engine, tm
             data_fingerprint=trained.data_fingerprint, device="cpu", seconds=0.0, purpose="live",
             code_version="0.0.1+abc", created_at=NOW, weights=None,
         )  # fmt: skip
-    forecast_live(
-        engine,
-        series=SERIES,
-        newest=read_newest(engine, series=SERIES),
-        versions=[version],
-        horizon=7,
-        clock=RunClock(NOW),
-    )
+    forecast_now(engine, series=SERIES, versions=[version], clock=RunClock(NOW))
     result = replay(engine, forecast=1)
     assert result.matches
     assert result.exact
@@ -160,14 +131,7 @@ def test_a_replay_of_a_forecast_by_other_code_names_that_code(engine: Engine, tm
 def test_a_forecast_that_lacks_a_quantile_does_not_replay(engine: Engine, tmp_path: Path) -> None:
     ingest_walk(engine, tmp_path, n=400)
     version = baseline_version(engine, series=SERIES, model="naive", now=NOW)
-    forecast_live(
-        engine,
-        series=SERIES,
-        newest=read_newest(engine, series=SERIES),
-        versions=[version],
-        horizon=7,
-        clock=RunClock(NOW),
-    )
+    forecast_now(engine, series=SERIES, versions=[version], clock=RunClock(NOW))
     with engine.begin() as conn:
         # candlecast itself has no way to do this, and its triggers would refuse it.
         conn.execute(text("DROP TRIGGER forecast_values_no_delete"))
@@ -181,14 +145,7 @@ def test_a_series_without_a_closed_candle_has_no_origin(engine: Engine, tmp_path
     with engine.begin() as conn:
         conn.execute(text("DELETE FROM candles WHERE NOT provisional"))
     with pytest.raises(NotEnoughCandles, match=f"{SERIES} has no closed candle yet to forecast from"):
-        forecast_live(
-            engine,
-            series=SERIES,
-            newest=read_newest(engine, series=SERIES),
-            versions=[1],
-            horizon=7,
-            clock=RunClock(NOW),
-        )
+        forecast_now(engine, series=SERIES, versions=[1], clock=RunClock(NOW))
 
 
 def test_damaged_weights_are_refused(engine: Engine, tmp_path: Path) -> None:
@@ -217,14 +174,7 @@ def test_a_live_forecast_is_replayed_from_the_candles_known_when_it_was_made(eng
         ingest(engine, tmp_path, SERIES, candles, now=NOW - timedelta(days=days_before))
         candles.loc[390, ["high", "close"]] *= 1.01
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
-    forecast_live(
-        engine,
-        series=SERIES,
-        newest=read_newest(engine, series=SERIES),
-        versions=[version],
-        horizon=7,
-        clock=RunClock(NOW),
-    )
+    forecast_now(engine, series=SERIES, versions=[version], clock=RunClock(NOW))
     assert ingest(engine, tmp_path, SERIES, candles, now=NOW + timedelta(days=1)).rows_revised == 1
     with engine.connect() as conn:
         kind, created = conn.execute(text("SELECT kind, created_at FROM forecasts")).one()

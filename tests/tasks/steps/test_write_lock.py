@@ -4,13 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from markets import ingest
+from markets import forecast_now, ingest
 from sqlalchemy import Engine, event
 from synthetic import random_walk
 
 from models.forecasts import BASELINE, REFERENCES
 from models.times import RunClock
-from tasks.steps.forecast import forecast_live, read_newest
 from tasks.steps.gate import ensure_champion
 from tasks.steps.score import score_matured
 from tasks.steps.train import baseline_version
@@ -27,14 +26,7 @@ def day(engine: Engine, folder: Path, n: int) -> None:
     ingest(engine, folder, SERIES, MARKET.iloc[:n], now=now, accept=False)
     champion = ensure_champion(engine, series=SERIES, baseline=BASELINE, now=now)
     versions = [baseline_version(engine, series=SERIES, model=model, now=now) for model in REFERENCES]
-    new = forecast_live(
-        engine,
-        series=SERIES,
-        newest=read_newest(engine, series=SERIES),
-        versions=list({*versions, champion}),
-        horizon=7,
-        clock=RunClock(now),
-    )
+    new = forecast_now(engine, series=SERIES, versions=list({*versions, champion}), clock=RunClock(now))
     assert len(new) == len(REFERENCES)
     score_matured(engine, series=SERIES, now=now)
     watch(engine, series=SERIES, now=now)
