@@ -2,7 +2,7 @@
 
 from flows.daily import daily
 
-RETRY_AFTER_S = 60
+RETRY_AFTER_S = 90
 
 retried = daily.with_options(retries=1, retry_delay_seconds=RETRY_AFTER_S)
 limited = daily.with_options(timeout_seconds=45)
