@@ -176,7 +176,7 @@ def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_n
         server.prefect("work-pool", "create", pool, "--type", "process")
     server.prefect("deploy", "--all")
     installation = Installation(server, tmp_path)
-    installation.settings |= {"CANDLECAST_TRAIN_DEPLOYMENT": "retrain/gpu", "CANDLECAST_TRAIN_TIMEOUT_S": "200"}
+    installation.settings |= {"CANDLECAST_TRAIN_DEPLOYMENT": "retrain/gpu", "CANDLECAST_TRAIN_TIMEOUT_S": "100"}
     with Worker(server, "gpu", tmp_path / "worker.log", installation.settings) as worker:
         process = installation.start(DAILY)
         while "training lstm (scratch)" not in worker.log.read_text():
@@ -195,6 +195,7 @@ def test_a_training_on_the_pool_that_runs_out_of_memory_costs_the_training_and_n
     tables = installation.tables()
     assert {row[0] for row in tables["forecasts"] if row[1] == "live"} == {"naive", "range-ewma"}
     assert {row[0] for row in tables["versions"]} == {"naive", "range-ewma"}
+    installation.settings["CANDLECAST_TRAIN_TIMEOUT_S"] = "250"
     with Worker(server, "gpu", tmp_path / "worker-2.log", installation.settings):
         installation.run(DAILY)
     assert {row[0] for row in installation.tables()["versions"]} == {"naive", "range-ewma", "lstm"}
