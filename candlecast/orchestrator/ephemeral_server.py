@@ -4,6 +4,7 @@ It ends when its standard input closes.
 """
 
 import gc
+import logging
 import socket
 import sys
 
@@ -20,14 +21,25 @@ def main(port: int) -> None:
 
     end_with_input()
     app = create_app(ephemeral=True, final=True)
-    _Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="on")).run()
+    Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="on")).run()
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
+    """A server that collects garbage once it has started, and says nothing once it is told to end."""
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then turn garbage collection on, without what was imported so far."""
         await super().startup(sockets)
         gc.freeze()
         gc.enable()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End in silence: the command has said how it ended.
+
+        Prefect's services that have not begun yet cannot be stopped, and Prefect logs that as an error.
+        """
+        logging.disable()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

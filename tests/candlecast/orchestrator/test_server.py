@@ -1,6 +1,7 @@
 """A command's server: started only if none is set where Prefect looks, and stopped after the last log and event."""
 
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -75,3 +76,25 @@ def test_the_last_logs_and_events_of_a_command_reach_its_server(daily_done: Inst
         events = server.execute("SELECT event FROM events WHERE related LIKE ?", (f"%{run}%",)).fetchall()
     assert logs[-1] == ("Finished in state Completed()",)
     assert {("candlecast.forecast",), ("candlecast.stale",)} <= set(events)
+
+
+# A server of an application whose end fails, as that of Prefect fails before all its services have begun.
+ENDS_IN_AN_ERROR = """
+import asyncio, os, signal, sys
+from contextlib import asynccontextmanager
+from candlecast.orchestrator.ephemeral_server import Server, uvicorn
+
+@asynccontextmanager
+async def lifespan(app):
+    asyncio.get_running_loop().call_later(0.2, os.kill, os.getpid(), signal.SIGTERM)
+    yield
+    raise AssertionError("services not started")
+
+from starlette.applications import Starlette
+Server(uvicorn.Config(Starlette(lifespan=lifespan), port=0, log_level="error", lifespan="on")).run()
+"""
+
+
+def test_a_server_that_fails_while_it_ends_prints_nothing_below_the_commands_result() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS_IN_AN_ERROR], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("", "")
