@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
-# So many processes run the tests.
-JOBS ?= 2
+# So many processes run the tests: on two cores one more than cores, because tests often wait for processes they started.
+JOBS ?= 3
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
