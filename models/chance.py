@@ -4,8 +4,8 @@ Between the stored quantiles the log of the close is interpolated linearly in no
 distribution function at each level: increasing, and exact where the log return is normal. Outside the levels 0.01 to
 0.99 nothing is stored, so a chance there is only known to be under 1 % or over 99 %.
 
-Standard library only: importing numpy would take most of the time of `candlecast chance`. models/reliability.py does
-the same for thousands of prices at once.
+Standard library only: importing numpy would take most of the time of `candlecast chance`. models/normal_scores.py has
+the same rule for thousands of prices at once; a test compares the two.
 """
 
 import math

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.forecasts import QUANTILE_LEVELS
-from models.metrics import LEVELS, crps
+from models.metrics import crps
+from models.quantiles import LEVELS
 
 Floats = NDArray[np.float64]
 

@@ -8,10 +8,9 @@ they did, and each step of each series keeps its forecast distribution.
 import numpy as np
 from numpy.typing import NDArray
 
-from models.chance import SCORES
 from models.errors import NotEnoughCandles
+from models.normal_scores import logs_at
 
-_SCORES = np.array(SCORES)
 # With fewer past windows the order of the draws would say little.
 LEAST_WINDOWS = 60
 
@@ -54,7 +53,7 @@ def sample_paths(
     # Equal returns, as those of a window that comes twice, are put in an order by chance.
     order = np.lexsort((rng.random(template.shape), template), axis=0)
     scores = _spread_scores(rng, (n, n_series, horizon))
-    drawn = _values_at(scores, np.log(quantiles))
+    drawn = logs_at(scores, np.log(quantiles))
     paths = np.empty_like(drawn)
     np.put_along_axis(paths, order, drawn, axis=0)
     return np.asarray(np.exp(paths))
@@ -64,7 +63,7 @@ def independent_paths(quantiles: NDArray[np.float64], *, n: int, seed: int) -> N
     """Return `n` paths whose steps and series are independent: what `sample_paths` is compared with."""
     rng = np.random.default_rng(seed)
     n_series, horizon, _ = quantiles.shape
-    drawn = _values_at(_spread_scores(rng, (n, n_series, horizon)), np.log(quantiles))
+    drawn = logs_at(_spread_scores(rng, (n, n_series, horizon)), np.log(quantiles))
     return np.asarray(np.exp(rng.permuted(drawn, axis=0)))
 
 
@@ -74,12 +73,3 @@ def _spread_scores(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDA
 
     places = (np.arange(shape[0])[:, None, None] + rng.random(shape)) / shape[0]
     return np.asarray(ndtri(places))
-
-
-def _values_at(scores: NDArray[np.float64], nodes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the logs of the closes at normal `scores`: (n, n_series, horizon); `nodes`: (n_series, horizon, 23)."""
-    high = np.clip(np.searchsorted(_SCORES, scores), 1, len(_SCORES) - 1)
-    share = (scores - _SCORES[high - 1]) / (_SCORES[high] - _SCORES[high - 1])
-    below = np.take_along_axis(nodes[None], high[..., None] - 1, axis=-1)[..., 0]
-    above = np.take_along_axis(nodes[None], high[..., None], axis=-1)[..., 0]
-    return np.asarray(below + share * (above - below))

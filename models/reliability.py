@@ -1,8 +1,8 @@
 """Whether stated chances come true: the share of events among those of about the same stated chance.
 
 A reliability table (Murphy and Winkler, 1977, Journal of the Royal Statistical Society C 26(1)): events are "the close
-is below this threshold", their chances come from the stored quantiles (models/chance.py), and each row is one span of
-chances.
+is below this threshold", their chances come from the stored quantiles (models/normal_scores.py), and each row is one
+span of chances.
 """
 
 import math
@@ -11,14 +11,14 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from models.accuracy import student_t_bound
-from models.chance import HIGHEST, LOWEST, SCORES, normal_chance
+from models.chance import HIGHEST, LOWEST
+from models.normal_scores import normal_chances, normal_scores
 
 # The spans of stated chances, each from one edge to the next; in the outer two only the bound is stated.
 EDGES = (0.0, LOWEST, *(tenth / 10 for tenth in range(1, 10)), HIGHEST, 1.0)
-_SCORES = np.array(SCORES)
 _INNER_SCORES = [NormalDist().inv_cdf(edge) for edge in EDGES[1:-1]]
 
 
@@ -64,30 +64,6 @@ def reliability(
         share, lower, upper = share_interval(hits, counts, step=step)
         bins.append(ReliabilityBin(low, high, int(counts.sum()), int((counts > 0).sum()), stated, share, lower, upper))
     return bins
-
-
-def normal_scores(prices: ArrayLike, quantiles: ArrayLike) -> NDArray[np.float64]:
-    """Return `models.chance.normal_score` of the chance to close below each price: (n, n_prices).
-
-    `prices`: (n, n_prices) and `quantiles`: (n, 23), positive and in the same unit.
-    """
-    x, nodes = np.log(np.asarray(prices, dtype=float)), np.log(np.asarray(quantiles, dtype=float))
-    last = len(_SCORES) - 1
-    upper = (nodes[:, None, :] < x[:, :, None]).sum(axis=-1)
-    high = np.clip(upper, 1, last)
-    high_x = np.take_along_axis(nodes, high, axis=1)
-    low_x = np.take_along_axis(nodes, high - 1, axis=1)
-    width = high_x - low_x
-    share = np.divide(x - low_x, width, out=np.zeros_like(x), where=width > 0)
-    scores = _SCORES[high - 1] + share * (_SCORES[high] - _SCORES[high - 1])
-    scores = np.where(x == nodes[:, :1], _SCORES[0], scores)
-    return np.where(x < nodes[:, :1], -np.inf, np.where(upper > last, np.inf, scores))
-
-
-def normal_chances(scores: ArrayLike) -> NDArray[np.float64]:
-    """Return the normal distribution function at each of `scores`, in their shape."""
-    scores = np.asarray(scores, dtype=float)
-    return np.array([normal_chance(score) for score in scores.ravel().tolist()]).reshape(scores.shape)
 
 
 def share_interval(hits: NDArray[np.int64], counts: NDArray[np.int64], *, step: int) -> tuple[float, float, float]:
