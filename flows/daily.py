@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from sqlalchemy import Engine
 
 from flows.hanging import ended_if_it_hangs
-from flows.learning import with_enough_to_learn_from
+from flows.learning import trainings_due
 from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from flows.sources import cdd_client
@@ -23,7 +23,7 @@ from tasks.policies import forecast_task, ingest_task, publish_task, score_task,
 from tasks.steps.asking import Answer, Desk, Wait, What
 from tasks.steps.elsewhere import InChild, InThisProcess, Steps
 from tasks.steps.termination import reraise_termination, resend_lost_sigterm
-from tasks.steps.train import Due, plan_trainings
+from tasks.steps.train import Due
 
 
 class DailyFailed(RuntimeError):
@@ -194,15 +194,10 @@ def train_what_is_due(
     Afterwards it stores the live forecasts that the newest origins lack. A new version of a model that already has a
     forecast of this origin starts with the next origin: each model has one forecast per origin.
     """
-    log = get_run_logger()
     due: list[Due] = []
     try:
         # Checked before a run is started, so that nothing is started, here or on the GPU, when no training is due.
-        due = plan_trainings(engine, series=settings.series, mode=mode, schedule=settings.schedule)
-        if not due:
-            log.info("no training is due")
-            return
-        due = with_enough_to_learn_from(engine, due, settings, now=clock())
+        due = trainings_due(engine, settings, series=settings.series, mode=mode, now=clock())
         if not due:
             return
         if settings.train_deployment:

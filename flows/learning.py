@@ -1,4 +1,4 @@
-"""What a training learns from: the markets that are fetched for it, and whether they are enough."""
+"""Which trainings are due, the markets that are fetched for them, and whether these are enough to learn from."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,13 +9,23 @@ from sqlalchemy import Engine
 from flows.settings import Settings
 from flows.sources import cdd_client
 from models.candles import SeriesName
+from models.schedule import Mode
 from tasks.policies import fetch_markets_task
 from tasks.steps.elsewhere import InThisProcess
-from tasks.steps.train import Due
+from tasks.steps.train import Due, plan_trainings
 from tasks.steps.young import note_untrained
 
 
-def with_enough_to_learn_from(engine: Engine, due: Sequence[Due], settings: Settings, *, now: datetime) -> list[Due]:
+def trainings_due(engine: Engine, settings: Settings, *, series: Sequence[str], mode: Mode, now: datetime) -> list[Due]:
+    """Return the trainings that are due for `series` and have enough to learn from."""
+    due = plan_trainings(engine, series=series, mode=mode, schedule=settings.schedule)
+    if not due:
+        get_run_logger().info("no training is due")
+        return []
+    return _with_enough_to_learn_from(engine, due, settings, now=now)
+
+
+def _with_enough_to_learn_from(engine: Engine, due: Sequence[Due], settings: Settings, *, now: datetime) -> list[Due]:
     """Fetch the markets of the setting `learn_from`, and return the trainings that have enough to learn from.
 
     A training is due once a week, so these markets are fetched as often. Nothing here fails a run: a market that cannot

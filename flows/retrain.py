@@ -1,5 +1,6 @@
 """Train or fine-tune a challenger and let the gate decide whether it becomes champion. Runs where the GPU is."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from prefect import flow, get_run_logger
@@ -9,7 +10,7 @@ from sqlalchemy import Engine
 
 from flows.hanging import ended_if_it_hangs
 from flows.jobs import backfill_job
-from flows.learning import with_enough_to_learn_from
+from flows.learning import trainings_due
 from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from models.forecasts import BASELINE, REFERENCES
@@ -18,7 +19,7 @@ from storage.database.engine import open_database, writing
 from storage.registry import prune_weights
 from tasks.policies import backfill_task, gate_task, train_task
 from tasks.steps.termination import resend_lost_sigterm
-from tasks.steps.train import Due, plan_trainings
+from tasks.steps.train import Due
 
 
 class NotJudged(RuntimeError):
@@ -35,48 +36,45 @@ def retrain(
     """Train what is due for `series` and let the gate decide; returns the new versions.
 
     One run does everything that is due: a pooled model is trained once for all series of an interval, and the gate
-    judges it for each of them. `series` defaults to the setting. `due` is what the daily flow has found to be due;
-    without it that is found here, as `mode` says.
+    judges it for each of them. `series` defaults to the setting. `due` are the trainings that the daily flow has
+    planned; without it they are planned here, as `mode` says.
 
-    The challenger is judged on stored walk-forward forecasts of the last `skill_days`, the baseline's beside
-    it, so what it was judged on can be queried like any other forecast. `now` replaces the clock in replays.
+    The challenger is judged on stored walk-forward forecasts of the last `skill_days`, the baseline's beside it, so
+    these can be queried like any other forecast. `now` replaces the clock. Raises NotJudged at the end.
     """
     resend_lost_sigterm()
     settings = Settings()
-    log = get_run_logger()
     clock = now or datetime.now(UTC)
     engine = open_database(settings.database_url)
     try:
         with ended_if_it_hangs():
             if due is None:
-                due = plan_trainings(engine, series=series or settings.series, mode=mode, schedule=settings.schedule)
-                if not due:
-                    log.info("no training is due")
-                due = with_enough_to_learn_from(engine, due, settings, now=clock)
-            versions = []
-            failures: list[str] = []
-            for one in due:
-                log.info("training %s (%s) for %s, up to %s", settings.model, one.mode, one.scope, one.cutoff)
-                version = train_task(
-                    engine,
-                    model=settings.model,
-                    due=one,
-                    seed=settings.seed,
-                    leave_out=settings.learn_except,
-                    now=clock,
-                )
-                versions.append(version)
-                for name in one.judged:
-                    failures += judge(engine, settings, name, version=version, cutoff=one.cutoff, now=clock)
-                with writing(engine) as conn:
-                    pruned = prune_weights(conn, scope=one.scope, model=settings.model, keep=settings.keep_weights)
-                if pruned:
-                    log.info("forgot the weights of %d old versions", pruned)
-            if failures:
-                raise NotJudged("; ".join(failures))
-            return versions
+                due = trainings_due(engine, settings, series=series or settings.series, mode=mode, now=clock)
+            return train_and_judge(engine, settings, due, now=clock)
     finally:
         engine.dispose()
+
+
+def train_and_judge(engine: Engine, settings: Settings, due: Sequence[Due], *, now: datetime) -> list[int]:
+    """Do each training and let the gate judge it; returns the new versions. Raises NotJudged at the end."""
+    log = get_run_logger()
+    versions = []
+    failures: list[str] = []
+    for one in due:
+        log.info("training %s (%s) for %s, up to %s", settings.model, one.mode, one.scope, one.cutoff)
+        version = train_task(
+            engine, model=settings.model, due=one, seed=settings.seed, leave_out=settings.learn_except, now=now
+        )
+        versions.append(version)
+        for name in one.judged:
+            failures += judge(engine, settings, name, version=version, cutoff=one.cutoff, now=now)
+        with writing(engine) as conn:
+            pruned = prune_weights(conn, scope=one.scope, model=settings.model, keep=settings.keep_weights)
+        if pruned:
+            log.info("forgot the weights of %d old versions", pruned)
+    if failures:
+        raise NotJudged("; ".join(failures))
+    return versions
 
 
 def judge(

@@ -74,7 +74,7 @@ def test_with_the_source_away_the_champion_forecasts_and_the_flow_fails(installa
 def test_a_day_runs_its_central_queries_once(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Queries for the champion, the training due and the newest forecast run once, or twice with a training between."""
     import flows.daily
-    import flows.retrain
+    import flows.learning
     import tasks.show.charts
     import tasks.steps.forecast
 
@@ -90,8 +90,7 @@ def test_a_day_runs_its_central_queries_once(installation: Path, monkeypatch: py
         monkeypatch.setattr(module, name, call)
 
     counted(tasks.steps.forecast, "ensure_champion")
-    counted(flows.daily, "plan_trainings")
-    counted(flows.retrain, "plan_trainings")
+    counted(flows.learning, "plan_trainings")
     counted(tasks.show.charts, "read_bands")
     write_csv(installation / "source", SERIES, CANDLES)
     # range-ewma is registered and judged on the first day.
