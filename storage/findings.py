@@ -27,6 +27,11 @@ class FindingRow:
     resolved_at: datetime | None
 
 
+def identity(finding: Finding | FindingRow) -> tuple[str, str, datetime | None, datetime | None]:
+    """Return what makes two findings of one series the same."""
+    return finding.code, finding.message, finding.first_time, finding.last_time
+
+
 def record_findings(
     conn: Connection,
     *,
@@ -44,20 +49,12 @@ def record_findings(
     foreign = {finding.code for finding in seen} - set(codes)
     if foreign:
         raise ValueError(f"the checks look for {', '.join(sorted(codes))}, not for {', '.join(sorted(foreign))}")
-    c = findings.c
-    open_rows = {
-        (row.code, row.message, row.first_time, row.last_time): row.id
-        for row in conn.execute(
-            select(c.id, c.code, c.message, c.first_time, c.last_time).where(
-                c.series == series, c.code.in_(codes), c.resolved_at.is_(None)
-            )
-        )
-    }
-    seen_keys = {(f.code, f.message, f.first_time, f.last_time): f for f in seen}
-    gone = [number for key, number in open_rows.items() if key not in seen_keys]
+    open_rows = {identity(row): row.id for row in read_findings(conn, series=series) if row.code in codes}
+    by_identity = {identity(finding): finding for finding in seen}
+    gone = [number for key, number in open_rows.items() if key not in by_identity]
     if gone:
-        conn.execute(update(findings).where(c.id.in_(gone)).values(resolved_at=now))
-    new = [finding for key, finding in seen_keys.items() if key not in open_rows]
+        conn.execute(update(findings).where(findings.c.id.in_(gone)).values(resolved_at=now))
+    new = [finding for key, finding in by_identity.items() if key not in open_rows]
     if new:
         conn.execute(
             insert(findings),

@@ -17,8 +17,8 @@ from tasks.show.events import NOTE, emit_event
 from tasks.show.note import is_news, markdown_note, text_note
 from tasks.show.pictures import show_picture
 from tasks.steps.elsewhere import Steps
+from tasks.steps.findings import open_findings
 from tasks.steps.note import Note, series_note
-from tasks.steps.watch import open_findings
 
 
 def artifact_key(what: str, series: str) -> str:

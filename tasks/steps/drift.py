@@ -9,10 +9,10 @@ from models.candles import Finding, Severity
 from models.drift import Drift, find_drift
 from models.forecasts import BASELINE, ScoreKind
 from storage import registry
-from storage.database.engine import reading, writing
-from storage.findings import read_findings, record_findings
+from storage.database.engine import reading
 from storage.query import ForecastFilter
 from storage.scores import read_origin_scores
+from tasks.steps.findings import open_findings, record_changes
 
 CODE = "drift"
 
@@ -42,17 +42,13 @@ def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
                 np.array([naive[origin].crps for origin in shared]),
                 np.array([ours[origin].pit for origin in shared]),
             )
-        is_recorded = any(finding.code == CODE for finding in read_findings(conn, series=series))
-    if drift is not None or is_recorded:
-        with writing(engine) as conn:
-            record_findings(conn, series=series, codes={CODE}, seen=_findings(drift), now=now)
+    record_changes(engine, series=series, codes={CODE}, seen=_findings(drift), now=now)
     return drift
 
 
 def is_drifting(engine: Engine, *, series: str, since: datetime | None) -> bool:
     """Return whether an open drift finding is newer than `since`, the last training from scratch."""
-    with reading(engine) as conn:
-        open_now = [finding for finding in read_findings(conn, series=series) if finding.code == CODE]
+    open_now = open_findings(engine, series=series, codes={CODE})
     return any(since is None or finding.found_at > since for finding in open_now)
 
 

@@ -7,9 +7,9 @@ from sqlalchemy import Engine
 from models.candles import Finding, SeriesName, Severity
 from models.waiting import close_words
 from storage.candles import latest_close_time
-from storage.database.engine import reading, writing
-from storage.findings import read_findings, record_findings
+from storage.database.engine import reading
 from storage.health import AGE_CODES, check_age
+from tasks.steps.findings import open_findings, record_changes
 
 LATE = "late"
 
@@ -18,10 +18,7 @@ def note_age(engine: Engine, *, series: str, now: datetime) -> Finding | None:
     """Return the finding when the newest closed candle is too old; recorded once, so as a rule this writes nothing."""
     with reading(engine) as conn:
         seen = check_age(conn, series=series, interval=SeriesName.parse(series).interval, now=now)
-        noted = any(finding.code in AGE_CODES for finding in read_findings(conn, series=series))
-    if bool(seen) != noted:
-        with writing(engine) as conn:
-            record_findings(conn, series=series, seen=seen, now=now, codes=AGE_CODES)
+    record_changes(engine, series=series, codes=AGE_CODES, seen=seen, now=now)
     return seen[0] if seen else None
 
 
@@ -33,11 +30,11 @@ def note_late(engine: Engine, *, series: str, due: datetime, given_up: bool, now
     interval = SeriesName.parse(series).interval
     with reading(engine) as conn:
         latest = latest_close_time(conn, series=series)
-        noted = [finding for finding in read_findings(conn, series=series) if finding.code == LATE]
     if latest is None:
         return None
     seen: list[Finding] = []
     # A finding stays open until the candle it speaks of is there.
+    noted = open_findings(engine, series=series, codes={LATE})
     still = any(finding.first_time is not None and finding.first_time >= latest for finding in noted)
     if latest < due and (given_up or still):
         missing = (due - latest) // interval.length
@@ -53,7 +50,5 @@ def note_late(engine: Engine, *, series: str, due: datetime, given_up: bool, now
                 latest,
             )
         )
-    if [finding.message for finding in seen] != [finding.message for finding in noted]:
-        with writing(engine) as conn:
-            record_findings(conn, series=series, seen=seen, now=now, codes={LATE})
+    record_changes(engine, series=series, codes={LATE}, seen=seen, now=now)
     return seen[0] if seen else None

@@ -12,10 +12,10 @@ from models.forecasts import BASELINE, Kind, ScoreKind
 from models.gate import Decision, Verdict, WalkForward, judge, relapse, watch
 from storage import registry
 from storage.database.engine import reading, writing
-from storage.findings import read_findings, record_findings
 from storage.forecasts import read_values
 from storage.query import ForecastFilter
 from storage.scores import OriginScore, read_origin_scores
+from tasks.steps.findings import record_changes
 from tasks.steps.train import baseline_version
 
 DEMOTED = "demoted"
@@ -84,7 +84,6 @@ def watch_champion(engine: Engine, *, series: str, now: datetime) -> Verdict | N
     """
     with reading(engine) as conn:
         serving = registry.champion(conn, series=series)
-        noted = any(finding.code == DEMOTED for finding in read_findings(conn, series=series))
         if serving is None or serving.model == BASELINE:
             return None
         again = registry.serves_again_since(conn, series=series, model=serving.model)
@@ -106,10 +105,8 @@ def watch_champion(engine: Engine, *, series: str, now: datetime) -> Verdict | N
                 evidence=verdict.evidence,
                 decided_at=now,
             )
-    if verdict.demote or noted:
-        seen = [_finding(serving.model)] if verdict.demote else []
-        with writing(engine) as conn:
-            record_findings(conn, series=series, codes={DEMOTED}, seen=seen, now=now)
+    seen = [_finding(serving.model)] if verdict.demote else []
+    record_changes(engine, series=series, codes={DEMOTED}, seen=seen, now=now)
     return verdict
 
 

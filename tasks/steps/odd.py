@@ -9,10 +9,10 @@ from models.candles import Finding, SeriesName, Severity
 from models.forecasts import BASELINE, Kind
 from models.gate import ODD
 from models.wording import after_close
-from storage.database.engine import reading, writing
-from storage.findings import read_findings, record_findings
+from storage.database.engine import reading
 from storage.forecasts import BandRow, read_bands, read_origins
 from storage.query import ForecastFilter
+from tasks.steps.findings import record_changes
 
 CODE = "odd-band"
 
@@ -29,7 +29,6 @@ def check_bands(engine: Engine, *, series: str, now: datetime) -> list[Finding]:
             return []
         wanted = ForecastFilter(series, kind=Kind.LIVE, start=origins[0])
         bands = {(row.model, row.origin, row.step): row for row in read_bands(conn, wanted)}
-        is_recorded = any(finding.code == CODE for finding in read_findings(conn, series=series))
     newest, before = origins[-1], origins[0]
     interval = SeriesName.parse(series).interval
     seen = []
@@ -55,9 +54,7 @@ def check_bands(engine: Engine, *, series: str, now: datetime) -> list[Finding]:
                     last_time=newest,
                 )
             )
-    if seen or is_recorded:
-        with writing(engine) as conn:
-            record_findings(conn, series=series, codes={CODE}, seen=seen, now=now)
+    record_changes(engine, series=series, codes={CODE}, seen=seen, now=now)
     return seen
 
 

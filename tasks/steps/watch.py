@@ -8,8 +8,6 @@ from sqlalchemy import Engine
 from models.candles import Finding
 from models.drift import Drift
 from models.gate import Verdict
-from storage.database.engine import reading
-from storage.findings import FindingRow, read_findings
 from tasks.steps.drift import check_drift
 from tasks.steps.freshness import note_age
 from tasks.steps.gate import watch_champion
@@ -35,9 +33,3 @@ def watch(engine: Engine, *, series: str, now: datetime) -> Watched:
     odd = check_bands(engine, series=series, now=now)
     verdict = watch_champion(engine, series=series, now=now)
     return Watched(stale, drift, odd, verdict if verdict is not None and verdict.demote else None)
-
-
-def open_findings(engine: Engine, *, series: str) -> list[FindingRow]:
-    """Return the open findings of `series`."""
-    with reading(engine) as conn:
-        return read_findings(conn, series=series)

@@ -9,8 +9,8 @@ from models.candles import Finding, SeriesName, Severity
 from models.catalog import family
 from models.wording import close_name
 from storage.candles import closed_count, latest_close_time
-from storage.database.engine import reading, writing
-from storage.findings import read_findings, record_findings
+from storage.database.engine import reading
+from tasks.steps.findings import record_changes
 from tasks.steps.train import Due, learns_from
 
 CODE = "young"
@@ -30,8 +30,6 @@ def note_young(
     `closed` is how many closed candles the series has, `latest` when the newest of them closed. The finding is closed
     when all of the models have enough.
     """
-    with reading(engine) as conn:
-        is_recorded = any(finding.code == CODE for finding in read_findings(conn, series=series))
     interval = SeriesName.parse(series).interval
     by_need: dict[int, list[str]] = {}
     for name in dict.fromkeys(models):
@@ -46,9 +44,7 @@ def note_young(
         ]
         message = f"too few candles yet for some forecasts, which begin later; {', '.join(sentences)}"
         seen = [Finding(CODE, Severity.INFO, message, "wait; a gap in the candles delays it", len(by_need))]
-    if seen or is_recorded:
-        with writing(engine) as conn:
-            record_findings(conn, series=series, codes={CODE}, seen=seen, now=now)
+    record_changes(engine, series=series, codes={CODE}, seen=seen, now=now)
     return seen[0] if seen else None
 
 
@@ -74,7 +70,6 @@ def note_untrained(
         )
         remedy = "wait, or let it learn from a longer market (CANDLECAST_LEARN_FROM)"
         seen = [Finding(UNTRAINED, Severity.INFO, message, remedy, 1)]
-    with writing(engine) as conn:
-        for name in due.judged:
-            record_findings(conn, series=name, codes={UNTRAINED}, seen=seen, now=now)
+    for name in due.judged:
+        record_changes(engine, series=name, codes={UNTRAINED}, seen=seen, now=now)
     return seen[0] if seen else None
