@@ -105,7 +105,9 @@ class Settings:
         (), "Stored series that lstm and blend do not learn from, comma separated.", _names
     )
     seed: int = setting(0, "Seed of every training.", whole(0, 2**32 - 1))
-    scratch_days: int = setting(91, "Days of data after which a champion is trained from scratch.", whole(1, MOST_DAYS))
+    scratch_days: int = setting(
+        91, "Days of data after which a model is trained from scratch again.", whole(1, MOST_DAYS)
+    )
     fine_tune_days: int = setting(7, "Days of data between fine-tunings; 0 never fine-tunes.", whole(0, MOST_DAYS))
     skill_days: int = setting(
         1095,
@@ -113,7 +115,9 @@ class Settings:
         whole(30, MOST_DAYS),
     )
     keep_weights: int = setting(
-        20, "Newest versions of a live model whose weights are kept, beside all champions'.", whole(1, 1_000_000)
+        20,
+        "How many of the newest versions of a live model keep their weights; all champions keep theirs.",
+        whole(1, 1_000_000),
     )
     train_deployment: str = setting(
         "", "Deployment that trains, such as retrain/gpu; empty trains in the daily flow's process."
@@ -126,12 +130,10 @@ class Settings:
     task_runner: str = setting(
         "", "Where a backfill's series run: empty (here, one by one), processes[:N] or dask://HOST:PORT."
     )
-    poll_interval_s: float = setting(
-        300.0, "Seconds between two questions about a candle that is due.", number(1, 86_400)
-    )
+    poll_interval_s: float = setting(300.0, "Seconds between two requests for a candle that is due.", number(1, 86_400))
     wait_hours: float = setting(
         12.0,
-        "Hours after a candle's close until a day that waits gives its forecast up as late.",
+        "Hours after a candle's close at which a day that waits gives up and calls the candle late.",
         number(0, MOST_WAIT_HOURS),
     )
     fetch_interval_s: float = setting(

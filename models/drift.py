@@ -1,4 +1,4 @@
-"""Drift: whether a model's recent forecasts are worse than calibration and chance allow. A pure function of scores."""
+"""Drift: whether a model's recent forecasts are worse than chance can explain. A pure function of scores."""
 
 import math
 from dataclasses import dataclass

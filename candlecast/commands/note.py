@@ -21,13 +21,13 @@ class Form(StrEnum):
 @app.command()
 def note(
     series: SeriesList = None,
-    form: Annotated[Form, typer.Option("--format", help="Markdown and HTML come with the pictures.")] = Form.TEXT,
+    form: Annotated[Form, typer.Option("--format", help="Markdown and HTML include the pictures.")] = Form.TEXT,
     output: Output = None,
     send: Annotated[
         str | None, typer.Option("--send", metavar="URL", help="Send the text to this webhook, as serve --notify does.")
     ] = None,
 ) -> None:
-    """What each series may do next, what changed since the forecast before, what came, and what needs a person."""
+    """Print each series' morning note: its forecast, what changed in it, the last close, and what needs a person."""
     if send is not None and (form is not Form.TEXT or output is not None):
         raise WrongUse("--send sends the text; leave out --format and --output")
     from datetime import UTC, datetime

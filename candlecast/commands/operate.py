@@ -25,7 +25,10 @@ app = typer.Typer()
 def promote(
     version: Annotated[int, typer.Argument(help="A model version, as `candlecast models` lists it.")],
     series: Annotated[
-        str | None, typer.Option(help="The series it shall serve; needed where a version serves all of an interval.")
+        str | None,
+        typer.Option(
+            help="The series whose champion it becomes; needed for a version that serves all series of an interval."
+        ),
     ] = None,
 ) -> None:
     """Make a model version the champion of a series, whatever the gate decided."""
@@ -80,7 +83,9 @@ def replay(
 
 @app.command()
 def web(
-    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback needs a token.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but loopback needs CANDLECAST_API_TOKEN.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
 ) -> None:
     """Serve the web page and the read-only HTTP API until stopped."""
@@ -128,7 +133,10 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast
 
 @app.command()
 def copy(
-    to: Annotated[str, typer.Option(help="URL of an empty database: PostgreSQL if yours is SQLite, or SQLite.")],
+    to: Annotated[
+        str,
+        typer.Option(help="URL of an empty database: PostgreSQL if yours is SQLite, SQLite if yours is PostgreSQL."),
+    ],
     json: Json = False,
 ) -> None:
     """Copy everything into an empty database of another kind, and check every row; may be interrupted and repeated."""

@@ -68,7 +68,7 @@ def forecasts(
     json: Json = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw each forecast in the terminal.")] = False,
 ) -> None:
-    """Stored forecasts; without filters, the latest forecast of each series' champion."""
+    """Show stored forecasts; without filters, the latest forecast of each series' champion."""
     if plot and (json or output is not None or form is not Format.TABLE):
         raise WrongUse("--plot draws in the terminal; leave out --json, --format and --output")
     first, last = span(start, end)
@@ -101,7 +101,7 @@ def _write_hub_file(conn: "Connection", wanted: "ForecastFilter", output: "Path 
     except ValueError as error:
         raise WrongUse(str(error)) from None
     if late := late_steps(rows):
-        print_note(f"{late} of {len(rows)} steps were stored after their close: they are no live forecasts")
+        print_note(f"{late} of {len(rows)} steps were stored after their close, so they are no live forecasts")
     _write_hub_rows([hub_row(row) for row in read_quantiles(conn, wanted)], output)
 
 
@@ -155,7 +155,7 @@ def candles(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Stored closed candles, as known now or at --as-of."""
+    """Show stored closed candles, as known now or at --as-of."""
     first, last = span(start, end)
     known_at = instant(as_of, "--as-of", end_of_day=True)
     from candlecast.commands.captions import of_candles
@@ -173,7 +173,7 @@ def skill(
         ScoreKind | None, typer.Option(help="live: stored before the close; late: stored after it; or backfill.")
     ] = None,
     reliability: Annotated[
-        bool, typer.Option("--reliability", help="Instead, how often events of each stated chance happened.")
+        bool, typer.Option("--reliability", help="Show instead how often events of each stated chance happened.")
     ] = False,
     start: Start = None,
     end: End = None,
@@ -181,10 +181,10 @@ def skill(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """The forecasts' scores by model and step, beside naive's; live, late and backfill in separate rows."""
+    """Show the forecasts' scores by model and step, beside naive's; live, late and backfill in separate rows."""
     first, last = span(start, end)
     if reliability and series is None:
-        raise WrongUse("--reliability reads every quantile of a series: name one")
+        raise WrongUse("--reliability reads every quantile of a series, so name one")
     from candlecast.commands.captions import of_reliability, of_skill
     from storage.query import ForecastFilter
 
@@ -221,7 +221,7 @@ def chance(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """The chance that a close is above or below a price, or the price of a chance, from one stored forecast."""
+    """Say how likely a close above or below a price is, or which price has a given chance, from one stored forecast."""
     if step < 1 or [above, below, chance].count(None) != 2:
         raise WrongUse("give one of --above PRICE, --below PRICE and --chance CHANCE, and a --step from 1 on")
     from candlecast.commands.captions import of_chances
@@ -244,13 +244,13 @@ def chance(
 def paths(
     series: Annotated[list[str], typer.Argument(help="One series, or several for a basket.")],
     weights: Annotated[
-        str | None, typer.Option(help="The basket's amount of each series, as in 0.5,20; default: one of each.")
+        str | None, typer.Option(help="The basket's amount of each series, such as 0.5,20; default: one of each.")
     ] = None,
     above: Annotated[float | None, typer.Option(help="Ask for the chance of any close above this price.")] = None,
     below: Annotated[float | None, typer.Option(help="Ask for the chance of any close below this price.")] = None,
     samples: Annotated[int, typer.Option(help="How many paths are drawn.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same paths.")] = 0,
-    each: Annotated[bool, typer.Option("--each", help="Every step of every path instead of a summary.")] = False,
+    each: Annotated[bool, typer.Option("--each", help="Write every step of every path instead of a summary.")] = False,
     origin: OneOrigin = None,
     model: ChosenModel = None,
     kind: ChosenKind = None,
@@ -258,7 +258,7 @@ def paths(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Paths over the steps of stored forecasts: the lowest close of the week, a level that may be reached, a basket."""
+    """Draw sample paths of stored forecasts: the lowest close of the week, the chance to reach a price, baskets."""
     from candlecast.commands.captions import of_path_summary, of_paths
     from tasks.steps.chosen import ForecastChoice
     from tasks.steps.paths import PathQuestion, PathRow, PathSummaryRow, path_rows, path_summary
@@ -289,7 +289,7 @@ def list_models(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Registered model versions and which of them is each series' champion."""
+    """Show the registered model versions and which of them is each series' champion."""
     from storage.registry import list_versions
 
     with stored_rows(series) as conn:
@@ -311,7 +311,7 @@ def list_series(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Stored series and the times their candles cover; with --available, the series in CDD's listing."""
+    """Show stored series and the times their candles cover; with --available, the series in CDD's listing."""
     configured = settings()
     if available is not None:
         from storage.source.listing import available_series
@@ -336,12 +336,14 @@ def list_series(
 @app.command("findings")
 def list_findings(
     series: OptionalSeries = None,
-    resolved: Annotated[bool, typer.Option("--resolved", help="Also those that a later check no longer saw.")] = False,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Show also findings that a later check no longer saw.")
+    ] = False,
     form: FormatOption = Format.TABLE,
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Findings: what is odd about the stored data, how serious it is and what to do about it."""
+    """Show what is odd about the stored data, how serious it is and what to do about it."""
     from storage.findings import FindingRow, read_findings
 
     with stored_rows(series) as conn:

@@ -228,7 +228,9 @@ def study(
     batch_size: Annotated[int, typer.Option(min=1, help="Windows per training step.")] = 7,
     window_size: Annotated[int, typer.Option(min=1, help="Days that predict the next day.")] = 7,
     other_window_size: Annotated[int, typer.Option(min=1, help="A second window to compare with.")] = 3,
-    hidden_layers: Annotated[int, typer.Option(min=1, help="Units of the LSTM layer, as the tutorial calls it.")] = 256,
+    hidden_layers: Annotated[
+        int, typer.Option(min=1, help="Units of the LSTM layer; the tutorial calls them hidden layers.")
+    ] = 256,
     clip_margin: Annotated[float, typer.Option(help="Largest global norm of a step's gradient.")] = 4.0,
     learning_rate: Annotated[float, typer.Option(help="Adam's learning rate.")] = 0.001,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training windows.")] = 200,

@@ -103,7 +103,7 @@ def _next_steps(settings: Settings, name: str) -> str:
         (f"{command} skill {name}", "every model against naive, with p-values"),
         (f"{command} findings", "what is odd about the data"),
         (f"{command} serve", "the schedule, every day from 00:05 UTC"),
-        (f"{command} web", "a page to look at, and the HTTP API, at http://127.0.0.1:8000"),
+        (f"{command} web", "the web page and the HTTP API, at http://127.0.0.1:8000"),
         (f"{command} doctor", "checks the installation and says how to fix what is wrong"),
     ]
     if not settings.source.startswith("http"):

@@ -52,13 +52,20 @@ Series = Annotated[str | None, Query(description="One series, such as Bitstamp_B
 OneSeries = Annotated[str, Query(description="One series, such as Bitstamp_BTCUSD_d.", max_length=100)]
 When = Annotated[str | None, Query(description="A day or an instant, UTC.", max_length=40)]
 Model = Annotated[str | None, Query(description="One model, such as naive.", max_length=40, pattern="^[a-z-]+$")]
-OneKind = Annotated[Kind | None, Query(description="live or backfill; both, in separate rows, without it.")]
+OneKind = Annotated[Kind | None, Query(description="live or backfill; default: both, in separate rows.")]
+# Of the one forecast that a question is about.
+ChosenModel = Annotated[
+    str | None, Query(description="One model; default: the champion.", max_length=40, pattern="^[a-z-]+$")
+]
+ChosenKind = Annotated[Kind | None, Query(description="live or backfill; default: live where there is one.")]
 OneScoreKind = Annotated[
     ScoreKind | None,
-    Query(description="live (stored before the close), late (stored after it) or backfill; all, apart, without it."),
+    Query(
+        description="live (stored before the close), late (stored after) or backfill; default: all, in separate rows."
+    ),
 ]
 Price = Annotated[float | None, Query(gt=0, allow_inf_nan=False, description="A price in the quote currency.")]
-Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows a page.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows of a page.")]
 Cursor = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="`next` of the page before.")]
 Format = Annotated[str, Query(pattern="^(json|csv)$", description="json or csv.")]
 
@@ -208,14 +215,17 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         series: OneSeries,
         above: Price = None,
         below: Price = None,
-        chance: Annotated[float | None, Query(ge=LOWEST, le=HIGHEST, description="Asks for its price.")] = None,
+        chance: Annotated[
+            float | None,
+            Query(ge=LOWEST, le=HIGHEST, description="Asks for the price below which the close is with this chance."),
+        ] = None,
         step: Annotated[int, Query(ge=1, le=1000, description="1 is the candle that opens at the origin.")] = 1,
         origin: When = None,
-        model: Model = None,
-        kind: OneKind = None,
+        model: ChosenModel = None,
+        kind: ChosenKind = None,
         format: Format = "json",
     ) -> Response:
-        """The chance to close above or below a price, or the price of a chance: give exactly one of the three."""
+        """The chance to close above or below a price, or the price that has a chance: give exactly one of the three."""
         choice = ForecastChoice.parse(series, origin=origin, model=model, kind=kind)
         with reading() as conn:
             row = answered_chance(conn, choice, above=above, below=below, chance=chance, step=step)
@@ -223,17 +233,17 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
 
     @app.get("/api/v1/paths", responses=described(PathSummaryRow))
     def paths(
-        series: Annotated[list[str], Query(min_length=1, description="One series, or the parameter again for more.")],
+        series: Annotated[list[str], Query(min_length=1, description="One series; repeat the parameter for a basket.")],
         weights: Annotated[
-            list[float] | None, Query(description="The basket's amount of each series, in their order.")
+            list[float] | None, Query(description="The basket's amount of each series, in the order of the series.")
         ] = None,
         above: Price = None,
         below: Price = None,
         samples: Annotated[int, Query(ge=100, le=MOST_SAMPLES, description="How many paths are drawn.")] = 1000,
         seed: Annotated[int, Query(ge=0, le=2**63 - 1, description="The same seed gives the same paths.")] = 0,
         origin: When = None,
-        model: Model = None,
-        kind: OneKind = None,
+        model: ChosenModel = None,
+        kind: ChosenKind = None,
         format: Format = "json",
     ) -> Response:
         """The lowest, highest and last close over the steps, and the chance that any close is beyond a level."""
@@ -300,7 +310,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
 
     @app.get("/api/v1/models", responses=described(VersionRow))
     def models(page: Page, series: Series = None) -> Response:
-        """Registered versions, the champions marked."""
+        """Registered model versions, and which of them are champions."""
         after = page.after(int)
         with reading() as conn:
             require_series(conn, name=series)
@@ -318,7 +328,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
 
     @app.get("/api/v1/findings", responses=described(FindingRow))
     def findings(page: Page, series: Series = None, resolved: bool = False) -> Response:
-        """Findings: oddities of the data, how much they matter and what to do."""
+        """What is odd about the data, how much it matters and what to do."""
         after = page.after(str, int)
         with reading() as conn:
             require_series(conn, name=series)

@@ -24,7 +24,7 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
     candles = GaugeMetricFamily("candlecast_candles", "Closed candles stored.", labels=["series"])
     serving = GaugeMetricFamily(
         "candlecast_champion_age_seconds",
-        "Time since the champion's training data ended; of models that learn nothing, since it took over.",
+        "Time since the champion's training data ended; for a model that learns nothing, time since it took over.",
         labels=["series", "model"],
     )
     drift = GaugeMetricFamily(
@@ -54,7 +54,7 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
     )
     before_close = GaugeMetricFamily(
         "candlecast_forecast_before_close_seconds",
-        "How long before its first close the champion's newest live forecast was stored; negative after the fact.",
+        "How long before its first close the champion's newest live forecast was stored; negative if it came after it.",
         labels=["series", "model"],
     )
     findings = read_findings(conn)

@@ -2,7 +2,7 @@
 
 const TOKEN = "candlecast-token";
 
-const NO_DATA = "Instead of data another page came, such as the login of a proxy in between. " +
+const NO_DATA = "The answer is another page instead of data, such as the login of a proxy in between. " +
   "Open this page in a new tab, sign in there, and reload.";
 
 export class ApiError extends Error {

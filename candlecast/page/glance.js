@@ -45,9 +45,9 @@ function lineOf(row, steps, now) {
   name.append(link);
   line.append(name);
   const cell = (...content) => {
-    const made = line.insertCell();
-    made.append(...content);
-    return made;
+    const td = line.insertCell();
+    td.append(...content);
+    return td;
   };
   cell(row.close === null ? "–" : `${price(row.close)} ${row.quote}`);
   // A forecast that knew another close than the newest says which one.

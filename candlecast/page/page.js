@@ -299,7 +299,7 @@ function showPit() {
   for (const row of tenths.filter((each) => each.step === Number($("pit-step").value))) counts[row.part] = row.n;
   const n = counts.reduce((sum, count) => sum + count, 0);
   text("pit-text", `${counted(n, "close")} of ${KINDS[judged]} forecasts ${asOf()}; ` +
-    `${percent((counts[0] + counts[9]) / n)} fell into the two outer tenths, 20 % would be even.`);
+    `${percent((counts[0] + counts[9]) / n)} fell into the two outer tenths; 20 % would be even.`);
   drawPit(counts);
   guarded(showReliability);
 }

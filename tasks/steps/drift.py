@@ -60,7 +60,8 @@ def _findings(drift: Drift | None) -> list[Finding]:
             CODE,
             Severity.ERROR,
             # Without the day's figures, so that a drift that lasts is one finding.
-            "the champion's live forecasts are worse than calibration and chance allow",
-            "the next training is from scratch; candlecast skill shows the scores, candlecast rollback goes back",
+            "the bands or scores of the champion's live forecasts are worse than chance can explain",
+            "nothing: the next training is from scratch. candlecast skill shows the scores; candlecast rollback makes "
+            "the previous champion serve again",
         )
     ]

@@ -115,7 +115,8 @@ def _finding(model: str) -> Finding:
         DEMOTED,
         Severity.ERROR,
         f"{model} was demoted because it was worse than {BASELINE} beyond chance; {BASELINE} serves",
-        "candlecast models shows the decision; candlecast rollback goes back, and the next training is judged as ever",
+        "nothing: the next training is judged as usual. The page and /api/v1/decisions show why; candlecast rollback "
+        "makes the demoted model serve again",
     )
 
 
