@@ -20,7 +20,7 @@ from storage.database.engine import open_database
 from storage.database.locks import LOST, locked
 from tasks.dispatch import train_elsewhere
 from tasks.policies import forecast_task, ingest_task, publish_task, score_task, wait_task, watch_task
-from tasks.steps.asking import Answer, Desk, Wait, What
+from tasks.steps.asking import Answer, Cause, Desk, Wait
 from tasks.steps.elsewhere import InChild, InThisProcess, Steps
 from tasks.steps.termination import reraise_termination, resend_lost_sigterm
 from tasks.steps.train import Due
@@ -130,7 +130,7 @@ def bring_all_up_to_date(
                 # A series that waits and has nothing new has nothing to score or to draw.
                 if (fresh and not soon) or has_new_forecast or not waits or desk.is_stored(one):
                     score_and_show(steps, one, settings, now=clock(), note=note)
-            if news.what is What.STORED:
+            if news.cause is Cause.STORED:
                 note(name, "the download was not stored", None)
             if one.late:
                 note(name, "late", TimeoutError(f"{one.candle} has not been published in time"))

@@ -178,8 +178,8 @@ def explained(error: DatabaseError, engine: Engine) -> DatabaseUnusable:
         "unable to open": "check that the folder exists and this user may write in it",
         "not a database": "the file is something else: name another file in CANDLECAST_DATABASE_URL",
         "malformed": "the file is damaged: restore it from a backup (candlecast restore FILE)",
-        "locked": "another process has kept it locked: see which, then try again",
-        "lock timeout": "another process has kept it locked: see which, then try again",
+        "locked": "another process has kept it locked: find that process, then try again",
+        "lock timeout": "another process has kept it locked: find that process, then try again",
         # SQLite says this when even the files beside the database cannot be written.
         "disk i/o error": "the disk is full or failing: free some space, or see the system's log, then run it again",
         "disk is full": "free some space, then run the same command again",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from tasks.steps.note import AMISS, Note
+from tasks.steps.note import NEEDS_A_PERSON, Note
 
 
 def text_note(notes: Sequence[Note]) -> str:
@@ -28,11 +28,11 @@ def is_news(note: Note, before: str | None) -> bool:
     """Return whether `note` is to be sent after `before`, the newest note that was sent, as Markdown; None for none.
 
     A day has one note, whichever model serves in the end: the next is about the next close. Where that close does not
-    come, the next one says what is amiss.
+    come, the next one says what needs a person.
     """
     if before is None or not before.startswith(f"## {note.title}\n"):
         return True
-    return note.is_amiss and f"- {AMISS}" not in before
+    return note.needs_a_person and f"- {NEEDS_A_PERSON}" not in before
 
 
 def html_note(notes: Sequence[Note], pictures: Sequence[Path | None]) -> str:

@@ -58,9 +58,7 @@ def _send_note(note: Note) -> None:
     if not is_news(note, str(before[0].data) if before else None):
         return
     emit_event(NOTE, series=note.series, message=text_note([note]))
-    create_markdown_artifact(
-        markdown_note([note], [None]), key=key, description=f"What {note.series} may do next, and what came"
-    )
+    create_markdown_artifact(markdown_note([note], [None]), key=key, description=f"Morning note of {note.series}")
 
 
 def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:

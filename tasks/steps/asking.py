@@ -99,8 +99,8 @@ class Wait:
         return usual_words(self.usual, self.interval)
 
 
-class What(Enum):
-    """What has happened to a series that the run waits for."""
+class Cause(Enum):
+    """Why there is news of a series that the run waits for."""
 
     ANSWERED = "the source has answered: for the first time, with another file, or with another error"
     QUIET = "the source has not answered quickly"
@@ -112,7 +112,7 @@ class What(Enum):
 class News:
     """An event that the caller acts upon; `answer` is set only where the source has ANSWERED."""
 
-    what: What
+    cause: Cause
     wait: Wait
     answer: Answer | None = None
 
@@ -172,7 +172,7 @@ class Desk:
                 continue
             if quiet and moment == quiet_at:
                 for wait in sorted(quiet, key=lambda one: one.series):
-                    yield News(What.QUIET, wait)
+                    yield News(Cause.QUIET, wait)
                 quiet = set()
             for wait in waits:
                 yield from self._moved_on(wait, moment)
@@ -234,7 +234,7 @@ class Desk:
         wait._ask_at = next_question(self._clock(), due=wait.due, usual=wait.usual, interval_s=self._poll_interval_s)
         self._doubt(wait, answer)
         if first or changed:
-            yield News(What.ANSWERED, wait, answer)
+            yield News(Cause.ANSWERED, wait, answer)
         answer.close()
         # A run without a deadline, started by hand, requests each series once.
         if wait.deadline is None or self.is_stored(wait):
@@ -273,11 +273,11 @@ class Desk:
             return
         if wait.deadline is not None and wait.answered and wait.deadline <= moment:
             wait.late = not self.is_stored(wait)
-            yield News(What.LATE if wait.late else What.STORED, wait)
+            yield News(Cause.LATE if wait.late else Cause.STORED, wait)
             wait.over.set()
         elif not wait._asking and wait._ask_at <= moment:
             if wait.answered and self.is_stored(wait):
-                yield News(What.STORED, wait)
+                yield News(Cause.STORED, wait)
                 wait.over.set()
             else:
                 self._ask(wait)

@@ -1,4 +1,4 @@
-"""The morning note: what a series may do next, what changed since the forecast before, what came, and what is amiss."""
+"""The morning note of a series: its forecast, what changed in it, the last close, and what needs a person."""
 
 import math
 from datetime import datetime
@@ -17,17 +17,17 @@ from tasks.steps.glance import attention
 
 # A band whose width changes by less is as wide as before.
 SAME_WIDTH = 0.02
-# How the sentence begins that says what is amiss.
-AMISS = "Needs a person:"
+# How the sentence about what needs a person begins.
+NEEDS_A_PERSON = "Needs a person:"
 
 
 class Note(NamedTuple):
-    """The note of one series: its title, its sentences, one thought each, and whether the last says what is amiss."""
+    """The note of one series: its title, its sentences, and whether the last of them says what needs a person."""
 
     series: str
     title: str
     sentences: list[str]
-    is_amiss: bool
+    needs_a_person: bool
 
 
 def series_note(engine: Engine, *, series: str) -> Note:
@@ -41,18 +41,18 @@ def read_note(conn: Connection, *, series: str, now: datetime | None = None) -> 
     name = SeriesName.parse(series)
     bands = read_bands(conn, ForecastFilter(series, latest=True))
     trouble = attention(conn, series=series, now=now)
-    amiss = [] if trouble is None else [f"{AMISS} {trouble}; see: candlecast findings {series}."]
+    needs = [] if trouble is None else [f"{NEEDS_A_PERSON} {trouble}; see: candlecast findings {series}."]
     if not bands:
-        return Note(series, series, ["No model has forecast it yet.", *amiss], bool(amiss))
+        return Note(series, series, ["No model has forecast it yet.", *needs], bool(trouble))
     first, last = bands[0], bands[-1]
     before = _step_before(conn, first)
     sentences = [_expected(first, name), *([_expected(last, name)] if last is not first else [])]
     if before is not None:
         sentences.append(_change(first, before))
-        came = _came(conn, before, name)
-        sentences += [] if came is None else [came]
+        last_close = _last_close(conn, before, name)
+        sentences += [] if last_close is None else [last_close]
     title = f"{series}, {after_close(first.origin, name.interval)}"
-    return Note(series, title, [*sentences, *amiss], bool(amiss))
+    return Note(series, title, [*sentences, *needs], bool(trouble))
 
 
 def _step_before(conn: Connection, first: BandRow) -> BandRow | None:
@@ -79,7 +79,7 @@ def _change(first: BandRow, before: BandRow) -> str:
     return f"The band one step ahead is {100 * abs(width):.0f} % {direction} than in the forecast before."
 
 
-def _came(conn: Connection, before: BandRow, name: SeriesName) -> str | None:
+def _last_close(conn: Connection, before: BandRow, name: SeriesName) -> str | None:
     candles = read_candle_rows(conn, series=before.series, start=before.target_time, end=before.target_time)
     if not candles:
         return None

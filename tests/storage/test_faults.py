@@ -145,7 +145,9 @@ def test_a_database_locked_for_longer_is_named_in_the_error_and_unchanged(instal
         done = installed.run("ingest")
         assert 25 < time.monotonic() - began < 55
         assert done.returncode == 1
-        assert "database is locked; another process has kept it locked: see which, then try again" in done.stderr
+        assert (
+            "database is locked; another process has kept it locked: find that process, then try again" in done.stderr
+        )
         # Readers do not wait.
         assert len(json.loads(installed.run("candles", SERIES, "--json").stdout)) == 100
     assert installed.run("ingest").returncode == 0
