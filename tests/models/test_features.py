@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from synthetic import MARKET, random_walk
+from synthetic import MARKET, close_times, random_walk
 
 from models import prior
 from models.features import CLIP, FEATURE_NAMES, make_features
@@ -124,7 +124,7 @@ def test_volatility_follows_the_market_up_and_a_weekly_season():
 
 def test_range_ewma_has_the_nominal_coverage_on_a_random_walk():
     candles = random_walk(1500, seed=5)
-    origins = list(candles["close_time"].dt.to_pydatetime())[600:-7]
+    origins = close_times(candles)[600:-7]
     model = RangeEwma()
     trained = model.train([TrainRequest({MARKET: candles}, origins[0])])[0]
     values = np.array([forecast.values for forecast in model.forecast(trained, candles, origins)])

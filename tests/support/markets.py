@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
-from synthetic import random_walk
+from synthetic import close_times, random_walk
 
 from models.candles import SeriesName
 from models.frames import CandleFrame
@@ -77,7 +77,7 @@ def store_live_days(engine: Engine, folder: Path, *, wild: bool, series: str = "
     With `wild` they were made from candles with a tenth of the real moves, so the bands are too narrow.
     """
     candles = random_walk(480, seed=2)
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     for day in range(400, 471):
         known = candles.iloc[:day].reset_index(drop=True)
         if wild:

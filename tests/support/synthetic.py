@@ -37,3 +37,17 @@ def random_walk(
         }
     )[list(CANDLE_COLUMNS)]
     return frame if drop is None else frame.drop(frame.index[drop]).reset_index(drop=True)
+
+
+def close_times(candles: CandleFrame) -> list[datetime]:
+    """Return the close time of each candle."""
+    return list(candles["close_time"].dt.to_pydatetime())
+
+
+def changed_after(candles: CandleFrame, instant: datetime, *, factor: float = 1.7) -> CandleFrame:
+    """Return the candles with the prices and volumes of all that close after `instant` multiplied by `factor`."""
+    changed = candles.copy()
+    later = (candles["close_time"] > instant).to_numpy()
+    for column in ("open", "high", "low", "close", "volume_base", "volume_quote"):
+        changed.loc[later, column] *= factor
+    return changed

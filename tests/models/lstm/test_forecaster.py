@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from scipy import stats
-from synthetic import MARKET, random_walk
+from synthetic import MARKET, changed_after, close_times, random_walk
 
 from models.catalog import forecaster
 from models.errors import BadWeights, NotEnoughCandles
@@ -21,19 +21,6 @@ from models.lstm.forecaster import Lstm, LstmConfig, student_t_quantiles
 QUICK = LstmConfig(members=2, epochs=1, epochs_alone=2)
 
 
-def _closes(candles):
-    return list(candles["close_time"].dt.to_pydatetime())
-
-
-def _after(candles, instant, *, factor=1.7):
-    """Return the candles with all that close after `instant` changed."""
-    changed = candles.copy()
-    later = (candles["close_time"] > instant).to_numpy()
-    for column in ("open", "high", "low", "close", "volume_base", "volume_quote"):
-        changed.loc[later, column] *= factor
-    return changed
-
-
 @pytest.fixture(scope="module")
 def candles():
     return random_walk(620, seed=4)
@@ -41,7 +28,7 @@ def candles():
 
 @pytest.fixture(scope="module")
 def trained(candles):
-    return Lstm(QUICK).train([TrainRequest({MARKET: candles}, _closes(candles)[560], seed=3)])[0]
+    return Lstm(QUICK).train([TrainRequest({MARKET: candles}, close_times(candles)[560], seed=3)])[0]
 
 
 def _same_weights(a, b):
@@ -53,7 +40,7 @@ def test_the_catalog_has_lstm():
 
 
 def test_a_training_returns_a_json_config_arrays_and_its_lineage(candles, trained):
-    cutoff = _closes(candles)[560]
+    cutoff = close_times(candles)[560]
     assert json.loads(json.dumps(trained.config)) == trained.config
     assert trained.model == "lstm"
     assert trained.cutoff == cutoff
@@ -69,7 +56,7 @@ def test_a_training_returns_a_json_config_arrays_and_its_lineage(candles, traine
 
 
 def test_forecasts_are_ordered_positive_and_centred_on_the_last_close(candles, trained):
-    origins = _closes(candles)[560:]
+    origins = close_times(candles)[560:]
     forecasts = Lstm().forecast(trained, candles, origins)
     assert [forecast.origin for forecast in forecasts] == list(origins)
     values = np.array([forecast.values for forecast in forecasts])
@@ -82,7 +69,7 @@ def test_forecasts_are_ordered_positive_and_centred_on_the_last_close(candles, t
 
 
 def test_nothing_after_the_cutoff_changes_a_training(candles, trained):
-    changed = _after(candles, trained.cutoff)
+    changed = changed_after(candles, trained.cutoff)
     again = Lstm(QUICK).train([TrainRequest({MARKET: changed}, trained.cutoff, seed=3)])[0]
     assert _same_weights(again, trained)
     assert again.data_fingerprint == trained.data_fingerprint
@@ -91,23 +78,23 @@ def test_nothing_after_the_cutoff_changes_a_training(candles, trained):
 
 
 def test_nothing_after_the_origin_changes_a_forecast(candles, trained):
-    origin = _closes(candles)[590]
+    origin = close_times(candles)[590]
     (expected,) = Lstm().forecast(trained, candles, [origin])
-    assert Lstm().forecast(trained, _after(candles, origin), [origin]) == [expected]
+    assert Lstm().forecast(trained, changed_after(candles, origin), [origin]) == [expected]
     assert Lstm().forecast(trained, closed_by(candles, origin), [origin]) == [expected]
-    before = _after(candles, _closes(candles)[589])
+    before = changed_after(candles, close_times(candles)[589])
     assert Lstm().forecast(trained, before, [origin]) != [expected]
 
 
 def test_a_forecast_is_the_same_alone_and_among_others(candles, trained):
-    origins = _closes(candles)[500:]
+    origins = close_times(candles)[500:]
     together = Lstm().forecast(trained, candles, origins)
     for number in (0, 1, 63, 64, 119):
         assert Lstm().forecast(trained, candles, [origins[number]]) == [together[number]]
 
 
 def test_folds_trained_together_are_the_folds_trained_alone(candles, trained):
-    cutoffs = [_closes(candles)[row] for row in (480, 560)]
+    cutoffs = [close_times(candles)[row] for row in (480, 560)]
     together = Lstm(QUICK).train([TrainRequest({MARKET: candles}, cutoff, seed=3) for cutoff in cutoffs])
     assert _same_weights(together[1], trained)
     assert not _same_weights(together[0], trained)
@@ -119,7 +106,7 @@ def test_another_seed_is_another_model(candles, trained):
 
 
 def test_fine_tuning_moves_the_weights_a_little_and_is_recorded_in_the_config(candles, trained):
-    cutoff = _closes(candles)[-1]
+    cutoff = close_times(candles)[-1]
     tuned = Lstm(QUICK).train([TrainRequest({MARKET: candles}, cutoff, seed=3, init_from=trained)])[0]
     moved = max(np.abs(tuned.weights[name] - trained.weights[name]).max() for name in tuned.weights)
     assert 0 < moved < 1e-3
@@ -134,7 +121,7 @@ def test_every_network_learns_from_all_markets_up_to_the_same_cutoff(candles, tr
     other = random_walk(620, seed=8, sigma=0.05)
     first, second = (
         Lstm(QUICK).train([TrainRequest({MARKET: candles, OTHER: market}, trained.cutoff, seed=3)])[0]
-        for market in (other, _after(other, trained.cutoff))
+        for market in (other, changed_after(other, trained.cutoff))
     )
     assert [len(values) for values in first.weights.values()] == [2] * 5
     assert not any(np.array_equal(first.weights["head"][0], weights) for weights in trained.weights["head"])
@@ -164,15 +151,15 @@ def test_a_coin_that_two_exchanges_list_counts_once(candles, trained):
 
 def test_one_ensemble_forecasts_a_market_that_it_has_never_seen(candles, trained):
     unseen = random_walk(300, seed=12, sigma=0.08)
-    (forecast,) = Lstm().forecast(trained, unseen, [_closes(unseen)[-1]])
+    (forecast,) = Lstm().forecast(trained, unseen, [close_times(unseen)[-1]])
     assert np.isfinite(forecast.values).all()
 
 
 def test_too_few_candles_are_refused_with_the_instant(candles, trained):
-    early = _closes(candles)[Lstm.min_training - 2]
+    early = close_times(candles)[Lstm.min_training - 2]
     with pytest.raises(NotEnoughCandles, match=early.isoformat().replace("+", r"\+")):
         Lstm(QUICK).train([TrainRequest({MARKET: candles}, early)])
-    early = _closes(candles)[Lstm.min_candles - 2]
+    early = close_times(candles)[Lstm.min_candles - 2]
     with pytest.raises(NotEnoughCandles, match=early.isoformat().replace("+", r"\+")):
         Lstm().forecast(trained, candles, [early])
 
@@ -180,13 +167,13 @@ def test_too_few_candles_are_refused_with_the_instant(candles, trained):
 def test_weights_of_another_network_are_refused(candles, trained):
     cut = replace(trained, weights={name: values[:, :-1] for name, values in trained.weights.items()})
     with pytest.raises(BadWeights, match="expected input of shape"):
-        Lstm().forecast(cut, candles, [_closes(candles)[600]])
+        Lstm().forecast(cut, candles, [close_times(candles)[600]])
     with pytest.raises(BadWeights, match="expected input of shape"):
         Lstm(QUICK).train([TrainRequest({MARKET: candles}, trained.cutoff, init_from=cut)])
 
 
 def test_more_steps_than_trained_for_and_origins_between_candles_are_refused(candles, trained):
-    origin = _closes(candles)[600]
+    origin = close_times(candles)[600]
     with pytest.raises(ValueError, match="7 steps"):
         Lstm().forecast(trained, candles, [origin], horizon=8)
     with pytest.raises(ValueError, match="a candle closes"):

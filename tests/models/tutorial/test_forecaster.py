@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from synthetic import MARKET, random_walk
+from synthetic import MARKET, changed_after, close_times, random_walk
 
 from models.catalog import forecaster
 from models.errors import BadWeights, NotEnoughCandles
@@ -17,10 +17,6 @@ from models.tutorial.recipe import Recipe
 QUICK = Recipe(hidden_layers=8, epochs=5, learning_rate=0.01)
 
 
-def _closes(candles):
-    return list(candles["close_time"].dt.to_pydatetime())
-
-
 @pytest.fixture(scope="module")
 def candles():
     return random_walk(900, seed=21)
@@ -28,15 +24,7 @@ def candles():
 
 @pytest.fixture(scope="module")
 def trained(candles):
-    return Tutorial(QUICK).train([TrainRequest({MARKET: candles}, _closes(candles)[799], seed=3)])[0]
-
-
-def _after(candles, instant):
-    changed = candles.copy()
-    later = changed["close_time"] > instant
-    for column in ("open", "high", "low", "close"):
-        changed.loc[later, column] *= 2.5
-    return changed
+    return Tutorial(QUICK).train([TrainRequest({MARKET: candles}, close_times(candles)[799], seed=3)])[0]
 
 
 def _same_weights(ours, theirs):
@@ -53,12 +41,12 @@ def test_the_catalog_has_tutorial_with_the_tutorials_hyperparameters():
 def test_a_training_records_its_mode_cutoff_and_recipe_as_json(candles, trained):
     assert json.loads(json.dumps(trained.config))["recipe"]["hidden_layers"] == 8
     assert trained.config["mode"] == "scratch"
-    assert trained.cutoff == _closes(candles)[799]
+    assert trained.cutoff == close_times(candles)[799]
     assert trained.seconds > 0
 
 
 def test_forecasts_are_ordered_positive_and_centred_on_the_networks_output(candles, trained):
-    origins = _closes(candles)[800:]
+    origins = close_times(candles)[800:]
     forecasts = Tutorial().forecast(trained, candles, origins)
     assert [forecast.origin for forecast in forecasts] == origins
     values = np.array([forecast.values for forecast in forecasts])
@@ -83,28 +71,28 @@ def test_later_steps_read_the_networks_forecasts_of_earlier_steps(candles, train
 
 @pytest.mark.slow
 def test_nothing_after_the_cutoff_changes_a_training(candles, trained):
-    changed = _after(candles, trained.cutoff)
+    changed = changed_after(candles, trained.cutoff)
     again = Tutorial(QUICK).train([TrainRequest({MARKET: changed}, trained.cutoff, seed=3)])[0]
     assert _same_weights(again, trained)
     assert again.data_fingerprint == trained.data_fingerprint
     cut = Tutorial(QUICK).train([TrainRequest({MARKET: closed_by(candles, trained.cutoff)}, trained.cutoff, seed=3)])[0]
     assert _same_weights(cut, trained)
-    before = _after(candles, _closes(candles)[798])
+    before = changed_after(candles, close_times(candles)[798])
     assert not _same_weights(
         Tutorial(QUICK).train([TrainRequest({MARKET: before}, trained.cutoff, seed=3)])[0], trained
     )
 
 
 def test_nothing_after_the_origin_changes_a_forecast(candles, trained):
-    origin = _closes(candles)[850]
+    origin = close_times(candles)[850]
     (expected,) = Tutorial().forecast(trained, candles, [origin])
-    assert Tutorial().forecast(trained, _after(candles, origin), [origin]) == [expected]
+    assert Tutorial().forecast(trained, changed_after(candles, origin), [origin]) == [expected]
     assert Tutorial().forecast(trained, closed_by(candles, origin), [origin]) == [expected]
-    assert Tutorial().forecast(trained, _after(candles, _closes(candles)[849]), [origin]) != [expected]
+    assert Tutorial().forecast(trained, changed_after(candles, close_times(candles)[849]), [origin]) != [expected]
 
 
 def test_a_forecast_is_the_same_alone_and_among_others(candles, trained):
-    origins = _closes(candles)[750:]
+    origins = close_times(candles)[750:]
     together = Tutorial().forecast(trained, candles, origins)
     for number in (0, 1, 63, 64, 149):
         assert Tutorial().forecast(trained, candles, [origins[number]]) == [together[number]]
@@ -112,7 +100,7 @@ def test_a_forecast_is_the_same_alone_and_among_others(candles, trained):
 
 @pytest.mark.slow
 def test_folds_trained_together_are_the_folds_trained_alone(candles, trained):
-    cutoffs = [_closes(candles)[row] for row in (760, 799)]
+    cutoffs = [close_times(candles)[row] for row in (760, 799)]
     together = Tutorial(QUICK).train([TrainRequest({MARKET: candles}, cutoff, seed=3) for cutoff in cutoffs])
     assert _same_weights(together[1], trained)
     assert not _same_weights(together[0], trained)
@@ -127,9 +115,9 @@ def test_another_seed_is_another_model(candles, trained):
 @pytest.mark.slow
 def test_the_80_percent_band_covers_about_80_percent_of_a_random_walk(candles):
     """The bands come from the errors of a second network on days after its training; in-sample errors are smaller."""
-    origins = _closes(candles)[800:]
+    origins = close_times(candles)[800:]
     recipe = Recipe(hidden_layers=8, epochs=30, learning_rate=0.01)
-    fitted = Tutorial(recipe).train([TrainRequest({MARKET: candles}, _closes(candles)[799], seed=3)])[0]
+    fitted = Tutorial(recipe).train([TrainRequest({MARKET: candles}, close_times(candles)[799], seed=3)])[0]
     values = np.array([forecast.values for forecast in Tutorial().forecast(fitted, candles, origins)])[:-1, 0]
     actual = candles["close"].to_numpy()[801:]
     inside = np.mean((values[:, 3] <= actual) & (actual <= values[:, 19]))
@@ -138,7 +126,9 @@ def test_the_80_percent_band_covers_about_80_percent_of_a_random_walk(candles):
 
 
 def test_fine_tuning_changes_the_network_and_keeps_scaling_and_calibration(candles, trained):
-    tuned = Tutorial(QUICK).train([TrainRequest({MARKET: candles}, _closes(candles)[-1], seed=3, init_from=trained)])[0]
+    tuned = Tutorial(QUICK).train(
+        [TrainRequest({MARKET: candles}, close_times(candles)[-1], seed=3, init_from=trained)]
+    )[0]
     assert tuned.config["mode"] == "fine-tune"
     for name, values in trained.weights.items():
         kept = name in ("calibration", "scaling_shift", "scaling_scale")
@@ -153,7 +143,7 @@ def test_a_forecast_below_zero_becomes_a_small_price(candles, trained):
 
 
 def test_too_few_candles_foreign_weights_and_too_many_steps_are_refused(candles, trained):
-    closes = _closes(candles)
+    closes = close_times(candles)
     with pytest.raises(NotEnoughCandles, match="tutorial needs 730"):
         Tutorial(QUICK).train([TrainRequest({MARKET: candles}, closes[700])])
     with pytest.raises(NotEnoughCandles, match=closes[700].isoformat()[:10]):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import MARKET, random_walk
+from synthetic import MARKET, close_times, random_walk
 
 from models.forecasts import QUANTILE_LEVELS
 from models.interface import TrainedModel
@@ -99,7 +99,7 @@ def test_no_model_is_newer_than_the_day_it_forecasts_from(candles):
     spy = _Spy()
     quantiles = walk_forward(spy, candles, 500, series=MARKET)
     assert quantiles.shape == (200, len(QUANTILE_LEVELS))
-    assert [origin for _, origin in spy.forecasts_made] == list(candles["close_time"].dt.to_pydatetime())[499:-1]
+    assert [origin for _, origin in spy.forecasts_made] == close_times(candles)[499:-1]
     assert all(cutoff <= origin for cutoff, origin in spy.forecasts_made)
     assert len({cutoff for cutoff, _ in spy.forecasts_made}) == 3
 

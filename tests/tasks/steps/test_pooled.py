@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from markets import NOW, backfill_alone, ingest
 from sqlalchemy import Engine, text
-from synthetic import random_walk
+from synthetic import close_times, random_walk
 
 import tasks.steps.backfill
 import tasks.steps.replay
@@ -24,7 +24,7 @@ from tasks.steps.train import plan_trainings, trained_models
 
 BTC, ETH, YOUNG = "Bitstamp_BTCUSD_d", "Bitstamp_ETHUSD_d", "Bitstamp_SOLUSD_d"
 WALK = random_walk(560, seed=1)
-CLOSES: list[datetime] = list(WALK["close_time"].dt.to_pydatetime())
+CLOSES: list[datetime] = close_times(WALK)
 
 
 @pytest.fixture

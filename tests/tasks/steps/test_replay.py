@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from markets import NOW, backfill_alone, forecast_now, ingest, ingest_walk
 from sqlalchemy import Engine, text
-from synthetic import MARKET, random_walk
+from synthetic import MARKET, close_times, random_walk
 
 from models.catalog import scope
 from models.code_version import code_version
@@ -34,7 +34,7 @@ def numbers(engine: Engine) -> list[int]:
 
 def make_forecasts(engine: Engine, folder: Path) -> None:
     candles = ingest_walk(engine, folder, n=700)
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     for model in ("naive", "range-ewma", "lstm"):
         backfill_alone(engine, BackfillJob(SERIES, (model,), closes[670], closes[690], NOW))
     versions = trained_models(
@@ -72,7 +72,7 @@ def test_random_forecasts_replay_bit_for_bit_after_later_revisions_and_from_a_co
 def test_a_replay_keeps_a_gap_that_was_filled_later(engine: Engine, tmp_path: Path) -> None:
     candles = random_walk(700, seed=1)
     ingest(engine, tmp_path, SERIES, candles.drop(index=[640, 695]).reset_index(drop=True))
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     backfill_alone(engine, BackfillJob(SERIES, ("range-ewma",), closes[680], closes[689], NOW))
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
     # This machine's clock is one hour behind that of the machine that stored the candles.

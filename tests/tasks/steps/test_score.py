@@ -10,6 +10,7 @@ import pytest
 import scoringrules
 from markets import NOW, backfill_alone, ingest, ingest_walk
 from sqlalchemy import Engine, select, text
+from synthetic import close_times
 
 from models.candles import SeriesName
 from models.catalog import scope
@@ -64,7 +65,7 @@ def test_every_matured_step_is_scored_once_and_later_steps_when_they_mature(engi
 
     candles = random_walk(420, seed=1)
     ingest(engine, tmp_path, SERIES, candles.iloc[:400])
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     fill(engine, "naive", closes[390], closes[399])
     expected = sum(min(7, 399 - row) for row in range(390, 400))
     assert score_matured(engine, series=SERIES, now=NOW) == expected
@@ -78,7 +79,7 @@ def test_scores_of_several_batches_are_all_stored(
 ) -> None:
     monkeypatch.setattr("tasks.steps.score.BATCH", 5)
     candles = ingest_walk(engine, tmp_path, n=400)
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     fill(engine, "naive", closes[390], closes[391])
     assert score_matured(engine, series=SERIES, now=NOW + DAY) == 14
     with engine.connect() as conn:
@@ -89,7 +90,7 @@ def test_a_step_is_scored_again_when_its_candle_is_revised_and_the_first_score_s
     engine: Engine, tmp_path: Path
 ) -> None:
     candles = ingest_walk(engine, tmp_path, n=400)
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     fill(engine, "naive", closes[390], closes[390])
     assert score_matured(engine, series=SERIES, now=NOW) == 7
     changed = candles.copy()
@@ -240,7 +241,7 @@ def test_the_gate_checks_both_bands(market: Engine, band: str) -> None:
 
 def test_a_challenger_with_too_few_scores_is_rejected(engine: Engine, tmp_path: Path) -> None:
     candles = ingest_walk(engine, tmp_path, n=450)
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
     fill(engine, "naive", closes[400], closes[449])
@@ -272,7 +273,7 @@ def test_a_better_challenger_is_promoted_with_its_evidence(engine: Engine, tmp_p
         candles[name] = np.exp(opened + (np.log(candles[name].to_numpy()) - before) * swing)
     candles["open"], candles["close"] = np.exp(opened), np.exp(after)
     ingest(engine, tmp_path, SERIES, candles)
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
     version = baseline_version(engine, series=SERIES, model="range-ewma", now=NOW)
     for model in ("naive", "range-ewma"):

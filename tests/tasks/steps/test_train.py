@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from markets import NOW, backfill_alone, ingest_walk
 from sqlalchemy import Connection, Engine, event
+from synthetic import close_times
 
 import models.features
 from models.catalog import forecaster, scope
@@ -25,7 +26,7 @@ def test_a_backfill_computes_features_once_and_reads_no_model_that_it_trained(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candles = ingest_walk(engine, tmp_path / "source", n=640)
-    closes = list(candles["close_time"].dt.to_pydatetime())
+    closes = close_times(candles)
     feature_calls, weight_reads = [], []
     make_features = models.features.make_features
 
