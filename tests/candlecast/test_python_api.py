@@ -2,19 +2,19 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
 from sqlalchemy import Engine
 from stores import Store
 
 import candlecast
 from models.candles import Finding, Severity
 from models.forecasts import Kind, ScoreKind
-from storage.database.engine import open_database, reading, writing
+from storage.database.engine import reading, writing
 from storage.errors import DatabaseUnusable, NotFound
 from storage.findings import record_findings
 from storage.query import ForecastFilter
@@ -23,13 +23,6 @@ from tasks.steps.skill import judged_skill
 
 ROOT = Path(__file__).parents[2]
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """A first run whose source does not answer: each step fails with its usual message, without SQL, and stores nothing."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from cdd_server import CddServer, Reply
+from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
 from sqlalchemy import Engine, text
 
 from models.errors import NotEnoughCandles
 from models.forecasts import BASELINE
-from storage.database.engine import open_database
 from storage.errors import CddUnavailable
 from storage.source.client import CddClient
 from tasks.steps.gate import ensure_champion
@@ -20,13 +19,6 @@ from tasks.steps.watch import watch
 
 SERIES = "Bitstamp_BTCUSD_d"
 NOW = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def test_with_a_dead_source_each_step_fails_with_its_message_and_stores_nothing(engine: Engine) -> None:

@@ -4,12 +4,13 @@ import math
 from datetime import timedelta
 
 import pytest
+from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
 from sqlalchemy import Engine
 from stores import Store
 
 from models.candles import Finding, Severity
 from models.forecasts import Kind
-from storage.database.engine import open_database, reading, writing
+from storage.database.engine import reading, writing
 from storage.downloads import insert_download
 from storage.findings import record_findings
 from storage.query import ForecastFilter
@@ -19,13 +20,6 @@ from tasks.steps.score import score_matured
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def engine(database_url: str):
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

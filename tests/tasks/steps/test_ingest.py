@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from cdd_server import CddServer, Reply
+from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
 from sqlalchemy import Engine, text
 
 from models.candles import UnknownSeries
 from storage.candles import read_candle_rows, read_history
-from storage.database.engine import open_database
 from storage.errors import CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import read_findings
 from storage.source.client import CddClient
@@ -35,13 +35,6 @@ def csv(
         close = (changed or {}).get(i, 100.0 + (at - START).days % 7)
         rows.append(f"{int(at.timestamp())},{at:%Y-%m-%d},BTC/USD,100,{max(close, 107)},90,{close},10,1000")
     return (HEAD + "\n".join(reversed(rows)) + "\n").encode()
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from email.utils import format_datetime
 
 import pytest
 from cdd_server import CddServer, Reply
+from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
 from sqlalchemy import Engine, text
 
-from storage.database.engine import open_database
 from storage.errors import CddFormatChanged, CddUnavailable
 from storage.source.client import CddClient
 from tasks.steps.ingest import IngestReport, ingest_series
@@ -25,13 +25,6 @@ ROWS = [
 ]
 FILE = HEAD + b"".join(ROWS)
 NEWEST_FIRST = HEAD + b"".join(reversed(ROWS))
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

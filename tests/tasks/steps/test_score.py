@@ -1,13 +1,14 @@
 """Scores, the gate and the schedule of trainings, from candles in a database to the stored rows."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scoringrules
+from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
 from markets import NOW, backfill_alone, ingest, ingest_walk
 from sqlalchemy import Engine, select, text
 from synthetic import close_times
@@ -18,7 +19,6 @@ from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from models.gate import Decision
 from models.schedule import Mode, Schedule
 from storage import registry
-from storage.database.engine import open_database
 from storage.forecasts import insert_forecasts, read_origins
 from storage.query import ForecastFilter
 from storage.scores import Matured, Score, insert_scores
@@ -32,13 +32,6 @@ from tasks.steps.train import baseline_version, plan_trainings, trained_models
 SERIES = "Bitstamp_BTCUSD_d"
 DAY = timedelta(days=1)
 CLOSED = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def fill(engine: Engine, model: str, start: datetime, end: datetime) -> None:
