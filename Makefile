@@ -64,7 +64,7 @@ coverage: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" --cov --cov-report=
 	$(BIN)/python benchmarks/suite.py coverage
 
-# Makes about 1,600 small changes to the code that must not be wrong, and lists those that no test notices
+# Makes some two thousand small changes to the code that must not be wrong, and lists those that no test notices
 # (docs/suite.md). Each takes about a second.
 MUTATED := "models.tutorial.windows.*" "models.accuracy.*" "models.metrics.*" "models.gate.*" "models.evidence.*" "models.history.*" "models.boosting.x__realised*" \
 	"models.lstm.fleet.x_targets_known*" "models.markets.*" "tasks.steps.score.*" "tasks.steps.gate.*" "storage.scores.*" "storage.candles.x_read*" "storage.candles.x_not_before*" \

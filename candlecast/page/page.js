@@ -281,7 +281,7 @@ function trust(which, baseline) {
   const size = `${percent(Math.abs(first.skill))} ${first.skill > 0 ? "better" : "worse"} than “tomorrow is like today”`;
   const luck = first.skill_low <= 0 && first.skill_high >= 0 ? ", which may be luck" : "";
   const sure = first.skill_low === null
-    ? "too few to say whether by luck"
+    ? "too few forecasts to exclude luck"
     : `95 % interval ${signed(first.skill_low)} to ${signed(first.skill_high)}${luck}`;
   return `${past} it was ${size} (${sure}), and ${held}.`;
 }
