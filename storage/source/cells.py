@@ -37,12 +37,45 @@ class Block(NamedTuple):
         return lines
 
 
+# What the first bytes of a file say of it, where it is no text.
+_NO_TEXT = {
+    b"\x1f\x8b": "the file is packed with gzip: unpack it (gunzip), and give the CSV file in it",
+    b"PK\x03\x04": "the file is a ZIP archive or a workbook (xlsx, ods, numbers): unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "the file is a workbook (xls): save the sheet as CSV",
+    b"BZh": "the file is packed with bzip2: unpack it, and give the CSV file in it",
+    b"\xfd7zXZ": "the file is packed with xz: unpack it, and give the CSV file in it",
+    b"\x28\xb5\x2f\xfd": "the file is packed with zstd: unpack it, and give the CSV file in it",
+    b"7z\xbc\xaf": "the file is a 7z archive: unpack it, and give the CSV file in it",
+    b"PAR1": "the file is Parquet: save it as CSV",
+    b"ARROW1": "the file is an Arrow file: save it as CSV",
+    b"SQLite f": "the file is a SQLite database: save the candles as CSV",
+    b"%PDF": "the file is a PDF: save the table as CSV",
+}
+
+
+def _encoding(head: bytes) -> str:
+    """Return the encoding that the first bytes of a text show."""
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    # Without a byte order mark every second byte of a Latin text is zero.
+    if len(head) >= 4 and head[1] == head[3] == 0 and head[0] and head[2]:
+        return "utf-16-le"
+    if len(head) >= 4 and head[0] == head[2] == 0 and head[1] and head[3]:
+        return "utf-16-be"
+    return "utf-8-sig"
+
+
 def blocks(stream: BinaryIO) -> Iterator[Block]:
     """Yield the file's text, a block at a time."""
     stream.seek(0)
-    head = stream.read(4)
+    head = stream.read(8)
     stream.seek(0)
-    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    for magic, sentence in _NO_TEXT.items():
+        if head.startswith(magic):
+            raise CddRefused(sentence)
+    encoding = _encoding(head)
     text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline=None)
     number, rest = 1, ""
     try:

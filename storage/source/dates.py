@@ -66,9 +66,14 @@ class DateText(NamedTuple):
     clock: int
     """Seconds since midnight."""
     step: int
-    """The seconds that the text can tell apart: a day, an hour, a minute or one."""
+    """The seconds that the text can tell apart: a day, an hour, a minute or one; over a day where it says 24:00."""
     zone: int
     """Seconds east of UTC, if the text says so."""
+
+    @property
+    def ends_a_day(self) -> bool:
+        """Whether it says 24:00, which may be the midnight at either end of its day."""
+        return self.step > DAY
 
 
 @lru_cache(maxsize=100_000)
@@ -119,6 +124,8 @@ def _seconds(match: "re.Match[str]") -> tuple[int, int] | None:
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + (12 if match["half"] in "Pp" else 0)
+    if hour == 24 and minute == second == 0:
+        return 0, DAY + 1
     if hour > 23 or minute > 59 or second > 59:
         return None
     step = 1 if match["second"] else 60 if match["minute"] else 3600

@@ -25,10 +25,18 @@ from storage.source.closing import Learnt, agreed_time, shows_closed
 from storage.source.columns import Layout, layouts
 from storage.source.dates import DAY, are_turned
 from storage.source.headerless import layout_without_header
-from storage.source.pairs import table_of_the_pair
+from storage.source.pairs import require_signs_of_the_pair, table_of_the_pair
 from storage.source.plain import Plain, read_plain
 from storage.source.symbols import names_the_pair, other_pair
-from storage.source.table import Numbered, Table, cut_rows, is_blank, looks_like_a_row, read_numbers
+from storage.source.table import (
+    Numbered,
+    Table,
+    cut_rows,
+    ends_in_a_cut_price,
+    is_blank,
+    looks_like_a_row,
+    read_numbers,
+)
 from storage.source.times import Heard, TimeReader
 
 HEADER_WITHIN_LINES = 30
@@ -59,6 +67,8 @@ class CddFile:
     rows_in: int = 0
     remarks: list[str] = field(default_factory=list)
     """How the file was read where a person may want to check it, a sentence each."""
+    day_numbers: bool = False
+    """Whether the open times of some rows come from a spreadsheet's day numbers alone."""
     zones: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict)
     """Stretches of local time: by column and seconds east of UTC, how many rows, first and last open time."""
 
@@ -99,7 +109,7 @@ class CddFile:
             elif len(chunk):
                 yield self._finished(chunk)
         self._require_rows_of_the_pair()
-        self.checks.require_interval()
+        self.checks.require_interval(joined([*daily, newest]) if newest is not None else None)
         self.checks.require_open_times()
         if newest is not None:
             self.checks.require_past(int(newest.open_time[0]))
@@ -159,6 +169,8 @@ class CddFile:
         text = head[0].strip()
         if re.match(r"<(!doctype|html|\?xml|head|body)", text, re.IGNORECASE):
             raise CddRefused(f"{self.series}: expected a CSV file, got HTML that begins {text[:60]!r}")
+        if re.match(r"[{\[]\s*[\"{\[]", text) or text in ("[", "{"):
+            raise CddRefused(f"{self.series}: expected a CSV file, got JSON: save it as CSV")
         if is_blank(block.text.replace("\n", "")):
             raise CddRefused(f"{self.series}: the file is empty")
         for place, line in enumerate(head[:HEADER_WITHIN_LINES]):
@@ -205,7 +217,9 @@ class CddFile:
 
     def _read_all(self, first: Block, following: Iterator[Block], layout: Layout) -> Iterator[Chunk]:
         for piece in chain([first], following):
-            block = self._without_cut_row(piece) if piece.open_end and not self.end_known else piece
+            block = piece
+            if piece.open_end and (reason := self._why_cut(piece, layout)):
+                block = self._without_cut_row(piece, reason)
             if not block.text:
                 continue
             plain = None if self._beside_another else read_plain(block.text, layout, self.checks.length)
@@ -217,14 +231,22 @@ class CddFile:
             layout = self._layout
             yield from chunks
 
-    def _without_cut_row(self, block: Block) -> Block:
-        """Return the file's last block without its last row, in which the connection may have broken off."""
+    def _why_cut(self, last: Block, layout: Layout) -> str:
+        """Return why the last row of the file, which has no line end, may be cut; nothing where it is whole."""
+        if not self.end_known:
+            return "it is the last row, has no line end, and the source did not say how long the file is"
+        if ends_in_a_cut_price(last.text, layout):
+            return "no line end follows it, and its last price has fewer decimals than those of the other rows"
+        return ""
+
+    def _without_cut_row(self, block: Block, reason: str) -> Block:
+        """Return the file's last block without its last row."""
         whole, _, cut = block.text.rpartition("\n")
         if not is_blank(cut):
             self.rows_in += 1
             self.checks.reject(
                 block.first_line + block.text.count("\n"),
-                "it may be cut: it is the last row, has no line end, and the source did not say how long the file is",
+                f"it may be cut: {reason}",
             )
         return Block(block.first_line, whole, open_end=False)
 
@@ -291,6 +313,7 @@ class CddFile:
         self._count_symbols(Counter(symbols), table.layout)
         other = other_pair(symbols, self.series, table.layout.currencies)
         heard = self._heard(table, other)
+        require_signs_of_the_pair((table.column(place) for place in table.layout.prices.values()), self.series)
         values, garbled = read_numbers(table)
         chunk = Chunk(
             open_time=heard.open_time,
@@ -323,6 +346,7 @@ class CddFile:
         heard = self._times.read(columns)
         if heard.days_only:
             self._note_days_only()
+        self.day_numbers |= heard.day_numbers
         for column, seconds, count, first, last in heard.zones:
             known = self.zones.get((column, seconds), (0, first, last))
             self.zones[column, seconds] = (known[0] + count, min(known[1], first), max(known[2], last))

@@ -10,20 +10,25 @@ from numpy.typing import NDArray
 from storage.chunk import Floats
 
 # Texts that say that a number is not known.
-UNKNOWN = frozenset({"", "null", "nan", "none", "n/a", "na", "-", "--", "#n/a", "nil"})
+UNKNOWN = frozenset({"", "null", "nan", "none", "n/a", "na", "-", "--", "#n/a", "nil", "<na>", "nat"})
 
 _COMMA_IS_DECIMAL = re.compile(
     r"[+-]?(\d{1,3}(\.\d{3})+,\d+|\d+,\d{1,2}|\d+,\d{4,}|0,\d+|\d{4,},\d+|\d+,\d+[eE][+-]?\d+)"
 )
 _POINT_IS_DECIMAL = re.compile(
-    r"[+-]?(\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,}|\d+\.\d{1,2}|\d+\.\d{4,}|0?\.\d+|\d{4,}\.\d+|\d+\.\d*[eE][+-]?\d+)"
+    r"[+-]?(\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,}|\d{1,2}(,\d{2})+,\d{3}(\.\d*)?|\d+\.\d{1,2}|\d+\.\d{4,}|0?\.\d+|"
+    r"\d{4,}\.\d+|\d+\.\d*[eE][+-]?\d+)"
 )
 _POINTS_BETWEEN_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3}){2,}")
 POINT_OF_EITHER_KIND = re.compile(r"[1-9]\d{0,2}(\.\d{3})?")
 _WITH_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?([eE][+-]?\d+)?")
-_WITH_THOUSANDS_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+# In groups of three, or of two before the last three: 1,51,624.17 is Indian.
+_WITH_THOUSANDS_COMMAS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d{1,2}(,\d{2})+,\d{3})(\.\d*)?")
+SIGNS = "$€£¥₩₹₽₺₴₿฿₫₪"
+"""Signs of currencies that may stand beside a number."""
 # Blanks and apostrophes between thousands, currency signs, and the apostrophe that makes a cell a text.
-_ORNAMENT = re.compile(r"[\s\u00a0\u202f\u2009'’$€£]")
+_ORNAMENT = re.compile(rf"[\s\u00a0\u202f\u2009'’{SIGNS}]")
+_MINUS = "\u2212"
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def numbers(texts: Sequence[str], *, decimal_comma: bool = False) -> Numbers:
 
 def number(text: str, *, decimal_comma: bool = False) -> float:
     """Return the number a text says, NaN where it says none."""
-    text = _ORNAMENT.sub("", text)
+    text = _ORNAMENT.sub("", text).replace(_MINUS, "-")
     if decimal_comma:
         if _WITH_DECIMAL_COMMA.fullmatch(text):
             text = text.replace(".", "").replace(",", ".")

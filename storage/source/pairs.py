@@ -1,12 +1,42 @@
 """Which table of a file is that of the pair, by the symbols and by the currencies that its volume columns name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from models.candles import QUOTE_CURRENCIES, SeriesName
 from storage.errors import CddFormatChanged
 from storage.source.columns import Layout
+from storage.source.numerals import SIGNS
 from storage.source.symbols import names_the_pair
 from storage.source.table import cut_rows
+
+# The currencies that a sign stands for; every other currency contradicts it.
+_CURRENCIES_OF = {
+    "$": "USD USDT USDC BUSD TUSD USDP FDUSD GUSD DAI PAX UST AUD CAD NZD SGD HKD MXN TWD ARS CLP COP",
+    "€": "EUR EURS EURT EURC",
+    "£": "GBP",
+    "¥": "JPY CNY",
+    "₩": "KRW",
+    "₹": "INR",
+    "₽": "RUB",
+    "₺": "TRY",
+    "₴": "UAH",
+    "₿": "BTC XBT",
+    "฿": "THB",
+    "₫": "VND",
+    "₪": "ILS",
+}
+
+
+def require_signs_of_the_pair(prices: Iterable[Sequence[str]], series: SeriesName) -> None:
+    """Raise CddFormatChanged for prices with the sign of a currency that is not the pair's quote currency."""
+    for texts in prices:
+        for sign in sorted(set("".join(texts)) & set(SIGNS)):
+            if not any(quote in _CURRENCIES_OF[sign].split() for _, quote in series.splits):
+                example = next(text for text in texts if sign in text)
+                raise CddFormatChanged(
+                    f"{series}: the prices have the sign {sign} ({example!r}), and the pair is {series.pair}: they are "
+                    f"in another currency; name the series of that currency, or take the sign away if it is wrong"
+                )
 
 
 def table_of_the_pair(tables: Sequence[Layout], lines: Sequence[str], series: SeriesName) -> tuple[Layout, str]:

@@ -1,5 +1,6 @@
 """Cuts rows into cells with care: a spreadsheet or a person may have changed their cells and columns."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from storage.source.numerals import decimal_commas, number, numbers, thousands_o
 # Columns in front of those that the header names, or behind them, must leave this share of the rows candles.
 PLAUSIBLE = 0.9
 MOST_UNNAMED_COLUMNS = 3
+# So many rows before the last one show how many decimals its last price must have ...
+ROWS_BEFORE_A_CUT = 500
+FEWEST_BEFORE_A_CUT = 10
+# ... of which at most this share may have as few: 8162.4 stands for 8162.40 in a tenth of the rows.
+CUT_SHARE = 0.05
 
 Numbered = tuple[int, str]
 
@@ -93,6 +99,21 @@ def read_numbers(table: Table) -> tuple[dict[str, "np.ndarray"], "np.ndarray"]:
             garbled |= cells.garbled
     values["trades"] = numbers(table.column(layout.trades)).value
     return values, garbled
+
+
+def ends_in_a_cut_price(text: str, layout: Layout) -> bool:
+    """Return whether the last row ends in a price with fewer decimals than nearly all rows before it.
+
+    `text` ends without a line end. Where a volume is the last cell, the volumes show a cut instead.
+    """
+    lines = [line for line in text.rsplit("\n", ROWS_BEFORE_A_CUT + 1)[1:] if not is_blank(line)]
+    rows = [split_line(line, layout.delimiter) for line in lines]
+    place = layout.last_needed
+    ends = [row[place] for row in rows if filled(row) == place + 1]
+    if place not in layout.prices.values() or len(ends) < FEWEST_BEFORE_A_CUT or filled(rows[-1]) != place + 1:
+        return False
+    decimals = [len(re.sub(r"\D", "", re.split("[.,]", end)[-1])) if re.search("[.,]", end) else 0 for end in ends]
+    return sum(one <= decimals[-1] for one in decimals[:-1]) <= CUT_SHARE * (len(ends) - 1)
 
 
 def is_blank(line: str) -> bool:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from models.candles import Interval, SeriesName
 from storage.chunk import NO_TIME, Ints
 from storage.errors import CddFormatChanged
-from storage.source.dates import DAY, FARTHEST_ZONE_S, parse_clock, read_dates
-from storage.source.numerals import number
+from storage.source.dates import DAY, FARTHEST_ZONE_S, parse_clock, parse_date, read_dates
+from storage.source.numerals import UNKNOWN, number
 
 EARLIEST = int(datetime(2009, 1, 1, tzinfo=UTC).timestamp())
 LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
@@ -52,6 +52,8 @@ class Witness:
     """Whether its texts name their zone."""
     local: bool = False
     """Whether a stretch of it was found to be in local time."""
+    day_numbers: bool = False
+    """Whether its texts are a spreadsheet's day numbers."""
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -77,6 +79,8 @@ class Heard:
     """In which rows a unix time in full, or a text that names its zone, says the open time."""
     days_only: bool = False
     """Whether every open time comes from a date without a time of day."""
+    day_numbers: bool = False
+    """Whether every open time comes from a spreadsheet's day numbers."""
 
 
 @dataclass
@@ -96,12 +100,15 @@ class TimeReader:
         if not n:
             return heard
         witnesses, clocks = self._witnesses(columns, heard)
+        heard.day_numbers = bool(witnesses) and all(one.day_numbers for one in witnesses)
         self._add_clocks(witnesses, clocks)
         if not witnesses:
             return heard
         length = int(self.series.interval.length.total_seconds())
         self._choose(heard, witnesses, length)
         self._compare(heard, witnesses, length)
+        # A row of which no column says the time is none for that reason alone.
+        heard.contradicted = {i: why for i, why in heard.contradicted.items() if heard.open_time[i] != NO_TIME}
         for one in witnesses:
             if one.is_unix or one.in_utc:
                 heard.in_utc |= one.known & one.exact & (one.value == heard.open_time)
@@ -129,18 +136,33 @@ class TimeReader:
                 continue
             clock = _clocks(texts, name)
             if clock is not None:
+                self._require_no_24(name, texts, unix, unix_step)
                 clocks.append((name, *clock))
                 continue
             rest = np.flatnonzero(~witness.known & filled)
+            self._require_no_24(name, [texts[int(i)] for i in rest], unix[rest], unix_step[rest])
             values, steps = self._dates(name, [texts[int(i)] for i in rest], unix[rest], unix_step[rest])
             witness.value[rest], witness.step[rest], witness.exact[rest] = values, steps, values != NO_TIME
             witness.in_utc = all(_ZONE.search(texts[int(i)]) for i in rest)
             witness.is_unix = bool(witness.known.sum() - (values != NO_TIME).sum() > len(rest))
             if witness.known.sum() >= HEARD * filled.sum() or len(columns) == 1:
                 witnesses.append(witness)
+                heard.contradicted |= _summaries(name, texts, rest[values == NO_TIME])
             else:
                 heard.unheard.append((name, texts[int(rest[0])]))
         return witnesses, clocks
+
+    def _require_no_24(self, name: str, texts: Sequence[str], unix: Ints, unix_step: Ints) -> None:
+        """Raise CddFormatChanged where a text says 24:00 and no unix time says which midnight that is.
+
+        Programs that write the close of a candle say so, and others that count the hours of a day from 1 to 24.
+        """
+        for text, seconds, step in zip(texts, unix.tolist(), unix_step.tolist(), strict=True):
+            if "24" in text and (seconds == NO_TIME or step > EXACT_UNIX_S) and _is_24(text):
+                raise CddFormatChanged(
+                    f"{self.series}: the column {name!r} says 24:00 ({text!r}): its times may be those of the close, "
+                    f"or of the midnight before; write in the file when each candle opens, and midnight as 00:00"
+                )
 
     def _dates(self, name: str, texts: Sequence[str], unix: Ints, unix_step: Ints) -> tuple[Ints, Ints]:
         if all(_ISO.fullmatch(text) for text in texts):
@@ -267,6 +289,22 @@ class TimeReader:
                 )
 
 
+def _is_24(text: str) -> bool:
+    date = parse_date(text)
+    clock = parse_clock(text)
+    return (date is not None and date.ends_a_day) or (clock is not None and clock[1] > DAY)
+
+
+def _summaries(name: str, texts: Sequence[str], rows: Ints) -> dict[int, tuple[str, int]]:
+    """Return the rows whose text is a word where others have a time: a spreadsheet's Total, Max or Average."""
+    words = {int(i): texts[int(i)] for i in rows if not re.search(r"\d", texts[int(i)])}
+    return {
+        i: (f"a time is a word: {name!r} says {text[:40]!r}", NO_TIME)
+        for i, text in words.items()
+        if text.strip().casefold() not in UNKNOWN
+    }
+
+
 def _stretches(offset: Ints) -> NDArray[np.bool_]:
     """Return which rows stand in a stretch of one constant distance of whole half hours from UTC."""
     plausible = (offset % 1800 == 0) & (np.abs(offset) <= FARTHEST_ZONE_S) & (offset != 0)
@@ -326,6 +364,7 @@ def _numeric(texts: Sequence[str], name: str, length: int) -> Witness:
         value[serial] = np.rint(stamps[serial] * DAY).astype(np.int64) + _SERIAL_DAY_0
         step[serial] = DAY if (stamps[serial] % 1 == 0).all() else 1
         exact[serial] = True
+        witness.day_numbers = bool(serial.all())
     witness.value[at], witness.step[at], witness.exact[at] = value, step, exact
     witness.is_unix = bool(unix.sum() * 2 > len(at))
     return witness

@@ -1,5 +1,6 @@
 """The parser: one small file for each oddity, and real files from many years."""
 
+import gzip
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -275,3 +276,56 @@ def test_a_row_that_was_cut_in_the_middle_of_its_close_is_set_aside(tmp_path: Pa
     file, chunk = read(path)
     assert len(chunk) == 3
     assert [row.reason for row in file.set_aside] == ["expected at least 9 cells, got 7"]
+
+
+@pytest.mark.parametrize(
+    ("head", "remedy"),
+    [
+        (gzip.compress(b"unix"), "packed with gzip: unpack it"),
+        (b"PK\x03\x04", "a ZIP archive or a workbook (xlsx, ods, numbers): unpack it, or save the sheet as CSV"),
+        (b"PAR1", "the file is Parquet: save it as CSV"),
+        (b'[{"open": 1}]', "expected a CSV file, got JSON: save it as CSV"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_with_what_to_do(head: bytes, remedy: str) -> None:
+    with pytest.raises(CddRefused, match=re.escape(remedy)):
+        read(head + b"\0" * 100 if head[:1] != b"[" else head)
+
+
+def rows_without_volume(n: int) -> list[str]:
+    return [f"2021-01-{31 - i},100.1255,110.1255,90.1255,10{i % 10}.123{i % 9 + 1}" for i in range(n)]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_last_row_that_ends_in_a_price_with_fewer_decimals_is_set_aside(cut: int, fast: bool) -> None:
+    if fast:
+        import pyarrow.csv  # noqa: F401 - now files without oddities are read the quick way, however short they are
+    lines = ["date,open,high,low,close", *rows_without_volume(20)]
+    whole = "\n".join(lines if fast else [*lines[:5], "", *lines[5:]])
+    assert len(read(whole.encode())[1]) == 20
+    file, chunk = read(whole[:-cut].encode())
+    assert (len(chunk), days(chunk)[0]) == (19, "2021-01-13")
+    assert reasons(file) == {"it may be cut": 1}
+
+
+def test_a_spreadsheets_row_of_totals_replaces_no_candle() -> None:
+    rows = [f"{1609459200 + 86400 * i},2021-01-{i + 1:02d},100,110,90,10{i},5" for i in range(9)]
+    text = "\n".join(["unix,date,open,high,low,close,volume", *rows, "1610150400,Max,100,110,90,108,5", ""])
+    file, chunk = read(text.replace("108,5\n1610150400,Max", "101,4\n1610150400,Max").encode())
+    assert chunk.close[-1] == 101
+    assert reasons(file) == {"a time is a word": 1}
+
+
+def test_a_slice_of_gemini_with_two_overlapping_days_a_day_is_read(shared_data: Path) -> None:
+    lines = (shared_data / "Gemini_BTCUSD_d__2023-09-11.csv").read_text().splitlines()
+    of_spring = [line for line in lines if re.match(r"\d+,2022-0[2-5]", line)]
+    file, chunk = read("\n".join([*lines[:2], *of_spring, ""]).encode(), "Gemini_BTCUSD_d")
+    assert (len(of_spring), len(chunk), reasons(file)) == (240, 120, {"it overlaps another day": 120})
+
+
+def test_candles_of_twelve_hours_are_no_days() -> None:
+    half_days = [f"2021-01-{i // 2 + 1:02d} {12 * (i % 2):02d}:00" for i in range(60)]
+    rows = [f"{at},{100 + i % 7},110,90,{100 + (i + 1) % 7},5" for i, at in enumerate(half_days)]
+    with pytest.raises(CddFormatChanged, match="the rows are 12 hours apart, the name says a day"):
+        read("\n".join(["date,open,high,low,close,volume", *rows, ""]).encode())

@@ -104,6 +104,12 @@ def german(value: float) -> str:
     return f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
 
 
+def indian(value: float) -> str:
+    whole, decimals = f"{value:.2f}".split(".")
+    pairs = re.sub(r"(?<=\d)(?=(\d\d)+$)", ",", whole[:-3])
+    return f"{pairs},{whole[-3:]}.{decimals}" if pairs else f"{whole}.{decimals}"
+
+
 def american(m: datetime) -> str:
     return f"{m.month}/{m.day}/{m.year}"
 
@@ -115,6 +121,11 @@ def clock12(m: datetime) -> str:
 def swapped_by_spreadsheet(m: datetime) -> str:
     """Return a date as a spreadsheet that expects m/d/yyyy saves d/m/yyyy: it swaps day and month up to the 12th."""
     return american(m) if m.day <= 12 else f"{m.day}/{m.month}/{m.year}"
+
+
+def hours_from_1(m: datetime) -> str:
+    """Return a time as programs write it that call midnight the 24th hour of the day before."""
+    return f"{m:%Y-%m-%d %H:%M}" if m.hour else f"{m - timedelta(days=1):%Y-%m-%d} 24:00"
 
 
 def with_column(name: str, value: Callable[[int, Row], str], *, front: bool = False) -> Callable[[list[Row]], str]:
@@ -227,6 +238,8 @@ DAILY: dict[str, Callable[[list[Row]], str]] = {
     "thousands separators": numbers(lambda v: f"{v:,.2f}"),
     "dollars": numbers(lambda v: f"${v:,.2f}"),
     "French numbers": numbers(lambda v: f"{v:,.2f}".replace(",", "\u202f").replace(".", ","), ";"),
+    "Indian numbers": numbers(indian),
+    "a decimal minus of typographers": numbers(lambda v: f"{v * 100:.0f}e\u22122"),
     "Swiss numbers": numbers(lambda v: f"{v:,.2f}".replace(",", "'"), ";"),
     "an index": with_column("", lambda i, _: str(i), front=True),
     "an index without a name": index_without_a_name,
@@ -243,6 +256,9 @@ DAILY: dict[str, Callable[[list[Row]], str]] = {
     "shuffled": shuffled,
     "carriage returns": lambda rows: written(rows, end="\r"),
     "UTF-16": lambda rows: written(rows, NAMES, "\t"),
+    "UTF-16-LE": lambda rows: written(rows, NAMES, "\t"),
+    "UTF-32": written,
+    "a unix time with 24:00": changed(lambda row: {"date": hours_from_1(moment(row))}),
     "local time beside unix": changed(lambda row: {"date": f"{moment(row) - 5 * HOUR:%Y-%m-%d %H:%M:%S}"}),
     "dates with an apostrophe": dated(lambda m: f"'{m:%Y-%m-%d %H:%M:%S}"),
     "minutes and seconds for a date": changed(lambda row: {"date": "00:00.0"}),
@@ -301,6 +317,13 @@ REFUSED: dict[str, tuple[str, Callable[[list[Row]], str], str]] = {
         numbers(lambda v: f"{v % 900_000 + 1000:,.0f}".replace(",", "."), ";"),
         "9.162 may be 9.162 or 9162",
     ),
+    "24:00 for midnight": ("1h", dated(hours_from_1), "the column 'date' says 24:00 ('2021-"),
+    "24:00 in a column of clocks": (
+        "1h", split_clock("%Y-%m-%d", lambda m: f"{m.hour or 24}:{m:%M}"), "the column 'time' says 24:00",
+    ),
+    "prices in euro": (
+        "d", changed(lambda row: {name: f"{row[name]} €" for name in NUMBERS[:4]}), "the prices have the sign €",
+    ),
     "every second day": ("d", lambda rows: written(rows[::2]), "the rows are 2 days apart"),
     "hours as days without a clock": ("d as 1h", dated(lambda m: f"{m:%Y-%m-%d}"), "its times have lost their hours"),
     "half of the dates turned": (
@@ -340,8 +363,8 @@ REFUSED: dict[str, tuple[str, Callable[[list[Row]], str], str]] = {
 }  # fmt: skip
 
 
-def check(text: str, rows: list[Row], series: str, *, utf16: bool = False) -> None:
-    file, chunk = read(text.encode("utf-16" if utf16 else "utf-8"), series)
+def check(text: str, rows: list[Row], series: str, *, encoding: str = "utf-8") -> None:
+    file, chunk = read(text.encode(encoding), series)
     assert file.set_aside == []
     expected = sorted((int(row["unix"]) // 1000, *(float(row[name]) for name in NUMBERS)) for row in rows)
     columns = (chunk.open_time, chunk.open, chunk.high, chunk.low, chunk.close, chunk.volume_base, chunk.volume_quote)
@@ -352,7 +375,7 @@ def check(text: str, rows: list[Row], series: str, *, utf16: bool = False) -> No
 @pytest.mark.parametrize("kind", DAILY)
 def test_a_daily_file_that_was_saved_again_gives_the_same_candles(kind: str, start: int) -> None:
     rows = sample_rows(start, 70)
-    check(DAILY[kind](rows), rows, "Coinbase_BTCUSD_d", utf16=kind == "UTF-16")
+    check(DAILY[kind](rows), rows, "Coinbase_BTCUSD_d", encoding=kind if kind.startswith("UTF-") else "utf-8")
 
 
 @pytest.mark.parametrize("kind", HOURLY)
