@@ -7,10 +7,12 @@ or close equals high or low in 23 % of the rows at most.
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.candles import SeriesName
+from models.candles import Interval, SeriesName
 from storage.chunk import Chunk, Floats, Ints
 from storage.errors import CddFormatChanged
 from storage.source.spans import Spans
@@ -26,8 +28,17 @@ DISJOINT_MARGIN = 0.02
 FEWEST = 20
 # A file's columns are exchanged, or its times run backwards, where more than this share of the pairs says so ...
 REVERSED_SHARE = 0.6
+# ... its closes are those of the row before where more of a window of candles are nearer to their own open than to the
+# next one (73 % in the thinnest market) ...
+EARLY_WINDOW, EARLY_SHARE = 40, 0.9
+# ... its candles are Heikin-Ashi's where more of them open in the middle of the one before (1.3 % at most) ...
+AVERAGED_SHARE = 0.5
+SAME_PRICE = 1e-6
 # ... and one column was copied over another where they are equal in more than this share of the rows.
 COPIED_SHARE = 0.8
+# Prices look like logarithms where a candle is as wide, by its prices, as no market is for long (a share of the close),
+# and by the prices that these would be the logarithms of as wide as markets are (a difference of logarithms).
+LOGARITHMS = {Interval.DAY: (0.015, 0.01, 0.6), Interval.HOUR: (0.0025, 0.002, 0.2)}
 FLAT_SHARE = 0.5
 
 
@@ -59,9 +70,16 @@ class Neighbours:
     jumps: list[Jump] = field(default_factory=list)
     pairs: int = 0
     disjoint: Spans = field(default_factory=Spans)
+    like_logarithms: int = 0
+    """Candles whose prices look like logarithms of prices."""
+    lively: int = 0
+    """Candles whose high lies above their low."""
+    repeats: Spans = field(default_factory=Spans)
+    """Candles that repeat every number of the one before it, although its prices differ from each other."""
     _reversed: int = 0
+    _early_closes: int | None = None
+    _averaged: int = 0
     _rows: int = 0
-    _lively: int = 0
     _flat_and_traded: int = 0
     _copied: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -72,6 +90,7 @@ class Neighbours:
         chunk = chunk.take(slice(None, None, -1) if newest_first else np.argsort(chunk.open_time, kind="stable"))
         self._compare(chunk)
         self._count_copies(chunk)
+        self._count_logarithms(chunk)
         self._find_wicks(chunk.open_time, chunk.high, chunk.low)
 
     def require_plausible(self) -> None:
@@ -83,15 +102,26 @@ class Neighbours:
                 f"times run against the rows; correct the header, or sort whole rows"
             )
         for (one, other), count in self._copied.items():
-            if self._lively >= FEWEST and count > COPIED_SHARE * self._lively:
+            if self.lively >= FEWEST and count > COPIED_SHARE * self.lively:
                 raise CddFormatChanged(
-                    f"{self.series}: {one} and {other} are the same number in {count} of {self._lively} rows: one "
+                    f"{self.series}: {one} and {other} are the same number in {count} of {self.lively} rows: one "
                     f"column holds the numbers of another, or the header names them wrongly"
                 )
         if self._rows >= FEWEST and self._flat_and_traded > FLAT_SHARE * self._rows:
             raise CddFormatChanged(
                 f"{self.series}: open, high, low and close are one number in {self._flat_and_traded} of {self._rows} "
                 f"rows: closing prices alone are no candles"
+            )
+        if self._early_closes is not None:
+            at = datetime.fromtimestamp(self._early_closes, UTC)
+            raise CddFormatChanged(
+                f"{self.series}: from {at:%Y-%m-%d %H:%M} UTC on candles close near their own open, and not near the "
+                f"open of the next one: the closes are those of the row before; move that column back"
+            )
+        if self.pairs >= FEWEST and self._averaged > AVERAGED_SHARE * self.pairs:
+            raise CddFormatChanged(
+                f"{self.series}: {self._averaged} of {self.pairs} candles open exactly in the middle of the candle "
+                f"before: these are Heikin-Ashi candles, averages that were never traded; save plain candles"
             )
 
     def _compare(self, chunk: Chunk) -> None:
@@ -104,14 +134,30 @@ class Neighbours:
         self.disjoint.add(at[after][adjacent & apart])
         backwards = np.abs(close[after] - opened[before]) < np.abs(opened[after] - close[before])
         self._reversed += int((adjacent & backwards).sum())
+        gap, body = np.abs(opened[after] - close[before]), np.abs(close - opened)[before]
+        self._find_early_closes(at[after][adjacent], (body < gap)[adjacent])
+        middle = (opened[before] + close[before]) / 2
+        self._averaged += int((adjacent & (body > 0) & (np.abs(opened[after] - middle) <= SAME_PRICE * middle)).sum())
+        self.repeats.add(at[after][adjacent & _repeats(chunk)])
         factor = opened[after] / close[before]
         for i in np.flatnonzero((factor >= JUMP_FACTOR) | (factor <= 1 / JUMP_FACTOR)):
             self.jumps.append(Jump(int(at[i + 1]), float(close[i]), float(opened[i + 1])))
 
+    def _find_early_closes(self, at: Ints, early: NDArray[np.bool_]) -> None:
+        width = min(EARLY_WINDOW, len(early))
+        if width < FEWEST or self._early_closes is not None:
+            return
+        # The last window may overlap the one before it, so that no candle is left out.
+        whole = early[: len(early) // width * width].reshape(-1, width).mean(axis=1)
+        shares = np.append(whole, early[-width:].mean())
+        if (shares > EARLY_SHARE).any():
+            window = int(np.argmax(shares > EARLY_SHARE))
+            self._early_closes = int(at[min(window * width, len(at) - width)])
+
     def _count_copies(self, chunk: Chunk) -> None:
         lively = chunk.high > chunk.low
         self._rows += len(chunk)
-        self._lively += int(lively.sum())
+        self.lively += int(lively.sum())
         if self.series.interval.length.days:
             # Candles of an hour or a minute with one trade, or none, are flat too.
             self._flat_and_traded += int((~lively & ~(chunk.volume_base == 0)).sum())
@@ -119,6 +165,13 @@ class Neighbours:
             for other in ("high", "low"):
                 count = int((lively & (getattr(chunk, one) == getattr(chunk, other))).sum())
                 self._copied[one, other] = self._copied.get((one, other), 0) + count
+
+    def _count_logarithms(self, chunk: Chunk) -> None:
+        limits = LOGARITHMS.get(self.series.interval)
+        if limits is not None:
+            quiet, least, most = limits
+            width = chunk.high - chunk.low
+            self.like_logarithms += int(((width < quiet * chunk.close) & (width >= least) & (width <= most)).sum())
 
     def _find_wicks(self, at: Ints, high: Floats, low: Floats) -> None:
         if len(at) < 2 * WICK_NEIGHBOURS:
@@ -131,6 +184,14 @@ class Neighbours:
                 self.wicks.append(Wick(int(at[i]), "low", float(low[i]), float(lowest[i])))
             else:
                 self.wicks.append(Wick(int(at[i]), "high", float(high[i]), float(highest[i])))
+
+
+def _repeats(chunk: Chunk) -> "np.ndarray":
+    """Return which candles from the second on have the numbers of the candle before, which is not flat: (n - 1,)."""
+    same = (chunk.high > chunk.low)[1:]
+    for values in (chunk.open, chunk.high, chunk.low, chunk.close, chunk.volume_base, chunk.volume_quote):
+        same &= (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    return same
 
 
 def _around(values: "np.ndarray", extreme: np.ufunc, nothing: float) -> "np.ndarray":

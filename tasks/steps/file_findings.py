@@ -25,6 +25,7 @@ FILE_CODES = frozenset(
         "layout",
         "wick",
         "jump",
+        "repeat",
         "day-start",
         "revision",
     }
@@ -196,6 +197,10 @@ def _jumps(file: CddFile) -> list[Finding]:
                 last,
             )
         )
+    if neighbours.repeats.count:
+        message = f"{neighbours.repeats.count} candles repeat every number of the candle before"
+        remedy = "a program filled gaps so, or the source had an outage; compare with another source"
+        findings.append(_of_span("repeat", Severity.WARNING, message, remedy, neighbours.repeats))
     if neighbours.pairs >= FEWEST and neighbours.disjoint.count > DISJOINT_SHARE * neighbours.pairs:
         message = (
             f"{neighbours.disjoint.count} of {neighbours.pairs} candles open far outside the range of the candle before"

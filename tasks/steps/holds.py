@@ -1,9 +1,12 @@
 """When a file waits for a person: it rewrites much of what is stored, or much of it is no candles or doubtful."""
 
+from datetime import timedelta
+
+from models.candles import QUOTE_CURRENCIES
 from models.times import from_unix
 from storage.candles import StoreCounts
 from storage.errors import StorageError
-from storage.source.checks import CONTRADICTED, KINDS_OF_CDD, day_starts
+from storage.source.checks import CONTRADICTED, KINDS_OF_CDD, OTHER_PAIR, day_starts
 from storage.source.file import CddFile
 from storage.source.neighbours import FEWEST, JUMP_FACTOR
 
@@ -13,11 +16,20 @@ HELD_SHARE = 0.02
 HELD_ROWS_SHARE = 0.25
 # ... and at least this many, so that a short series is not held for one candle.
 HELD_CANDLES = 5
+# ... or when the two volumes of more than this share of its candles contradict their prices (0.1 % in real files) ...
 # ... or when more than this share of its candles open far outside the range of the candle before (half of it where
 # times contradict each other too) ...
+HELD_VOLUMES_SHARE = 0.005
 HELD_DISJOINT_SHARE = 0.2
 # ... or more than this share of them at a multiple or a fraction of the close before.
 HELD_JUMPS_SHARE = 0.01
+# ... or more than this share of them, without two volumes that confirm the prices, are as narrow as logarithms.
+LOGARITHMS_SHARE = 0.6
+# Rows of other pairs are beside the pair's where these fill this share of their own time.
+FILLED_SHARE = 0.75
+# A workbook of Excel counts days from 1899-12-30 or, on a Mac, from 1904-01-01.
+DAYS_FROM_1900_TO_1904 = timedelta(days=1462)
+MONEY = frozenset(QUOTE_CURRENCIES) - {"BTC", "XBT", "ETH", "BNB"}
 
 
 class Held(StorageError):
@@ -43,9 +55,11 @@ def hold_if_rewritten(series: str, counts: StoreCounts, *, remedy: str) -> None:
 def hold_if_few_candles(file: CddFile, *, remedy: str) -> None:
     """Raise Held for a file of which more than HELD_ROWS_SHARE is set aside.
 
-    Duplicates, overlapping days and placeholders are left out: CDD's own files hold many of them.
+    Duplicates, overlapping days and placeholders are left out: CDD's own files hold many of them. So are the rows of
+    other pairs where the pair's own candles have no holes that these rows could belong into.
     """
-    odd = [row for row in file.set_aside if row.kind not in KINDS_OF_CDD]
+    beside = {OTHER_PAIR} if file.checks.filled_share() >= FILLED_SHARE else set()
+    odd = [row for row in file.set_aside if row.kind not in KINDS_OF_CDD | beside]
     if len(odd) > max(HELD_CANDLES, HELD_ROWS_SHARE * file.rows_in):
         raise Held(
             f"{file.series}: {len(odd)} of the file's {file.rows_in} rows are no candles (more than "
@@ -55,34 +69,76 @@ def hold_if_few_candles(file: CddFile, *, remedy: str) -> None:
 
 def hold_if_doubtful(file: CddFile, *, remedy: str) -> None:
     """Raise Held for a file whose prices contradict its volumes or each other, or whose days may be in local time."""
+    doubt = _doubt_of_prices(file) or _doubt_of_neighbours(file)
+    if doubt:
+        raise Held(f"{file.series}: {doubt}; nothing was stored. {remedy}")
+
+
+def hold_if_times_are_doubtful(file: CddFile, counts: StoreCounts, *, remedy: str) -> None:
+    """Raise Held for a file whose times may be moved, unless the stored candles confirm them."""
+    if counts.equal > counts.new + counts.revised:
+        return
+    torn = sorted(file.checks.torn)
+    doubt = None
+    if torn:
+        doubt = (
+            f"{len(torn)} times have two rows that open at different prices, the first at "
+            f"{from_unix(torn[0]):%Y-%m-%d %H:%M} UTC: a part of the file is moved by whole candles (local time?), or "
+            f"files of several markets were joined"
+        )
+    elif file.day_numbers and file.fetched_at is not None and counts.span:
+        first, last = (from_unix(instant) for instant in counts.span)
+        first_1904, last_1904 = first + DAYS_FROM_1900_TO_1904, last + DAYS_FROM_1900_TO_1904
+        if last_1904 <= file.fetched_at:
+            doubt = (
+                f"the dates are day numbers of a spreadsheet: {first:%Y-%m-%d}..{last:%Y-%m-%d} if it counts from "
+                f"1900, {first_1904:%Y-%m-%d}..{last_1904:%Y-%m-%d} if from 1904; write them as year-month-day, or "
+                f"take the first"
+            )
+    if doubt:
+        raise Held(f"{file.series}: {doubt}; nothing was stored. {remedy}")
+
+
+def _doubt_of_prices(file: CddFile) -> str | None:
     checks, neighbours = file.checks, file.checks.neighbours
     candles = file.rows_in - len(file.set_aside)
-    contradicted = sum(row.kind == CONTRADICTED for row in file.set_aside) > HELD_CANDLES
-    disjoint_share = HELD_DISJOINT_SHARE / 2 if contradicted else HELD_DISJOINT_SHARE
-    doubt = None
-    if checks.odd_volumes.count > max(HELD_CANDLES, HELD_ROWS_SHARE * checks.two_volumes):
-        doubt = (
+    if checks.odd_volumes.count > max(HELD_CANDLES, HELD_VOLUMES_SHARE * checks.two_volumes):
+        return (
             f"the two volumes of {checks.odd_volumes.count} of {checks.two_volumes} candles give no price between "
-            f"their low and high (more than {HELD_ROWS_SHARE:.0%}): the prices or volumes are in another unit, or have "
-            f"lost their decimal points"
+            f"their low and high (more than {HELD_VOLUMES_SHARE:.1%}): the prices or volumes are in another unit, have "
+            f"lost their decimal points, or stand in the rows of other times"
         )
-    elif checks.unsure_starts > max(HELD_CANDLES, HELD_ROWS_SHARE * candles):
-        doubt = (
+    # The volumes have confirmed the prices where there are two; money against money moves as little as logarithms do.
+    unconfirmed = checks.two_volumes < candles / 2 and file.series.base not in MONEY
+    narrow = neighbours.like_logarithms > LOGARITHMS_SHARE * neighbours.lively
+    if unconfirmed and narrow and neighbours.lively >= FEWEST:
+        return (
+            f"{neighbours.like_logarithms} of {neighbours.lively} candles are as narrow as if their prices were "
+            f"logarithms of prices: write the prices themselves"
+        )
+    if checks.unsure_starts > max(HELD_CANDLES, HELD_ROWS_SHARE * candles):
+        return (
             f"{checks.unsure_starts} of {candles} days do not start at midnight but at "
             f"{day_starts(checks.day_starts)}, and no unix time says that this is UTC: the times may be local; put "
             f"unix times or midnight UTC in the file"
         )
-    elif neighbours.pairs >= FEWEST and neighbours.disjoint.count > disjoint_share * neighbours.pairs:
-        doubt = (
+    return None
+
+
+def _doubt_of_neighbours(file: CddFile) -> str | None:
+    neighbours = file.checks.neighbours
+    contradicted = sum(row.kind == CONTRADICTED for row in file.set_aside) > HELD_CANDLES
+    disjoint_share = HELD_DISJOINT_SHARE / 2 if contradicted else HELD_DISJOINT_SHARE
+    if neighbours.pairs >= FEWEST and neighbours.disjoint.count > disjoint_share * neighbours.pairs:
+        return (
             f"{neighbours.disjoint.count} of {neighbours.pairs} candles open far outside the range of the candle "
             f"before (more than {disjoint_share:.0%}): dates, columns or several markets may be mixed up"
         )
-    elif len(neighbours.jumps) > max(HELD_CANDLES, HELD_JUMPS_SHARE * candles):
+    if len(neighbours.jumps) > max(HELD_CANDLES, HELD_JUMPS_SHARE * (file.rows_in - len(file.set_aside))):
         first = neighbours.jumps[0]
-        doubt = (
+        return (
             f"{len(neighbours.jumps)} candles open {JUMP_FACTOR:g} times above or below the close before, the first on "
             f"{from_unix(first.open_time):%Y-%m-%d} ({first.close_before:g}, then {first.open:g}): several markets or "
             f"units may be mixed up"
         )
-    if doubt is not None:
-        raise Held(f"{file.series}: {doubt}; nothing was stored. {remedy}")
+    return None

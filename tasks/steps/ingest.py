@@ -24,7 +24,13 @@ from storage.source.closing import Learnt, made_at
 from storage.source.file import CddFile
 from tasks.steps.file_findings import FILE_CODES, file_findings
 from tasks.steps.freshness import note_age
-from tasks.steps.holds import Held, hold_if_doubtful, hold_if_few_candles, hold_if_rewritten
+from tasks.steps.holds import (
+    Held,
+    hold_if_doubtful,
+    hold_if_few_candles,
+    hold_if_rewritten,
+    hold_if_times_are_doubtful,
+)
 
 _OUTCOMES: dict[type[StorageError], str] = {
     CddNotFound: "not_found",
@@ -199,6 +205,7 @@ def _store(
         remedy = f"look at the file; to take it as it is: candlecast ingest {series}{given} --accept"
         hold_if_few_candles(file, remedy=remedy)
         hold_if_doubtful(file, remedy=remedy)
+        hold_if_times_are_doubtful(file, counts, remedy=remedy)
         hold_if_rewritten(series, counts, remedy=remedy)
     refused_texts = file.texts([line for line, _ in counts.refused]) if counts.refused else {}
     aside = [(row.line_number, row.raw_text, row.reason) for row in file.set_aside]

@@ -45,6 +45,7 @@ def test_every_real_file_gives_the_golden_counts_and_values(shared_data: Path, r
     hold_if_few_candles(file, remedy="")
     hold_if_doubtful(file, remedy="")
     assert (file.remarks, file.zones, file.checks.unreadable_volumes.count) == ([], {}, 0)
+    assert (file.checks.torn, file.day_numbers) == ([], False)
 
 
 def test_the_golden_values_are_in_the_files_lines(shared_data: Path) -> None:

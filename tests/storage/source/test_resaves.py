@@ -128,6 +128,31 @@ def hours_from_1(m: datetime) -> str:
     return f"{m:%Y-%m-%d %H:%M}" if m.hour else f"{m - timedelta(days=1):%Y-%m-%d} 24:00"
 
 
+def with_closes_of(shift: int) -> Callable[[list[Row]], str]:
+    """Return a writer of files whose closes are those of other rows; the ends keep their own."""
+
+    def save(rows: list[Row]) -> str:
+        closes = [rows[min(max(i + shift, 0), len(rows) - 1)]["close"] for i in range(len(rows))]
+        # No row may be impossible for it.
+        wide = [{**row, "high": "99999", "low": "1"} for row in rows]
+        return written([{**row, "close": close} for row, close in zip(wide, closes, strict=True)], NAMES[:7])
+
+    return save
+
+
+def heikin_ashi(rows: list[Row]) -> str:
+    """Return a file of the averaged candles that charting programs draw and export."""
+    averaged: list[Row] = []
+    for row in rows[::-1]:
+        opened, high, low, close = (float(row[name]) for name in NUMBERS[:4])
+        before = averaged[-1] if averaged else row
+        middle = (float(before["open"]) + float(before["close"])) / 2
+        mean = (opened + high + low + close) / 4
+        prices = (middle, max(high, middle, mean), min(low, middle, mean), mean)
+        averaged.append({**row, **dict(zip(NUMBERS, map(repr, prices), strict=False))})
+    return written(averaged[::-1], NAMES[:7])
+
+
 def with_column(name: str, value: Callable[[int, Row], str], *, front: bool = False) -> Callable[[list[Row]], str]:
     def save(rows: list[Row]) -> str:
         names = (name, *NAMES) if front else (*NAMES, name)
@@ -321,6 +346,8 @@ REFUSED: dict[str, tuple[str, Callable[[list[Row]], str], str]] = {
     "24:00 in a column of clocks": (
         "1h", split_clock("%Y-%m-%d", lambda m: f"{m.hour or 24}:{m:%M}"), "the column 'time' says 24:00",
     ),
+    "closes of the day before": ("d", with_closes_of(1), "the closes are those of the row before"),
+    "Heikin-Ashi": ("d", heikin_ashi, "69 of 69 candles open exactly in the middle of the candle before"),
     "prices in euro": (
         "d", changed(lambda row: {name: f"{row[name]} €" for name in NUMBERS[:4]}), "the prices have the sign €",
     ),

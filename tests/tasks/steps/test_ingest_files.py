@@ -1,9 +1,12 @@
 """Unusual files: held for a person, split by year, with other names, or with the same bad row in every file."""
 
 import csv
+import math
+import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,7 @@ CASES = Path(__file__).parents[2] / "fixtures" / "cases"
 SAMPLE = Path(__file__).parents[3] / "sample" / "Coinbase_BTCUSD_d.csv"
 SERIES = "Coinbase_BTCUSD_d"
 NOW = datetime(2025, 10, 1, tzinfo=UTC)
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 HEAD = "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD"
 
 
@@ -37,14 +40,7 @@ def lines(first: datetime, n: int) -> list[str]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def any_engine(database_url: str) -> Iterator[Engine]:
+def engine(database_url: str) -> Iterator[Engine]:
     """A database of either kind."""
     engine = open_database(database_url)
     yield engine
@@ -131,14 +127,12 @@ def test_real_price_jumps_are_not_wicks(engine: Engine, shared_data: Path) -> No
         assert "wick" not in findings(engine, series)
 
 
-def test_a_bad_row_of_every_file_is_quarantined_once_with_first_and_last_time(
-    any_engine: Engine, tmp_path: Path
-) -> None:
+def test_a_bad_row_of_every_file_is_quarantined_once_with_first_and_last_time(engine: Engine, tmp_path: Path) -> None:
     start = datetime(2020, 1, 1, tzinfo=UTC)
     bad = "1577836800,2020-01-01 00:00:00,BTC/USD,100,x,90,100,10,1000"
     for day in range(3):
-        ingest(any_engine, put(tmp_path, [*lines(start + DAY, 20 + day), bad]), day=day)
-    with any_engine.connect() as conn:
+        ingest(engine, put(tmp_path, [*lines(start + DAY, 20 + day), bad]), day=day)
+    with engine.connect() as conn:
         rows = conn.execute(text("SELECT raw_text, line_number, created_at, last_seen_at FROM quarantine")).all()
     assert [tuple(row[:2]) for row in rows] == [(bad, 24)]
     assert (str(rows[0][2])[:10], str(rows[0][3])[:10]) == (f"{NOW:%Y-%m-%d}", f"{NOW + 2 * DAY:%Y-%m-%d}")
@@ -158,60 +152,58 @@ def year_of_days(year: int) -> list[str]:
 
 @pytest.mark.parametrize("order", [(2019, 2020, 2021), (2021, 2020, 2019), (2020, 2021, 2019)])
 def test_yearly_files_make_one_series_without_a_missing_31_december(
-    any_engine: Engine, tmp_path: Path, order: tuple[int, ...]
+    engine: Engine, tmp_path: Path, order: tuple[int, ...]
 ) -> None:
     for i, year in enumerate(order):
-        ingest(any_engine, put(tmp_path, year_of_days(year), f"Coinbase_BTCUSD_{year}_d.csv"), day=i)
-    with any_engine.connect() as conn:
+        ingest(engine, put(tmp_path, year_of_days(year), f"Coinbase_BTCUSD_{year}_d.csv"), day=i)
+    with engine.connect() as conn:
         opened = [row.open_time for row in read_candle_rows(conn, series=SERIES)]
     # Nothing follows the last day of 2021 yet.
     assert opened == [datetime(2019, 1, 1, tzinfo=UTC) + i * DAY for i in range(3 * 365)]
-    assert "gap" not in findings(any_engine)
-    again = ingest(any_engine, put(tmp_path, year_of_days(2020), "Coinbase_BTCUSD_2020_d.csv"), day=9)
+    assert "gap" not in findings(engine)
+    again = ingest(engine, put(tmp_path, year_of_days(2020), "Coinbase_BTCUSD_2020_d.csv"), day=9)
     assert again.outcome == "unchanged"
 
 
-def test_an_unfinished_31_december_stays_so(any_engine: Engine, tmp_path: Path) -> None:
+def test_an_unfinished_31_december_stays_so(engine: Engine, tmp_path: Path) -> None:
     rows = year_of_days(2020)
     rows[0] = rows[0].rsplit(",", 3)[0] + ",99.5,4,398"
-    ingest(any_engine, put(tmp_path, rows, "Coinbase_BTCUSD_2020_d.csv"))
-    ingest(any_engine, put(tmp_path, year_of_days(2021), "Coinbase_BTCUSD_2021_d.csv"), day=1)
-    assert findings(any_engine)["gap"].first_time == datetime(2020, 12, 31, tzinfo=UTC)
+    ingest(engine, put(tmp_path, rows, "Coinbase_BTCUSD_2020_d.csv"))
+    ingest(engine, put(tmp_path, year_of_days(2021), "Coinbase_BTCUSD_2021_d.csv"), day=1)
+    assert findings(engine)["gap"].first_time == datetime(2020, 12, 31, tzinfo=UTC)
     # A finished file of 2020 takes its place.
-    report = ingest(any_engine, put(tmp_path, year_of_days(2020), "Coinbase_BTCUSD_2020_d.csv"), day=2)
+    report = ingest(engine, put(tmp_path, year_of_days(2020), "Coinbase_BTCUSD_2020_d.csv"), day=2)
     assert report.rows_new == 1
-    assert "gap" not in findings(any_engine)
+    assert "gap" not in findings(engine)
 
 
-def test_yearly_files_make_one_series_and_need_only_the_candles_of_their_year(
-    any_engine: Engine, tmp_path: Path
-) -> None:
+def test_yearly_files_make_one_series_and_need_only_the_candles_of_their_year(engine: Engine, tmp_path: Path) -> None:
     for year in (2019, 2021, 2020):
         start = datetime(year, 1, 1, tzinfo=UTC)
         days = (datetime(year + 1, 1, 1, tzinfo=UTC) - start).days
         path = put(tmp_path, lines(start, days), f"Coinbase_BTCUSD_{year}_d.csv")
         assert str(SeriesName.of_file(path)) == SERIES
-        assert ingest(any_engine, path, day=year).rows_new == days
+        assert ingest(engine, path, day=year).rows_new == days
     # A file of one year must hold all stored candles of that year.
     path = put(tmp_path, lines(datetime(2020, 1, 1, tzinfo=UTC), 366)[::2], "Coinbase_BTCUSD_2020_d.csv")
     with pytest.raises(CddFormatChanged, match="2 days apart"):
-        ingest(any_engine, path, day=3000)
+        ingest(engine, path, day=3000)
     lines_of_2020 = lines(datetime(2020, 1, 1, tzinfo=UTC), 366)
     with pytest.raises(Held, match="lacks 20 of the 366 stored candles"):
         ingest(
-            any_engine,
+            engine,
             put(tmp_path, [*lines_of_2020[:100], *lines_of_2020[120:]], "Coinbase_BTCUSD_2020_d.csv"),
             day=3001,
         )
 
 
-def test_findings_of_another_years_file_stay_open(any_engine: Engine, tmp_path: Path) -> None:
+def test_findings_of_another_years_file_stay_open(engine: Engine, tmp_path: Path) -> None:
     for year in (2020, 2021):
         rows = lines(datetime(year, 1, 1, tzinfo=UTC), 300)
         if year == 2020:
             rows[100] = line(datetime(2020, 1, 1, tzinfo=UTC) + 199 * DAY, low=0.1)
-        ingest(any_engine, put(tmp_path, rows, f"Coinbase_BTCUSD_{year}_d.csv"), day=year)
-    assert findings(any_engine)["wick"].first_time == datetime(2020, 1, 1, tzinfo=UTC) + 199 * DAY
+        ingest(engine, put(tmp_path, rows, f"Coinbase_BTCUSD_{year}_d.csv"), day=year)
+    assert findings(engine)["wick"].first_time == datetime(2020, 1, 1, tzinfo=UTC) + 199 * DAY
 
 
 @pytest.mark.parametrize(
@@ -255,13 +247,15 @@ def test_pairs_are_split_into_base_and_quote_as_on_the_exchange(
     assert (name.base, name.quote) == (base, quote)
 
 
-def test_a_local_file_with_any_name_can_be_ingested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CANDLECAST_DATABASE_URL", f"sqlite:///{tmp_path / 'candlecast.db'}")
+def test_a_local_file_with_any_name_can_be_ingested(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANDLECAST_DATABASE_URL", database_url)
     path = tmp_path / "my prices (2).txt"
     path.write_text((CASES / "unix_shortened_by_a_spreadsheet.csv").read_text())
     result = CliRunner().invoke(application(), ["ingest", SERIES, "--file", str(path)])
     assert result.exit_code == 0, result.output
-    engine = open_database(f"sqlite:///{tmp_path / 'candlecast.db'}")
+    engine = open_database(database_url)
     with engine.connect() as conn:
         rows = read_candle_rows(conn, series=SERIES)
     engine.dispose()
@@ -270,15 +264,19 @@ def test_a_local_file_with_any_name_can_be_ingested(tmp_path: Path, monkeypatch:
     assert with_two_series.exit_code == 2
 
 
-def test_a_file_with_several_pairs_is_held_and_then_only_the_series_pair_is_stored(
-    engine: Engine, tmp_path: Path
+@pytest.mark.parametrize("holes", [False, True])
+def test_of_several_pairs_in_a_file_the_wanted_one_is_stored_unless_it_has_holes(
+    engine: Engine, tmp_path: Path, holes: bool
 ) -> None:
+    """Rows that name another pair in the days that the wanted one lacks may be its own with a wrong name."""
     start = datetime(2020, 1, 1, tzinfo=UTC)
-    rows = [line(start + i * DAY, symbol=symbol) for i in range(30) for symbol in ("BTC/USD", "ETH/USD", "LTC/USD")]
-    path = put(tmp_path, rows)
-    with pytest.raises(Held, match="In 60 rows: it is of another pair"):
-        ingest(engine, path)
-    assert ingest(engine, path, accept=True).rows_new == 30
+    rows = [line(start + i * DAY, symbol=symbol) for i in range(40) for symbol in ("BTC/USD", "ETH/USD", "LTC/USD")]
+    if holes:
+        rows = [row for i, row in enumerate(rows) if i // 3 % 4 > 1 or "BTC" not in row]
+        with pytest.raises(Held, match="In 80 rows: it is of another pair"):
+            ingest(engine, put(tmp_path, rows))
+    report = ingest(engine, put(tmp_path, rows), accept=holes)
+    assert (report.rows_new, report.rows_quarantined) == (20 if holes else 40, 80)
 
 
 def sample_lines(n: int, change: Callable[[list[str], datetime], list[str]]) -> list[str]:
@@ -304,11 +302,33 @@ def in_new_york(cells: list[str], at: datetime) -> list[str]:
     return ["", f"{at - timedelta(hours=4):%Y-%m-%d %H:%M}", *cells[2:]]
 
 
+def logarithms(cells: list[str], _: datetime) -> list[str]:
+    return [*cells[:3], *(f"{math.log(float(price)):.6f}" for price in cells[3:7]), "", ""]
+
+
+def prices_of_two_days_before(cells: list[str], at: datetime) -> list[str]:
+    """The dates and volumes stay where they are."""
+    return [*cells[:3], *PRICES_OF[at - 2 * DAY], *cells[7:]] if at - 2 * DAY in PRICES_OF else cells
+
+
+def day_numbers_from_1904(cells: list[str], at: datetime) -> list[str]:
+    return ["", str((at - datetime(1904, 1, 1, tzinfo=UTC)).days), *cells[2:]]
+
+
+PRICES_OF = {
+    datetime.fromisoformat(cells[0]).replace(tzinfo=UTC): cells[2:6]
+    for cells in csv.reader(SAMPLE.read_text().splitlines()[3:])
+}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (without_points, "the two volumes of 60 of 60 candles give no price between their low and high"),
         (a_thousand_times, "candles open 5 times above or below the close before, the first on 2019-08-24"),
+        (logarithms, "of 60 candles are as narrow as if their prices were logarithms of prices"),
+        (prices_of_two_days_before, "or stand in the rows of other times"),
+        (day_numbers_from_1904, "2015-08-17..2015-10-15 if it counts from 1900, 2019-08-18..2019-10-16 if from 1904"),
         (in_new_york, "60 of 60 days do not start at midnight but at 20:00 UTC (60), and no unix time says that"),
     ],
 )
@@ -320,6 +340,54 @@ def test_a_file_that_contradicts_itself_is_held(
         ingest(engine, path)
     assert count(engine, "candles") == 0
     assert ingest(engine, path, accept=True).rows_new == 60
+
+
+def hourly(prices: Sequence[float], first: datetime) -> list[str]:
+    """Hours that open where the one before closed, oldest first."""
+    pairs = list(pairwise(prices))
+    return [
+        f"{int((first + i * HOUR).timestamp())},{first + i * HOUR:%Y-%m-%d %H:%M:%S},BTC/USD,{opened:.4f},"
+        f"{max(opened, close) + 0.1:.4f},{min(opened, close) - 0.1:.4f},{close:.4f},10,{5 * (opened + close):.4f}"
+        for i, (opened, close) in enumerate(pairs)
+    ]
+
+
+@pytest.fixture
+def prices() -> list[float]:
+    """Prices of a random walk of small steps."""
+    rng = random.Random(1)
+    walk = [100.0]
+    for _ in range(200):
+        walk.append(walk[-1] * (1 + rng.gauss(0, 0.002)))
+    return walk
+
+
+HOURLY = "Coinbase_BTCUSD_1h"
+FIRST = datetime(2020, 6, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 5])
+def test_hours_that_are_moved_in_a_part_of_a_file_are_held(
+    engine: Engine, tmp_path: Path, prices: list[float], hours: int
+) -> None:
+    """Where the moved part meets the rest, hours stand twice. No clock is changed in June."""
+    rows = hourly(prices, FIRST)
+    moved = hourly(prices, FIRST + hours * HOUR)
+    path = put(tmp_path, [*rows[:60], *moved[60:120], *rows[120:]], f"{HOURLY}.csv")
+    with pytest.raises(Held, match=f"{abs(hours)} times have two rows that open at different prices, the first at"):
+        ingest(engine, path, HOURLY)
+    ingest(engine, path, HOURLY, accept=True)
+    # What a person has accepted is not held again the next day.
+    ingest(engine, put(tmp_path, [*rows[:60], *moved[60:120], *rows[120:-1], rows[-1]], f"{HOURLY}.csv"), HOURLY, day=1)
+
+
+def test_candles_that_repeat_the_one_before_are_a_finding(engine: Engine, tmp_path: Path) -> None:
+    rows = sample_lines(60, lambda cells, _: cells)
+    filled = [",".join([*row.split(",")[:2], *rows[9].split(",")[2:]]) for row in rows[4:9]]
+    ingest(engine, put(tmp_path, [*rows[:4], *filled, *rows[9:]]))
+    repeat = findings(engine)["repeat"]
+    assert (repeat.count, repeat.first_time) == (5, datetime(2019, 10, 8, tzinfo=UTC))
+    assert repeat.message == "5 candles repeat every number of the candle before"
 
 
 def test_rows_of_different_days_mixed_up_are_held(engine: Engine, tmp_path: Path) -> None:
