@@ -10,7 +10,7 @@ from models.wording import close_name
 from storage.arrivals import read_usual_time
 from storage.candles import latest_close_time
 from storage.database.times import UtcDateTime
-from storage.series import series_names
+from storage.series import same_markets
 from storage.tables import candles
 
 _current = table(
@@ -34,8 +34,6 @@ OUTLIER_SHARE = 0.05
 EXTREME_FACTOR = 1.5
 EXTREMES_SHOWN = 20
 _COMPARE = "compare both on the day; one of the markets was thin, or one of the files is wrong"
-# Quote currencies that are worth the same, except in a crisis of one of them.
-_DOLLARS = {"USD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "FDUSD", "DAI", "PAX"}
 
 
 def check_candles(conn: Connection, *, series: str, interval: Interval) -> list[Finding]:
@@ -127,13 +125,8 @@ def _without_volume(conn: Connection, series: str) -> list[Finding]:
 
 
 def _outliers(conn: Connection, series: str) -> list[Finding]:
-    ours = SeriesName.parse(series)
     findings: list[Finding] = []
-    for name in series_names(conn):
-        other = SeriesName.parse(name)
-        same_market = other.base == ours.base and other.interval is ours.interval
-        if name == series or not same_market or _worth(other.quote) != _worth(ours.quote):
-            continue
+    for name in same_markets(conn, series=series):
         a, b = _current.alias("a"), _current.alias("b")
         apart = func.abs(a.c.close / b.c.close - 1)
         count, first, last, most = conn.execute(
@@ -188,7 +181,3 @@ def _extremes(conn: Connection, series: str, name: str) -> list[Finding]:
         message = f"{len(more)} more highs or lows are over {EXTREME_FACTOR:g} times outside those of {name}"
         findings.append(Finding("outlier", Severity.WARNING, message, _COMPARE, len(more), more[0][0], more[-1][0]))
     return findings
-
-
-def _worth(currency: str) -> str:
-    return "USD" if currency in _DOLLARS else currency

@@ -10,6 +10,9 @@ from storage.database.inserting import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import candles, series
 
+# Quote currencies that are worth the same, except in a crisis of one of them.
+_DOLLARS = {"USD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "FDUSD", "DAI", "PAX"}
+
 
 class SeriesRow(NamedTuple):
     """A stored series and the reach of its closed candles."""
@@ -51,6 +54,17 @@ def names_of_interval(conn: Connection, *, interval: Interval) -> list[str]:
     """Return the names of the stored series of `interval`, sorted."""
     of_interval = series.c.interval == interval.value
     return list(conn.execute(select(series.c.name).where(of_interval).order_by(series.c.name)).scalars())
+
+
+def same_markets(conn: Connection, *, series: str) -> list[str]:
+    """Return the names of the other stored series of the same coin and interval whose prices mean the same, sorted."""
+    ours = SeriesName.parse(series)
+    others = [SeriesName.parse(name) for name in names_of_interval(conn, interval=ours.interval) if name != series]
+    return [str(one) for one in others if one.base == ours.base and _worth(one.quote) == _worth(ours.quote)]
+
+
+def _worth(currency: str) -> str:
+    return "USD" if currency in _DOLLARS else currency
 
 
 def require_series(conn: Connection, *, name: str | None) -> None:

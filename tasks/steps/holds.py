@@ -2,8 +2,11 @@
 
 from datetime import timedelta
 
+from sqlalchemy import Connection
+
 from models.candles import QUOTE_CURRENCIES
 from models.times import from_unix
+from storage.agreement import FEWEST_COMPARED, read_disagreement
 from storage.candles import StoreCounts
 from storage.errors import StorageError
 from storage.source.checks import CONTRADICTED, KINDS_OF_CDD, OTHER_PAIR, day_starts
@@ -97,6 +100,31 @@ def hold_if_times_are_doubtful(file: CddFile, counts: StoreCounts, *, remedy: st
             )
     if doubt:
         raise Held(f"{file.series}: {doubt}; nothing was stored. {remedy}")
+
+
+def hold_if_others_disagree(conn: Connection, *, series: str, download: int, counts: StoreCounts, remedy: str) -> None:
+    """Raise Held where many candles of a download contradict another stored source of the pair, or the stored ones."""
+    if counts.new + counts.revised < FEWEST_COMPARED:
+        return
+    other = read_disagreement(conn, series=series, download=download, earlier=counts.revised >= FEWEST_COMPARED)
+    if other is None:
+        return
+    if other.ratio != 1:
+        doubt = (
+            f"in the median the closes are {other.ratio:.4g} times those of {other.other} of the same time: one of the "
+            f"two is of another unit, coin or currency"
+        )
+    else:
+        whose = "the stored candles" if other.other == series else f"those of {other.other}"
+        hours = abs(other.by_s) / 3600
+        doubt = (
+            f"{other.candles} candles from {from_unix(other.first):%Y-%m-%d %H:%M} to "
+            f"{from_unix(other.last):%Y-%m-%d %H:%M} UTC agree with {whose} of "
+            f"{f'{hours / 24:g} days' if hours % 24 == 0 else f'{hours:g} hours'} "
+            f"{'later' if other.by_s > 0 else 'earlier'}, and not with those of the same time: the times of one of the "
+            f"two are moved"
+        )
+    raise Held(f"{series}: {doubt}; nothing was stored. {remedy}")
 
 
 def _doubt_of_prices(file: CddFile) -> str | None:

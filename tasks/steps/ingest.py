@@ -28,6 +28,7 @@ from tasks.steps.holds import (
     Held,
     hold_if_doubtful,
     hold_if_few_candles,
+    hold_if_others_disagree,
     hold_if_rewritten,
     hold_if_times_are_doubtful,
 )
@@ -207,6 +208,7 @@ def _store(
         hold_if_doubtful(file, remedy=remedy)
         hold_if_times_are_doubtful(file, counts, remedy=remedy)
         hold_if_rewritten(series, counts, remedy=remedy)
+        hold_if_others_disagree(conn, series=series, download=download, counts=counts, remedy=remedy)
     refused_texts = file.texts([line for line, _ in counts.refused]) if counts.refused else {}
     aside = [(row.line_number, row.raw_text, row.reason) for row in file.set_aside]
     aside += [(line, refused_texts.get(line, ""), reason) for line, reason in counts.refused]

@@ -381,6 +381,31 @@ def test_hours_that_are_moved_in_a_part_of_a_file_are_held(
     ingest(engine, put(tmp_path, [*rows[:60], *moved[60:120], *rows[120:-1], rows[-1]], f"{HOURLY}.csv"), HOURLY, day=1)
 
 
+@pytest.mark.parametrize("other", ["Bitstamp_BTCUSD_1h", HOURLY])
+def test_a_file_that_is_moved_against_stored_candles_is_held(
+    engine: Engine, tmp_path: Path, prices: list[float], other: str
+) -> None:
+    """Its hours look like any others; only those of another source, or its own of before, tell."""
+    ingest(engine, put(tmp_path, hourly(prices, FIRST), f"{other}.csv"), other)
+    path = put(tmp_path, hourly(prices, FIRST + 4 * HOUR), f"{HOURLY}.csv")
+    whose = "the stored candles" if other == HOURLY else f"those of {other}"
+    with pytest.raises(Held, match=f"candles from 2020-06-01 .* UTC agree with {whose} of 4 hours earlier"):
+        ingest(engine, path, HOURLY, day=1)
+    assert ingest(engine, path, HOURLY, day=1, accept=True).outcome == "stored"
+
+
+def test_a_file_with_prices_in_another_unit_than_those_of_another_source_is_held(
+    engine: Engine, tmp_path: Path, prices: list[float]
+) -> None:
+    ingest(engine, put(tmp_path, hourly(prices, FIRST), "Bitstamp_BTCUSD_1h.csv"), "Bitstamp_BTCUSD_1h")
+    cents = [re.sub(",10,[0-9.]+$", ",,", row) for row in hourly([100 * price for price in prices], FIRST)]
+    path = put(tmp_path, cents, f"{HOURLY}.csv")
+    with pytest.raises(Held, match="the closes are 100 times those of Bitstamp_BTCUSD_1h of the same time"):
+        ingest(engine, path, HOURLY)
+    # Another market agrees.
+    assert ingest(engine, put(tmp_path, hourly(prices, FIRST), f"{HOURLY}.csv"), HOURLY).rows_new == 200
+
+
 def test_candles_that_repeat_the_one_before_are_a_finding(engine: Engine, tmp_path: Path) -> None:
     rows = sample_lines(60, lambda cells, _: cells)
     filled = [",".join([*row.split(",")[:2], *rows[9].split(",")[2:]]) for row in rows[4:9]]
