@@ -16,12 +16,12 @@ from storage.database.engine import reading, writing
 from storage.downloads import LastDownload
 from storage.errors import CddDenied, CddFormatChanged, CddNotFound, CddRefused, CddUnavailable, StorageError
 from storage.findings import read_findings, record_findings
-from storage.followed import close_years
 from storage.health import AGE_CODES, CANDLE_CODES, check_age, check_candles
 from storage.series import ensure_series, series_names
 from storage.source.client import Fetched, http_date
 from storage.source.closing import Learnt, made_at
 from storage.source.file import CddFile
+from storage.year_ends import close_years
 from tasks.steps.file_findings import FILE_CODES, file_findings
 from tasks.steps.freshness import note_age
 from tasks.steps.holds import (
