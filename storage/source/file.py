@@ -45,6 +45,11 @@ ROWS_FOR_SYMBOLS = 500
 # How much of the file a message shows.
 LINES_SHOWN = 3
 SHOWN_CHARACTERS = 100
+# What to change in a file whose rows are set aside for a reason.
+_REMEDIES = {
+    "its time cannot be read": "Write times as 2024-08-20 13:00:00 in UTC, or as unix times",
+    "a price is not a number": "Write prices as plain numbers, such as 59462.5",
+}
 
 
 @dataclass
@@ -138,7 +143,8 @@ class CddFile:
         reason, count = reasons.most_common(1)[0]
         rows = [row for row in self.set_aside if row.reason.split(":")[0] == reason][:LINES_SHOWN]
         lines = "; ".join(f"line {row.line_number}: {row.raw_text[:SHOWN_CHARACTERS]!r}" for row in rows)
-        return f"In {count} rows: {rows[0].reason if count == 1 else reason} ({lines})"
+        remedy = f". {_REMEDIES[reason]}" if reason in _REMEDIES else ""
+        return f"In {count} rows: {rows[0].reason if count == 1 else reason} ({lines}){remedy}"
 
     def texts(self, line_numbers: Sequence[int]) -> dict[int, str]:
         """Return the texts of some lines of the file, cut to RAW_TEXT_KEPT characters."""

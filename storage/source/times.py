@@ -175,6 +175,11 @@ class TimeReader:
         if dates.two_readings and (unix != NO_TIME).all() and (unix_step <= EXACT_UNIX_S).all():
             # The unix times tell all candles apart without it.
             return dates.value, dates.step
+        if dates.two_readings and len(dates.examples) == 1:
+            raise CddFormatChanged(
+                f"{self.series}: the dates of the column {name!r} are dates of 1970..2100 in no order of day, month "
+                f"and year ({dates.examples[0]!r} for one); write them as year-month-day in the file"
+            )
         if dates.two_readings:
             readings = " or ".join(
                 f"{order} ({day})" for order, day in zip(dates.two_readings, dates.examples[1:], strict=False)

@@ -319,6 +319,15 @@ REFUSED: dict[str, tuple[str, Callable[[list[Row]], str], str]] = {
         "d", changed(lambda row: {"unix": shortened(row, 2)}, UNDATED), "each can mean any instant within 116 days",
     ),
     "no time at all": ("d", dated(lambda m: "00:00.0"), "In 70 rows: its time cannot be read"),
+    "names of time zones": (
+        "d", dated(lambda m: f"{m:%Y-%m-%d %H:%M:%S} CEST"), "Write times as 2024-08-20 13:00:00 in UTC, or as",
+    ),
+    "years of another calendar": (
+        "d", dated(lambda m: f"{m:%d/%m}/{m.year + 543}"), "are dates of 1970..2100 in no order of day, month",
+    ),
+    "prices with words": (
+        "d", changed(lambda row: {"close": f"{row['close']} dollars"}), "Write prices as plain numbers, such as 594",
+    ),
     "unquoted thousands": (
         "d",
         lambda rows: written(rows, NAMES, ";").replace(".", ",").replace(";", ","),
