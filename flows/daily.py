@@ -127,9 +127,11 @@ def bring_all_up_to_date(
                 # The due candle may be there in a minute, so a forecast from an older origin would be useless.
                 soon = waits and one.doubtful and not desk.is_stored(one)
                 has_new_forecast = not soon and forecast(steps, name, settings, clock=clock, note=note)
+                has_its_day = not waits or desk.is_stored(one)
                 # A series that waits and has nothing new has nothing to score or to draw.
-                if (fresh and not soon) or has_new_forecast or not waits or desk.is_stored(one):
-                    score_and_show(steps, one, settings, now=clock(), note=note)
+                if (fresh and not soon) or has_new_forecast or has_its_day:
+                    # While it waits, the forecast is from an older close, and the morning note would be old news.
+                    score_and_show(steps, one, settings, now=clock(), with_note=has_its_day, note=note)
             if news.cause is Cause.STORED:
                 note(name, "the download was not stored", None)
             if one.late:
@@ -171,15 +173,18 @@ def forecast(steps: Steps, name: str, settings: Settings, *, clock: RunClock, no
     return bool(forecasts.new)
 
 
-def score_and_show(steps: Steps, wait: Wait, settings: Settings, *, now: datetime, note: Note) -> None:
-    """Score the forecasts of one series whose candles have closed, check the series, and draw its newest forecast."""
+def score_and_show(steps: Steps, wait: Wait, settings: Settings, *, now: datetime, with_note: bool, note: Note) -> None:
+    """Score the forecasts of one series whose candles have closed, check the series, and draw its newest forecast.
+
+    The morning note is sent only `with_note`.
+    """
     log, name = get_run_logger(), wait.series
     what = "the forecasts were not scored or shown"
     try:
         score_task(steps, series=name, now=now)
         for trouble in watch_task(steps, series=name, now=now, wait=wait):
             log.warning("%s: %s", name, trouble)
-        show(steps, name, settings)
+        show(steps, name, settings, with_note=with_note)
     except Exception as error:
         note(name, what, error)
         return
@@ -213,12 +218,12 @@ def train_what_is_due(
         with one_run_at_a_time(engine, name):
             if forecast(steps, name, settings, clock=clock, note=note):
                 try:
-                    show(steps, name, settings)
+                    show(steps, name, settings, with_note=True)
                 except Exception as error:
                     note(name, "the new forecast was not shown", error)
 
 
-def show(steps: Steps, name: str, settings: Settings) -> None:
-    """Draw one series' newest forecast."""
-    chart = publish_task(steps, series=name, reports=settings.reports)
+def show(steps: Steps, name: str, settings: Settings, *, with_note: bool) -> None:
+    """Draw one series' newest forecast, and send its morning note if `with_note`."""
+    chart = publish_task(steps, series=name, reports=settings.reports, with_note=with_note)
     get_run_logger().info("%s: chart at %s", name, chart)

@@ -120,9 +120,9 @@ def watch_task(steps: Steps, *, series: str, now: datetime, wait: Wait | None = 
 
 
 @task(name="publish", task_run_name="publish-{series}", cache_policy=NO_CACHE)
-def publish_task(steps: Steps, *, series: str, reports: Path) -> Path | None:
+def publish_task(steps: Steps, *, series: str, reports: Path, with_note: bool) -> Path | None:
     """Draw the newest forecast and show its chart, its table and the series' findings in Prefect's UI."""
-    return publish(steps, series=series, reports=reports)
+    return publish(steps, series=series, reports=reports, with_note=with_note)
 
 
 # --- training ----------------------------------------------------------------------------------------------------

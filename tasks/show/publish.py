@@ -61,8 +61,11 @@ def _send_note(note: Note) -> None:
     create_markdown_artifact(markdown_note([note], [None]), key=key, description=f"Morning note of {note.series}")
 
 
-def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
-    """Draw the newest forecast; show it, its table, the note and the findings in Prefect's UI; returns the picture."""
+def publish(steps: Steps, *, series: str, reports: Path, with_note: bool) -> Path | None:
+    """Draw the newest forecast; show it, its table and the findings in Prefect's UI; returns the picture.
+
+    `with_note` also sends the note and shows it there.
+    """
     drawn = steps(forecast_chart, series=series, reports=reports)
     findings = steps(open_findings, series=series)
     if drawn is not None:
@@ -77,7 +80,8 @@ def publish(steps: Steps, *, series: str, reports: Path) -> Path | None:
             ),
         )
         show_picture(drawn.path, key=artifact_key("fan", series), description=f"Fan chart of {series}")
-    _send_note(steps(series_note, series=series))
+    if with_note:
+        _send_note(steps(series_note, series=series))
     create_table_artifact(
         [
             {

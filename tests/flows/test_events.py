@@ -67,7 +67,7 @@ def test_a_day_has_one_note_also_when_a_new_champion_forecasts_on_it(installatio
 
     @flow(name="only-showing")
     def show() -> None:
-        publish_task(InThisProcess(engine), series=series, reports=installation)
+        publish_task(InThisProcess(engine), series=series, reports=installation, with_note=True)
 
     def forecast(model: str, origin: datetime) -> None:
         version = store.add_version(model, series=series)

@@ -42,7 +42,7 @@ def source(installation: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_each_series_is_forecast_minutes_after_its_own_candle(installation: Path, source: CddServer) -> None:
-    delays = {"Bitstamp_BTCUSD_d": 2 * HOUR, "Bitstamp_ETHUSD_d": 6 * HOUR, "Bitstamp_LTCUSD_d": 10 * MINUTE}
+    delays = {"Bitstamp_TRXUSD_d": 2 * HOUR, "Bitstamp_ETHUSD_d": 6 * HOUR, "Bitstamp_LTCUSD_d": 10 * MINUTE}
     out = {}
     for name, delay in delays.items():
         one = market(source, name, n=230, ends=CLOSE)
@@ -55,6 +55,9 @@ def test_each_series_is_forecast_minutes_after_its_own_candle(installation: Path
         created_at = stored(installation, name)
         assert set(created_at) == {"naive", "range-ewma"}
         assert all(timedelta(0) <= when - at <= 6 * MINUTE for when in created_at.values()), (name, created_at, at)
+    # The forecast from the close before, made while the day waited, has no note: two hours later it is old news.
+    notes = [payload["message"].splitlines()[0] for payload in arrived("candlecast.note", "Bitstamp_TRXUSD_d")]
+    assert notes == ["Bitstamp_TRXUSD_d, after the close of 2026-04-22"]
     assert rows_of(installation, "SELECT count(*) FROM findings WHERE code = 'late'") == [(0,)]
 
 
