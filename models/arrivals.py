@@ -80,11 +80,10 @@ def usual_time(arrivals: Iterable[Arrival], interval: Interval) -> UsualTime | N
     together: dict[datetime, list[Arrival]] = {}
     for arrival in arrivals:
         together.setdefault(arrival.seen_at, []).append(arrival)
-    news = []
+    news, soon, most = [], NEWS_WITHIN * interval.length, most_together(interval)
     for group in together.values():
         newest = max(group, key=lambda one: one.close_time)
-        in_time = newest.seen_at - newest.close_time <= NEWS_WITHIN * interval.length
-        if in_time and len(group) <= most_together(interval):
+        if newest.seen_at - newest.close_time <= soon and len(group) <= most:
             news.append(newest)
     news.sort(key=lambda one: one.close_time)
     news = news[-COUNTED:]

@@ -1,18 +1,19 @@
 """When candles arrived: since when the source had each closed candle, and since when we had it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import groupby
 from math import isclose
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, and_, case, exists, func, select, tuple_
 
 from models.arrivals import COUNTED, Arrival, NewestView, UsualTime, final_after, most_together, usual_time
 from models.candles import SeriesName
 from storage.candles import SAME_NUMBER, VALUES
+from storage.query import names_by_value
 from storage.tables import candles, downloads
+from storage.tables import series as stored_series
 
 # Candles that are older say nothing about when the source publishes now.
 LOOK_BACK = timedelta(days=60)
@@ -96,35 +97,56 @@ def newest_arrival(conn: Connection, *, series: str) -> Arrival | None:
 
 def read_usual_time(conn: Connection, *, series: str) -> UsualTime | None:
     """Return when the source usually publishes `series`, None where too few candles came as news."""
-    c = candles.c
-    newest = conn.execute(select(func.max(c.open_time)).where(c.series == series)).scalar()
-    if newest is None:
-        return None
-    interval = SeriesName.parse(series).interval
-    given = {"series": series, "since": newest - LOOK_BACK, "most": most_together(interval)}
-    return usual_time([Arrival(*row) for row in conn.execute(_together(), given)], interval)
+    return read_usual_times(conn, series=[series]).get(series)
 
 
-@cache
-def _together() -> Select[tuple[datetime, datetime | None, datetime]]:
-    """Return the query for a series' newest arrivals; built once, because all series are asked one after the other.
+def read_usual_times(conn: Connection, *, series: Collection[str]) -> dict[str, UsualTime]:
+    """Return when the source usually publishes each of `series`, by name; without those of too few news."""
+    opens = {name: (SeriesName.parse(name).interval, at) for name, at in _newest_opens(conn, series).items()}
+    usual: dict[str, UsualTime] = {}
+    for (interval, newest), names in names_by_value(opens).items():
+        arrivals = _newest_arrivals(conn, names, since=newest - LOOK_BACK, most=most_together(interval))
+        times = {name: usual_time(of_series, interval) for name, of_series in arrivals.items()}
+        usual |= {name: time for name, time in times.items() if time is not None}
+    return usual
+
+
+def _newest_opens(conn: Connection, series: Collection[str]) -> dict[str, datetime]:
+    """Return when the newest candle of each of `series` opens, closed or not; a series without candles is left out."""
+    c, name = candles.c, stored_series.c.name
+    newest = select(func.max(c.open_time)).where(c.series == name).scalar_subquery()
+    rows = conn.execute(select(name, newest).where(name.in_(series))).tuples()
+    return {one: opened for one, opened in rows if opened is not None}
+
+
+def _newest_arrivals(
+    conn: Connection, series: Collection[str], *, since: datetime, most: int
+) -> dict[str, list[Arrival]]:
+    """Return the newest arrivals of at most `most` candles each of `series`, of candles that open from `since` on.
 
     Candles that came together are one arrival, that of the newest; minutes are too many to be fetched one by one.
     """
     c = candles.c
-    arrivals = _arrivals().where(c.series == bindparam("series"), c.open_time >= bindparam("since")).subquery()
-    return (
+    each = _arrivals().where(c.series.in_(series), c.open_time >= since).subquery()
+    together = (
         select(
-            func.max(arrivals.c.close_time, type_=candles.c.close_time.type),
+            each.c.series,
+            func.max(each.c.close_time, type_=candles.c.close_time.type).label("close_time"),
             # One download brought them all, so they have one time or none.
-            func.max(arrivals.c.published_at, type_=downloads.c.file_time.type),
-            arrivals.c.seen_at,
+            func.max(each.c.published_at, type_=downloads.c.file_time.type).label("published_at"),
+            each.c.seen_at,
+            func.row_number().over(partition_by=each.c.series, order_by=each.c.seen_at.desc()).label("place"),
         )
-        .group_by(arrivals.c.seen_at)
-        .having(func.count() <= bindparam("most"))
-        .order_by(arrivals.c.seen_at.desc())
-        .limit(2 * COUNTED)
+        .group_by(each.c.series, each.c.seen_at)
+        .having(func.count() <= most)
+        .subquery()
     )
+    t = together.c
+    query = select(t.series, t.close_time, t.published_at, t.seen_at).where(t.place <= 2 * COUNTED)
+    arrivals: dict[str, list[Arrival]] = {}
+    for name, *times in conn.execute(query).all():
+        arrivals.setdefault(name, []).append(Arrival(*times))
+    return arrivals
 
 
 def read_final_after(conn: Connection, *, series: str) -> timedelta | None:

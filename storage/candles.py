@@ -1,15 +1,16 @@
 """Stored candles with every revision: as they are known now, and as they were known at an earlier time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
 from storage.database.inserting import insert_columns
 from storage.database.times import unix_us
 from storage.tables import candles
+from storage.tables import series as stored_series
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,9 +132,39 @@ def newest_fetch(conn: Connection, *, series: str) -> datetime | None:
 
 def latest_close_time(conn: Connection, *, series: str) -> datetime | None:
     """Return when the newest closed candle closed, None without one."""
-    c = candles.c
-    query = select(c.close_time).where(c.series == series, ~c.provisional).order_by(c.open_time.desc()).limit(1)
-    return conn.execute(query).scalar()
+    newest = newest_candles(conn, series=[series]).get(series)
+    return None if newest is None else newest.close_time
+
+
+def newest_candles(conn: Connection, *, series: Collection[str]) -> dict[str, CandleRow]:
+    """Return the newest closed candle of each of `series` by name, as known now; a series without one is left out."""
+    c, other = candles.c, candles.alias("other")
+    newest = (
+        select(other.c.open_time)
+        .where(other.c.series == stored_series.c.name, ~other.c.provisional)
+        .order_by(other.c.open_time.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = (
+        select(c.series, *(c[name] for name in CandleRow._fields))
+        .select_from(stored_series)
+        .join(candles, and_(c.series == stored_series.c.name, c.open_time == newest))
+        .where(stored_series.c.name.in_(series), ~c.provisional, ~_superseded())
+    )
+    return {name: CandleRow(*row) for name, *row in conn.execute(query)}
+
+
+def _superseded(as_of: datetime | None = None) -> ColumnElement[bool]:
+    """Return whether a candle has a later revision that is closed, known at `as_of` (default: now)."""
+    c, later = candles.c, candles.alias("later")
+    revision = exists().where(
+        later.c.series == c.series,
+        later.c.open_time == c.open_time,
+        later.c.fetched_at > c.fetched_at,
+        ~later.c.provisional,
+    )
+    return revision if as_of is None else revision.where(later.c.fetched_at <= as_of)
 
 
 def nth_close(conn: Connection, *, series: str, n: int) -> datetime | None:
@@ -167,18 +198,10 @@ def read_candle_rows(
 
     `after` and `limit` select a page: at most `limit` candles that open later than `after`.
     """
-    c, later = candles.c, candles.alias("later")
-    superseded = exists().where(
-        later.c.series == c.series,
-        later.c.open_time == c.open_time,
-        later.c.fetched_at > c.fetched_at,
-        ~later.c.provisional,
-    )
-    if as_of is not None:
-        superseded = superseded.where(later.c.fetched_at <= as_of)
+    c = candles.c
     query = (
         select(*(c[name] for name in CandleRow._fields))
-        .where(c.series == series, ~c.provisional, ~superseded)
+        .where(c.series == series, ~c.provisional, ~_superseded(as_of))
         .order_by(c.open_time)
         .limit(limit)
     )

@@ -1,13 +1,14 @@
 """What was fetched, when, and what became of it; and the rows that were set aside."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.tables import downloads, quarantine
+from storage.tables import series as stored_series
 
 
 class LastDownload(NamedTuple):
@@ -38,11 +39,15 @@ def last_download(conn: Connection, *, series: str, file_name: str) -> LastDownl
     return None if row is None else LastDownload(*row)
 
 
-def newest_outcome(conn: Connection, *, series: str) -> str | None:
-    """Return what became of the newest fetch for `series` (stored, held, failed, ...); None before the first."""
-    c = downloads.c
-    query = select(c.outcome).where(c.series == series).order_by(c.id.desc()).limit(1)
-    return conn.execute(query).scalar()
+def newest_outcomes(conn: Connection, *, series: Collection[str]) -> dict[str, str]:
+    """Return what became of the newest fetch for each of `series` (stored, held, ...), by name.
+
+    A series that was never fetched is left out.
+    """
+    c, other = downloads.c, downloads.alias("other")
+    newest = select(func.max(other.c.id)).where(other.c.series == stored_series.c.name).scalar_subquery()
+    query = select(c.series, c.outcome).select_from(stored_series).join(downloads, c.id == newest)
+    return dict(conn.execute(query.where(stored_series.c.name.in_(series))).tuples().all())
 
 
 def insert_download(conn: Connection, *, series: str, **values: Any) -> int:  # noqa: ANN401 - columns of downloads

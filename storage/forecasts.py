@@ -1,6 +1,7 @@
 """The forecast store: forecasts are written once and never changed; views read them."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
@@ -401,17 +402,21 @@ def read_values(conn: Connection, wanted: ForecastFilter) -> "dict[datetime, NDA
 
 def read_step_quantiles(
     conn: Connection, wanted: ForecastFilter, *, step: int, levels: tuple[float, ...]
-) -> list[tuple[float, ...]]:
-    """Return the quantiles at `levels`, which ascend, of one step of each wanted forecast."""
+) -> dict[str, list[tuple[float, ...]]]:
+    """Return the quantiles at `levels` of one step of each wanted forecast, by series and in no order."""
     f, v = _forecasts, forecast_values
-    query = (
-        select(v.c.value)
-        .join(f, v.c.forecast == f.c.id)
-        .where(*_conditions(f, wanted), v.c.step == step, v.c.quantile.in_(levels))
-        .order_by(v.c.forecast, v.c.quantile)
-    )
-    values = iter(conn.execute(query).scalars())
-    return list(zip(*[values] * len(levels), strict=True))
+    # A look-up by the primary key for each value: from a join with the forecasts of a hundred series, PostgreSQL would
+    # read the whole table, and a row for each value would have to be sorted.
+    values = [
+        select(v.c.value).where(v.c.forecast == f.c.id, v.c.step == step, v.c.quantile == level).scalar_subquery()
+        for level in levels
+    ]
+    query = select(f.c.series, *values).where(*_conditions(f, wanted))
+    by_series: defaultdict[str, list[tuple[float, ...]]] = defaultdict(list)
+    # Fetched at once: row by row, SQLAlchemy would take as long as the database.
+    for row in conn.execute(query).all():
+        by_series[row[0]].append(tuple(row[1:]))
+    return by_series
 
 
 def _conditions(source: FromClause, wanted: ForecastFilter) -> list[ColumnElement[bool]]:

@@ -1,7 +1,9 @@
 """The filters of a query for stored forecasts and scores: the same for SQL, the command line, Python and HTTP."""
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, FromClause
 
@@ -15,12 +17,12 @@ Time = str | date | datetime | None
 class ForecastFilter:
     """Which stored forecasts, or scores of forecasts, to read; a field that is None does not filter.
 
-    `origin` is one origin; `start` and `end` bound the origins, both included. `kind` is a Kind for forecasts and a
-    ScoreKind for scores. `latest` selects the newest live forecast of each series' champion, and allows no other filter
-    than `series`; scores cannot be filtered by it.
+    `series` is the name of one series or a tuple of several. `origin` is one origin; `start` and `end` bound the
+    origins, both included. `kind` is a Kind for forecasts and a ScoreKind for scores. `latest` selects the newest live
+    forecast of each series' champion, and allows no other filter than `series`; scores cannot be filtered by it.
     """
 
-    series: str | None = None
+    series: str | tuple[str, ...] | None = None
     origin: datetime | None = None
     start: datetime | None = None
     end: datetime | None = None
@@ -63,7 +65,11 @@ class ForecastFilter:
         """
         c = source.c
         values = {"series": self.series, "origin": self.origin, "model": self.model}
-        conditions = [c[name] == value for name, value in values.items() if value is not None]
+        conditions = [
+            c[name].in_(value) if isinstance(value, tuple) else c[name] == value
+            for name, value in values.items()
+            if value is not None
+        ]
         if self.start is not None:
             conditions.append(c.origin >= self.start)
         if self.end is not None:
@@ -76,3 +82,13 @@ class ForecastFilter:
 
 
 EVERY_FORECAST = ForecastFilter()
+
+_Value = TypeVar("_Value", bound=Hashable)
+
+
+def names_by_value(values: Mapping[str, _Value]) -> dict[_Value, list[str]]:
+    """Return the names that have the same value, by value: series of which the same is asked are one question."""
+    names: dict[_Value, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(value, []).append(name)
+    return names

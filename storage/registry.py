@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from statistics import median
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, or_, select, update
 
 from models.candles import SeriesName
 from models.catalog import Scope
@@ -16,6 +15,7 @@ from storage import artifacts
 from storage.database.inserting import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import model_versions, promotions
+from storage.tables import series as stored_series
 
 
 class VersionRow(NamedTuple):
@@ -295,20 +295,25 @@ def _champion_versions(conn: Connection, *, series: str | None) -> set[int]:
 
 def champion(conn: Connection, *, series: str) -> Champion | None:
     """Return the champion of `series`, None before the first promotion."""
-    row = conn.execute(_newest_champion(), {"series": series}).one_or_none()
-    return None if row is None else Champion(*row)
+    return champions(conn, series=[series]).get(series)
 
 
-@cache
-def _newest_champion() -> Select[Any]:
-    # Built once, because all series are asked one after the other.
-    return (
-        select(promotions.c.model_version, model_versions.c.model, promotions.c.decided_at, model_versions.c.cutoff)
-        .join(model_versions, model_versions.c.id == promotions.c.model_version)
-        .where(promotions.c.series == bindparam("series"), promotions.c.outcome != "kept")
-        .order_by(promotions.c.id.desc())
-        .limit(1)
+def champions(conn: Connection, *, series: Collection[str]) -> dict[str, Champion]:
+    """Return the champion of each of `series` by name; a series without a promotion is left out."""
+    p, m, other = promotions.c, model_versions.c, promotions.alias("other")
+    newest = (
+        select(func.max(other.c.id))
+        .where(other.c.series == stored_series.c.name, other.c.outcome != "kept")
+        .scalar_subquery()
     )
+    query = (
+        select(p.series, p.model_version, m.model, p.decided_at, m.cutoff)
+        .select_from(stored_series)
+        .join(promotions, p.id == newest)
+        .join(model_versions, m.id == p.model_version)
+        .where(stored_series.c.name.in_(series))
+    )
+    return {name: Champion(*row) for name, *row in conn.execute(query)}
 
 
 def decide(

@@ -1,6 +1,6 @@
 """Scores: the forecast steps that have matured (their candles have closed), their scores, and how models compare."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from sqlalchemy import (
     column,
     exists,
     func,
+    literal,
     select,
     table,
     text,
@@ -27,6 +28,7 @@ from storage.database.inserting import insert_or_skip
 from storage.database.times import UtcDateTime, unix_us
 from storage.query import EVERY_FORECAST, ForecastFilter
 from storage.tables import MEDIAN_LEVEL, forecast_values, forecasts, model_versions, scores
+from storage.tables import series as stored_series
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -190,12 +192,22 @@ def insert_scores(conn: Connection, *, rows: Iterable[Score], scored_at: datetim
     return insert_or_skip(conn, scores, [{**row._asdict(), "scored_at": scored_at} for row in rows])
 
 
-def newest_scored(conn: Connection, *, series: str, model: str, kind: ScoreKind) -> datetime | None:
-    """Return the newest origin of which step 1 is scored and of this kind; None if there is none."""
-    c = _scores.c
-    conditions = _conditions(_scores, ForecastFilter(series, model=model, kind=kind))
-    query = select(c.origin).where(*conditions, c.step == 1).order_by(c.origin.desc()).limit(1)
-    return conn.execute(query).scalar()
+def newest_scored(conn: Connection, *, series: Collection[str], model: str, kind: ScoreKind) -> dict[str, datetime]:
+    """Return the newest origin of each of `series` of which step 1 is scored and of this kind, by name.
+
+    A series without one is left out.
+    """
+    c, name = _scores.c, stored_series.c.name
+    conditions = _conditions(_scores, ForecastFilter(model=model, kind=kind))
+    newest = (
+        select(c.origin)
+        .where(*conditions, c.series == name, c.step == 1)
+        .order_by(c.origin.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = conn.execute(select(name, newest).where(name.in_(series))).tuples()
+    return {one: origin for one, origin in rows if origin is not None}
 
 
 def read_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST, *, step: int | None = None) -> list[SkillRow]:
@@ -205,11 +217,13 @@ def read_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST, *, ste
     tasks/steps/skill.py.
     """
     s, b = _scores.alias("s"), _scores.alias("b")
-
+    # The view computes a score's kind for each row and each use of it. Where one kind is wanted, it is known.
+    kinds = [s.c.kind] if wanted.kind is None else []
+    kind = s.c.kind if wanted.kind is None else literal(ScoreKind(wanted.kind).value)
     columns: list[ColumnElement[Any]] = [
         s.c.series,
         s.c.model,
-        s.c.kind,
+        kind,
         s.c.step,
         func.count().label("n"),
         func.avg(s.c.absolute_error),
@@ -230,8 +244,8 @@ def read_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST, *, ste
                 b.c.model == BASELINE,
             ),
         )
-        .group_by(s.c.series, s.c.model, s.c.kind, s.c.step)
-        .order_by(s.c.series, s.c.kind.desc(), s.c.model, s.c.step)
+        .group_by(s.c.series, s.c.model, *kinds, s.c.step)
+        .order_by(s.c.series, *(each.desc() for each in kinds), s.c.model, s.c.step)
     )
     if step is not None:
         query = query.where(s.c.step == step)

@@ -50,6 +50,11 @@ def series_names(conn: Connection) -> list[str]:
     return list(conn.execute(select(series.c.name).order_by(series.c.name)).scalars())
 
 
+def series_intervals(conn: Connection) -> dict[str, str]:
+    """Return the interval of each stored series, by name, sorted."""
+    return dict(conn.execute(select(series.c.name, series.c.interval).order_by(series.c.name)).tuples().all())
+
+
 def names_of_interval(conn: Connection, *, interval: Interval) -> list[str]:
     """Return the names of the stored series of `interval`, sorted."""
     of_interval = series.c.interval == interval.value

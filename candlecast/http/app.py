@@ -126,7 +126,7 @@ def create_app(database_url: str, *, token: str = "") -> FastAPI:
 
 def _period(path: str) -> int:
     """Return the number of the minute for answers that depend on the time of day, such as `stale`; 0 for others."""
-    # To ask all series takes a second for a hundred of them, and stale data is hours old.
+    # To ask all series takes half a second for a hundred of them, and stale data is hours old.
     minutes = {"/api/v1/series": 1, "/api/v1/glance": 10}
     return int(time.time() // (60 * minutes[path])) if path in minutes else 0
 

@@ -47,7 +47,7 @@ class ReliabilityRow(NamedTuple):
 
 def reliability_table(conn: Connection, wanted: ForecastFilter) -> list[ReliabilityRow]:
     """Return the tables of the wanted scores of one series by kind, model, step and chance; kinds are never pooled."""
-    assert wanted.series is not None
+    assert isinstance(wanted.series, str)
     actuals: dict[tuple[str, str], dict[int, dict[datetime, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in read_actuals(conn, wanted):
         actuals[row.kind, row.model][row.step][row.origin] = row.actual

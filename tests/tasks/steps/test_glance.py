@@ -1,21 +1,29 @@
 """Every series at a glance: numbers of the stored rows, and a mark where a person is needed."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from statistics import median
 
 import pytest
 from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
 from stores import Store
 
-from models.candles import Finding, Severity
+from models.candles import Finding, SeriesName, Severity
 from models.forecasts import Kind
+from models.freshness import is_stale
+from storage.arrivals import read_usual_time
+from storage.candles import latest_close_time, read_candle_rows
 from storage.database.engine import reading, writing
 from storage.downloads import insert_download
-from storage.findings import record_findings
+from storage.findings import read_findings, record_findings
+from storage.forecasts import read_bands
 from storage.query import ForecastFilter
+from storage.registry import champion
 from storage.scores import SkillRow, read_skill
-from tasks.steps.glance import GlanceRow, glance
+from tasks.steps.glance import LEAST_WIDTHS, GlanceRow, attention, glance
 from tasks.steps.score import score_matured
 
 DAY = timedelta(days=1)
@@ -93,3 +101,104 @@ def test_a_series_without_a_forecast_has_a_row(store: Store) -> None:
     assert [row.series for row in rows] == ["Bitstamp_BTCUSD_d", "Kraken_ETHUSD_d"]
     assert rows[1][3:18] == (None, None, True, *[None] * 12)
     assert rows[1].attention == "stale"
+
+
+def add_others(store: Store) -> None:
+    """Add a market that is a day behind and served by naive, which has live scores, and one that only has forecasts."""
+    behind, bare = "Kraken_ETHEUR_d", "Kraken_XRPEUR_1h"
+    for name in (behind, bare):
+        store.add_series(name)
+        version = store.add_version("naive", series=name)
+        store.promote(version, series=name)
+        store.add_forecasts(version, [store.origin - n * DAY for n in range(1, 4)], series=name, centre=300.0)
+    for n in range(9):
+        day = store.origin - n * DAY
+        # The newest was closed in one file and revised in the next; the one after it is not closed yet.
+        store.add_candle(day - 2 * DAY, 300.0 + n, series=behind, fetched_at=day - DAY + (n + 1) * HOUR)
+    store.add_candle(store.origin - 2 * DAY, 299.0, series=behind, fetched_at=store.origin)
+    store.add_candle(store.origin - DAY, 298.0, series=behind, fetched_at=store.origin, provisional=True)
+    score_matured(store.engine, series=behind, now=store.origin)
+    late = Finding("late", Severity.WARNING, "no candle", "wait")
+    with writing(store.engine) as conn:
+        record_findings(conn, series=behind, codes={"late"}, seen=[late], now=store.now)
+        insert_download(conn, series=bare, url="u", fetched_at=store.now, outcome="held")
+
+
+def asked_alone(conn: Connection, name: str, store: Store) -> GlanceRow:
+    """The row of one series by the functions that read one series."""
+    parsed = SeriesName.parse(name)
+    closed = latest_close_time(conn, series=name)
+    candles = read_candle_rows(conn, series=name)
+    serving = champion(conn, series=name)
+    assert serving is not None
+    first = read_bands(conn, ForecastFilter(name, latest=True))[0]
+    earlier = read_bands(conn, ForecastFilter(name, end=first.origin - parsed.interval.length, model=serving.model))
+    widths = [math.log(row.q90 / row.q10) for row in earlier if row.step == 1]
+    width = math.log(first.q90 / first.q10)
+    # Live before backfill.
+    skills = sorted(read_skill(conn, ForecastFilter(name, model=serving.model), step=1), key=lambda row: row.kind)
+    skill = skills[-1] if skills else None
+    return GlanceRow(
+        series=name,
+        interval=parsed.interval.value,
+        quote=parsed.quote,
+        last_close=closed,
+        close=candles[-1].close if candles else None,
+        stale=is_stale(closed, parsed.interval, store.now, read_usual_time(conn, series=name)),
+        champion=serving.model,
+        origin=first.origin,
+        created_at=first.created_at,
+        before_close=first.before_close,
+        q10=first.q10,
+        q50=first.q50,
+        q90=first.q90,
+        width=width,
+        width_ratio=width / median(widths) if len(widths) >= LEAST_WIDTHS else None,
+        skill=skill.skill if skill else None,
+        skill_kind=skill.kind if skill else None,
+        skill_n=skill.n if skill else None,
+        findings=len(read_findings(conn, series=name)),
+        attention=attention(conn, series=name, now=store.now),
+    )
+
+
+def test_all_series_together_get_the_rows_that_each_gets_alone(store: Store) -> None:
+    add_others(store)
+    with reading(store.engine) as conn:
+        rows = glance(conn, now=store.now)
+        assert rows == [asked_alone(conn, row.series, store) for row in rows]
+    lstm, behind, bare = rows
+    assert (lstm.champion, lstm.skill_kind, lstm.width_ratio is None) == ("lstm", "backfill", False)
+    assert (behind.champion, behind.skill_kind, behind.attention) == ("naive", "live", "late")
+    assert (behind.last_close, behind.close) == (store.origin - DAY, 299.0)
+    assert (bare.close, bare.skill, bare.q50, bare.attention) == (None, None, 305.0, "a file is held")
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[list[str]]:
+    """Collect the statements that the database is asked."""
+    statements: list[str] = []
+
+    def collect(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", collect)
+    yield statements
+    event.remove(engine, "before_cursor_execute", collect)
+
+
+def test_more_series_of_the_same_state_are_not_more_questions(store: Store) -> None:
+    def questions() -> int:
+        with counted(store.engine) as statements, reading(store.engine) as conn:
+            glance(conn, now=store.now)
+        return len(statements)
+
+    alone = questions()
+    for name in ("Kraken_ETHEUR_d", "Kraken_XRPEUR_d"):
+        store.add_series(name)
+        store.add_candle(store.origin - DAY, 100.0, series=name)
+        for model in ("naive", "lstm"):
+            version = store.add_version(model, series=name)
+            store.add_forecasts(version, [store.origin], model=model, series=name)
+        store.promote(version, series=name)
+    assert questions() == alone
