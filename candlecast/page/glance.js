@@ -46,7 +46,7 @@ function lineOf(row, steps, now) {
   line.append(name);
   const cell = (...content) => {
     const td = line.insertCell();
-    td.append(...content);
+    td.append(...content.flatMap((part) => (typeof part === "string" ? withWholeDays(part) : part)));
     return td;
   };
   cell(row.close === null ? "–" : `${price(row.close)} ${row.quote}`);
@@ -62,6 +62,17 @@ function lineOf(row, steps, now) {
   const mark = cell(row.attention === null ? "–" : `⚠ ${row.attention}`);
   if (row.attention !== null) mark.className = "attention";
   return line;
+}
+
+/** The parts of a text whose days no line break divides at a hyphen. */
+function withWholeDays(text) {
+  return text.split(/(\d{4}-\d\d-\d\d)/).map((part, at) => {
+    if (at % 2 === 0) return part;
+    const day = document.createElement("span");
+    day.className = "day";
+    day.textContent = part;
+    return day;
+  });
 }
 
 /** The next steps' 80 and 50 % bands around the median, from the last close on. */

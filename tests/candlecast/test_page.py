@@ -125,6 +125,7 @@ def test_every_series_is_there_at_a_glance_one_click_from_its_page(opened, web):
     assert cells[7] == "⚠ stale"
     assert lines.nth(1).locator("svg polygon").count() == 2
     assert "2 of which need a person" in page.locator("#glance-count").inner_text()
+    assert page.locator("#glance .scroll").evaluate("box => box.scrollWidth - box.clientWidth") == 0
     # Sorting: the series without a forecast comes last, up and down.
     for direction in ("ascending", "descending"):
         page.locator("#glance-table button[data-column=skill]").click()
