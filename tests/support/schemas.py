@@ -56,10 +56,11 @@ def fill(store: Any) -> None:
         device="cpu", seconds=0.0, created_at=store.now,
     )  # fmt: skip
     store.promote(1)
-    for n in range(3):
-        origin = store.origin + n * DAY
+    # The baseline's forecast is stored beside the newest of the champion.
+    for n, (model, version, day) in enumerate([("lstm", 1, 0), ("lstm", 1, 1), ("lstm", 1, 2), ("naive", 2, 2)]):
+        origin = store.origin + day * DAY
         add(
-            forecasts, id=n + 1, series=store.series, model="lstm", model_version=1, origin=origin, kind="live",
+            forecasts, id=n + 1, series=store.series, model=model, model_version=version, origin=origin, kind="live",
             created_at=origin + DAY / 24, data_fingerprint="a" * 64,
         )  # fmt: skip
         add(forecast_values, forecast=n + 1, step=1, quantile=0.5, target_time=origin, value=100.0)

@@ -21,7 +21,7 @@ from storage.database.engine import make_engine, open_database, open_for_reading
 from storage.database.migrations.versions import __name__ as versions_package
 from storage.database.version import known_versions, schema_version
 from storage.errors import DatabaseUnusable, StatementRefused
-from storage.registry import champion
+from storage.registry import champion, list_decisions
 from storage.tables import (
     VIEWS,
     downloads,
@@ -159,7 +159,10 @@ def test_the_next_release_migrates_every_released_schema_with_its_data(
     assert "candlecast daily or candlecast ingest, which upgrade it" in refused.stderr
     done = run(newer, OPEN, database_url)
     assert (done.returncode, done.stderr) == (0, "")
-    assert contents(engine, columns) == before
+    after = contents(engine, columns)
+    # An upgrade may add a decision about who serves.
+    assert set(before["promotions"]) <= set(after["promotions"])
+    assert {**after, "promotions": before["promotions"]} == before
     with engine.connect() as conn:
         assert conn.execute(text("SELECT count(*) FROM candles WHERE vwap = close")).scalar() == 3
     # The triggers and the views still work.
@@ -170,7 +173,7 @@ def test_the_next_release_migrates_every_released_schema_with_its_data(
     for opened in (open_database, open_for_reading):
         with pytest.raises(DatabaseUnusable, match="upgrade candlecast"):
             opened(database_url)
-    assert contents(engine, columns) == before
+    assert contents(engine, columns) == after
     engine.dispose()
 
 
@@ -200,7 +203,7 @@ def test_the_upgrade_keeps_one_row_of_each_repeated_quarantined_row(database_url
 
 
 @pytest.mark.parametrize("released", ["0001", "0002"])
-def test_a_stored_version_stays_one_of_its_series_and_names_what_it_learnt_from(
+def test_a_stored_version_stays_one_of_its_series_and_naive_serves_where_its_networks_did(
     database_url: str, store_in: Any, released: str
 ) -> None:
     engine = make_engine(database_url)
@@ -218,7 +221,10 @@ def test_a_stored_version_stays_one_of_its_series_and_names_what_it_learnt_from(
         ]
         serving = champion(conn, series=series)
         assert serving is not None
-        assert serving.model_version == 1
+        assert serving.model_version == 2
+        *_, decision = list_decisions(conn, series=series)
+        assert (decision.outcome, decision.model_version, decision.previous) == ("rolled_back", 2, 1)
+        assert "version 1 (lstm) was trained for this series alone" in decision.reason
         if engine.dialect.name == "sqlite":
             assert conn.exec_driver_sql("PRAGMA foreign_key_check").all() == []
     engine.dispose()

@@ -1,6 +1,7 @@
 """The third schema: a trained version may serve every series of an interval, and names what it learnt from."""
 
 import json
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,7 +19,10 @@ _LEARNT_FROM = "series whose candles it learnt from, as JSON; [] for none"
 
 
 def upgrade() -> None:
-    """Change the registry; the versions stored so far stay versions of one series."""
+    """Change the registry; the versions stored so far stay versions of one series.
+
+    Networks of one series cannot forecast any more: where they serve, naive serves from now on.
+    """
     conn = op.get_bind()
     op.drop_index("uq_model_versions_training", "model_versions")
     rows = conn.execute(sa.text("SELECT id, series, config, cutoff IS NOT NULL AS learns FROM model_versions")).all()
@@ -44,6 +48,7 @@ def upgrade() -> None:
         "CREATE UNIQUE INDEX uq_model_versions_training ON model_versions (coalesce(series, ''), interval, model, "
         "purpose, config_sha256, seed, coalesce(cutoff, '1970-01-01'), coalesce(init_from, 0))"
     )
+    _let_naive_serve()
 
 
 def _learnt_from(row: "sa.Row[tuple[int, str, str, bool]]") -> list[str]:
@@ -52,6 +57,36 @@ def _learnt_from(row: "sa.Row[tuple[int, str, str, bool]]") -> list[str]:
     config = json.loads(row.config)
     # A blend keeps its networks' settings below its own.
     return sorted({row.series, *config.get("lstm", config).get("pool", [])})
+
+
+def _let_naive_serve() -> None:
+    conn = op.get_bind()
+    newest = "SELECT max(p.id) FROM promotions p WHERE p.outcome <> 'kept' GROUP BY p.series"
+    served = conn.execute(
+        sa.text(
+            "SELECT p.series, p.model_version AS previous, m.model, (SELECT max(n.id) FROM model_versions n "
+            "WHERE n.series = p.series AND n.model = 'naive' AND n.purpose = 'live') AS naive "
+            "FROM promotions p JOIN model_versions m ON m.id = p.model_version "
+            f"WHERE p.id IN ({newest}) AND m.model IN ('lstm', 'blend') AND m.cutoff IS NOT NULL ORDER BY p.series"
+        )
+    ).all()
+    decisions = [
+        {
+            "series": row.series,
+            "model_version": row.naive,
+            "decided_at": datetime.now(UTC),
+            "outcome": "rolled_back",
+            "reason": f"version {row.previous} ({row.model}) was trained for this series alone, and this release uses "
+            "networks of all series; naive serves until the next training",
+            "evidence": "{}",
+            "previous": row.previous,
+        }
+        for row in served
+        if row.naive is not None
+    ]
+    columns = ("series", "outcome", "reason", "evidence", "model_version", "previous")
+    promotions = sa.table("promotions", *map(sa.column, columns), sa.column("decided_at", UtcDateTime(precise=True)))
+    op.bulk_insert(promotions, decisions)
 
 
 def _make_table_anew() -> None:
