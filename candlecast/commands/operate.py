@@ -169,7 +169,8 @@ def doctor(json: Json = False) -> None:
 
 
 NotifyOption = Annotated[
-    str | None, typer.Option(help="URL of a webhook for messages about models, late or stale data and failed runs.")
+    str | None,
+    typer.Option(help="URL of a webhook for messages about models, late or stale data, failed and unstarted runs."),
 ]
 
 NotesOption = Annotated[

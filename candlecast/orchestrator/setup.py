@@ -36,6 +36,8 @@ STARTS_WITHIN = timedelta(minutes=15)
 # A run that waits for its retry goes on within this time; else it is marked Crashed. None of our flows has a retry, but
 # a deployment may give one to them.
 RETRIES_WITHIN = timedelta(days=1)
+# People are told of a run that is due and that nobody has started within this time.
+TAKEN_WITHIN = timedelta(minutes=15)
 # A crashed day is run again after this time.
 AGAIN = timedelta(minutes=1)
 
@@ -51,6 +53,7 @@ def _events(*states: str) -> set[str]:
 _RUNNING = _events("Running", "Retrying")
 _STARTING = _events("Pending", "Submitting", "InfrastructurePending")
 _WAITING = _events("Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Paused", "Suspended", "Resuming")
+_LATE = _events("Late")
 _ENDED = _events("Completed", "Cached", "RolledBack", "Failed", "TimedOut", "Cancelling", "Cancelled", "Crashed")
 
 
@@ -66,7 +69,8 @@ def prepare(*, notify: str | None = None, notes: bool = False, pools: bool = Tru
     """Create or update the pools, queues and automations on the server of PREFECT_API_URL; may be repeated.
 
     With `notify`, the server sends a JSON object with a `text` to that URL when a champion drifts or is demoted, a band
-    is odd, a candle is late, data is stale or a run fails. Slack, Mattermost and many other services accept it.
+    is odd, a candle is late, data is stale, a run fails or nobody starts one that is due. Slack, Mattermost and many
+    other services accept it.
     With `notes` it also gets the morning note of each series.
     `pools=False` creates no pools and queues, for a server without workers. A run that the server calls Running is from
     now on expected to send heartbeats.
@@ -79,7 +83,7 @@ def prepare(*, notify: str | None = None, notes: bool = False, pools: bool = Tru
         automations = [_crash_zombies(), _crash_what_never_started(), _crash_lost_retries(), _run_crashed_days_again()]
         if notify is not None:
             block = Webhook(url=notify).save("candlecast-notify", overwrite=True)
-            automations += [_notify_of_data(block, notes=notes), _notify_of_runs(block)]
+            automations += [_notify_of_data(block, notes=notes), _notify_of_runs(block), _notify_of_no_worker(block)]
         prepared += [_put(client, automation) for automation in automations]
         _expect_signs_of_life(client)
     return prepared
@@ -200,20 +204,23 @@ def _crash(
     return AutomationCore(
         name=name,
         description=description,
-        trigger=EventTrigger(
-            after=after,
-            expect=expect,
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            # Flows of other projects on the same server may send heartbeats less often.
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": ["flow"], "prefect.resource.name": list(FLOWS)}
-            ),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=within,
-        ),
+        trigger=_not_followed(after=after, expect=expect, within=within),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
+    )
+
+
+def _not_followed(*, after: set[str], expect: set[str], within: timedelta) -> EventTrigger:
+    """Return the trigger that fires for a run when no event of `expect` follows one of `after` in time."""
+    return EventTrigger(
+        after=after,
+        expect=expect,
+        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+        # Flows of other projects on the same server may send heartbeats less often.
+        match_related=ResourceSpecification({"prefect.resource.role": ["flow"], "prefect.resource.name": list(FLOWS)}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=within,
     )
 
 
@@ -263,6 +270,18 @@ def _notify_of_runs(block: object) -> AutomationCore:
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),
+        ),
+        actions=[CallWebhook(block_document_id=block, payload=f'{{"text": {{{{ ({text}) | tojson }}}}}}')],
+    )
+
+
+def _notify_of_no_worker(block: object) -> AutomationCore:
+    """Report a run that is due and that nobody starts: without a worker no day runs that could report it."""
+    text = 'flow.name ~ " run " ~ flow_run.name ~ " Late: nobody has started it; is a worker running?"'
+    return AutomationCore(
+        name="candlecast: tell of runs that nobody starts",
+        trigger=_not_followed(
+            after=_LATE, expect={_HEARTBEAT} | _RUNNING | _STARTING | _WAITING - _LATE | _ENDED, within=TAKEN_WITHIN
         ),
         actions=[CallWebhook(block_document_id=block, payload=f'{{"text": {{{{ ({text}) | tojson }}}}}}')],
     )

@@ -78,6 +78,7 @@ def runs(
     more = {lease: DEFAULTS[lease], "PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
     monkeypatch.setattr(setup, "HEARTBEAT_S", WINDOW_S / setup.MISSED_HEARTBEATS)
     monkeypatch.setattr(setup, "STARTS_WITHIN", timedelta(seconds=WINDOW_S))
+    monkeypatch.setattr(setup, "TAKEN_WITHIN", timedelta(seconds=WINDOW_S))
     with (
         PrefectServer(tmp_path / "server", **more) as server,
         temporary_settings({PREFECT_API_URL: server.url}),
@@ -103,6 +104,8 @@ def test_only_runs_whose_process_is_gone_are_crashed_and_the_webhook_hears_what_
         "alive": [Pending(), Running()],
         "killed": [Pending(), Running()],
         "never-started": [Pending()],
+        # It is due at once, and there is no worker.
+        "left": [],
     }
     created = {name: driven.create(name) for name in paths}
     # No engine changes a run's state twice within milliseconds. If one did, Prefect's server could handle two events of
@@ -121,6 +124,7 @@ def test_only_runs_whose_process_is_gone_are_crashed_and_the_webhook_hears_what_
         "alive": ("RUNNING", "Running"),
         "killed": ("CRASHED", "Crashed"),
         "never-started": ("CRASHED", "Crashed"),
+        "left": ("SCHEDULED", "Late"),
     }
     # These two heartbeats travelled for longer than the run's end.
     driven.heartbeat(created["completed"])
@@ -130,12 +134,12 @@ def test_only_runs_whose_process_is_gone_are_crashed_and_the_webhook_hears_what_
         time.sleep(WINDOW_S / 6)
     assert {name: driven.state_of(run) for name, run in created.items()} == wanted
     deadline = time.monotonic() + 30
-    while len(receiver.texts(wait_s=0)) < 4 and time.monotonic() < deadline:
+    while len(receiver.texts(wait_s=0)) < 5 and time.monotonic() < deadline:
         time.sleep(0.5)
     heard = {tuple(text.split(": ")[0].split()[2:]) for text in receiver.texts(wait_s=0)}
     ends = {("timed-out", "TimedOut"), ("failed", "Failed"), ("killed", "Crashed"), ("never-started", "Crashed")}
-    assert heard == ends
-    assert len(receiver.texts(wait_s=0)) == 4
+    assert heard == ends | {("left", "Late")}
+    assert len(receiver.texts(wait_s=0)) == 5
 
 
 def test_after_a_restart_of_the_server_what_died_is_crashed_and_what_lives_keeps_its_slot(
