@@ -1,5 +1,6 @@
 """`candlecast serve`: Prefect's server and the deployments behind one command, for a single machine."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from storage.redaction import safe_url
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
+    from prefect.runner import Runner
 
 # Five minutes after the daily candles have closed; the day then waits until the source has written its files.
 DAILY = "5 0 * * *"
@@ -34,8 +36,8 @@ def serve_schedule(port: int, *, notify: str | None = None, notes: bool = False)
         os.environ["PREFECT_API_URL"] = url
         os.environ["PYTHONSAFEPATH"] = "1"
         # Prefect reads its environment when it is imported, which it may be already.
-        from prefect import serve
         from prefect.client.orchestration import get_client
+        from prefect.runner import Runner
         from prefect.settings import PREFECT_API_URL, temporary_settings
         from prefect.states import Scheduled
 
@@ -43,22 +45,31 @@ def serve_schedule(port: int, *, notify: str | None = None, notes: bool = False)
 
         with temporary_settings({PREFECT_API_URL: url}):
             prepare(notify=notify, notes=notes, pools=False)
-            scheduled, *others = deployments()
-            for deployment in others:
-                deployment.apply()
+            # `prefect.serve` would register the deployments again after the first day was planned. Prefect then plans
+            # their runs a second time, and may keep those that it was just planning: two days would begin at once.
+            runner = Runner(limit=MOST_RUNS)
+            scheduled, *_ = [runner.add_deployment(deployment) for deployment in deployments()]
             # Run one day soon, so that a machine that was restarted while a day waited continues to wait. It does not
             # start at once, so that stopping this command right away does not interrupt a run that has just begun.
             soon = datetime.now(UTC) + FIRST_DAY_AFTER
             with get_client(sync_client=True) as client:
-                client.create_flow_run_from_deployment(
-                    cast("UUID", scheduled.apply()), state=Scheduled(scheduled_time=soon)
-                )
+                client.create_flow_run_from_deployment(cast("UUID", scheduled), state=Scheduled(scheduled_time=soon))
             # Printed last: a person who stops the command after reading this line does not interrupt its preparations.
             print(
                 f"candlecast: daily from 00:05 UTC; Prefect's pages are at {safe_url(url).removesuffix('/api')}",
                 file=sys.stderr,
             )
-            serve(scheduled, *others, limit=MOST_RUNS, print_starting_message=False)
+            _run(runner)
+
+
+def _run(runner: "Runner") -> None:
+    """Run what is due until this process is stopped, as `prefect.serve` does."""
+    from prefect.exceptions import TerminationSignal
+
+    try:
+        asyncio.run(runner.start())
+    except (KeyboardInterrupt, TerminationSignal) as stopped:
+        print(f"candlecast: received {type(stopped).__name__}, stopped", file=sys.stderr)
 
 
 def deployments() -> "list[RunnerDeployment]":
