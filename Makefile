@@ -8,7 +8,7 @@ JOBS ?= 3
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: run test test-slow gpu check audit setup soak coverage mutants serve screenshots clean
+.PHONY: run test test-slow gpu check audit setup soak week coverage mutants serve screenshots clean
 
 # Installs again when one of its sources changes. The stamps are written last, so a failed install is repeated.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -58,6 +58,11 @@ gpu: $(VENV)/.tested
 soak: export CANDLECAST_SOAK_DAYS = 1000
 soak: $(VENV)/.tested
 	$(BIN)/python -m pytest tests/flows/test_soak.py -m slow -s
+
+# Runs seven days of `candlecast serve` and of a deployment under a time of day that jumps; needs cc and chromium.
+week: export CANDLECAST_WEEK_DAYS = 7
+week: $(VENV)/.tested
+	$(BIN)/python -m pytest tests/flows/test_week.py -m slow -s
 
 # Counts the lines and branches that make test runs, also in the processes that it starts (docs/suite.md).
 coverage: $(VENV)/.tested

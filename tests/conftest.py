@@ -10,7 +10,7 @@ from postgresql_parts import Cluster
 
 ROOT = Path(__file__).parents[1]
 # Each takes minutes by itself: begun last, one process would run it while the other has nothing left.
-BEGUN_FIRST = ("test_soak.py", "test_killed_states.py")
+BEGUN_FIRST = ("test_soak.py", "test_week.py", "test_killed_states.py")
 
 # Hypothesis fails an example that takes 200 ms, unless told not to: on a busy machine any example may.
 settings.register_profile("candlecast", deadline=None)
