@@ -10,8 +10,8 @@ READING = ("forecasts", "candles", "skill", "models", "series", "findings", "cha
 
 def main() -> None:
     """Run the command line; exit 0 when done, 1 when it failed, 2 when it was used wrongly."""
-    reads = sys.argv[1:2] != [] and sys.argv[1] in READING
-    if reads:
+    only = sys.argv[1] if sys.argv[1:2] and sys.argv[1] in READING else None
+    if only:
         # Such a command is over before there is garbage worth collecting; measured, looking for it while modules are
         # imported takes 15 % of its time.
         gc.disable()
@@ -26,12 +26,12 @@ def main() -> None:
 
     bypass_proxies_for_loopback()
     try:
-        application(only_reading=reads)()
+        application(only=only)()
     except (StorageError, ModelError) as error:
         fail(str(error))
     except UnknownSeries as error:
         fail(str(error), code=2)
     finally:
-        if reads:
+        if only:
             # Otherwise Python looks for garbage once more when it ends, which takes 12 % of the command's time.
             gc.freeze()

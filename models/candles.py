@@ -41,11 +41,12 @@ _NAME = re.compile(
 
 
 # The other names of CDD's files. Yearly: Bitstamp_BTCUSD_2021_minute. Old: gemini_BTCUSD_2019_1min, gemini_BTCUSD_1hr,
-# gemini_BTCUSD_day. Futures: BTCUSDT_Binance_futures_data_day.
-_OTHER_NAME = re.compile(
-    r"(?P<exchange>[A-Za-z0-9][A-Za-z0-9.-]{0,39})_(?P<pair>[A-Za-z0-9]{4,30})(?:_(?P<year>20\d{2}))?_(?P<interval>[0-9a-z]+)"
+# gemini_BTCUSD_day. Futures: BTCUSDT_Binance_futures_data_day. Compiled at their first use: no reading command has one.
+_OTHER_NAME = (
+    r"(?P<exchange>[A-Za-z0-9][A-Za-z0-9.-]{0,39})_(?P<pair>[A-Za-z0-9]{4,30})"
+    r"(?:_(?P<year>20\d{2}))?_(?P<interval>[0-9a-z]+)"
 )
-_FUTURES_NAME = re.compile(
+_FUTURES_NAME = (
     r"(?P<pair>[A-Za-z0-9]{4,30})_(?P<exchange>[A-Za-z0-9][A-Za-z0-9.-]{0,30})_futures(?:_data)?"
     r"(?:_(?P<year>20\d{2}))?_(?P<interval>[0-9a-z]+)"
 )
@@ -97,8 +98,8 @@ class SeriesName:
         """
         if _NAME.fullmatch(text):
             return cls.parse(text)
-        futures = _FUTURES_NAME.fullmatch(text)
-        match = futures or _OTHER_NAME.fullmatch(text)
+        futures = re.fullmatch(_FUTURES_NAME, text)
+        match = futures or re.fullmatch(_OTHER_NAME, text)
         if match is None or match["interval"] not in _OTHER_INTERVALS:
             return cls.parse(text)
         exchange = match["exchange"].capitalize() if match["exchange"].islower() else match["exchange"]

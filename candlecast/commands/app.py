@@ -1,4 +1,4 @@
-"""All commands together, or those alone that read."""
+"""All commands together, or one of those that read."""
 
 import typer
 
@@ -7,8 +7,8 @@ from candlecast.commands import read
 HELP = "Self-hosted daily forecasts for crypto markets: fetches candles, stores forecasts for ever and scores them."
 
 
-def application(*, only_reading: bool = False) -> typer.Typer:
-    """Return the command line; with `only_reading` without the commands that do more, which take time to prepare."""
+def application(*, only: str | None = None) -> typer.Typer:
+    """Return the command line; with `only` that reading command alone, because each one takes time to prepare."""
     app = typer.Typer(
         name="candlecast",
         help=HELP,
@@ -16,8 +16,8 @@ def application(*, only_reading: bool = False) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    if only_reading:
-        app.add_typer(read.app)
+    if only is not None:
+        app.add_typer(read.only(only))
         return app
     from candlecast.commands import note, operate, run
 

@@ -55,7 +55,14 @@ class AvailableSeries(NamedTuple):
     interval: str
 
 
-@app.command()
+def only(name: str) -> typer.Typer:
+    """Return the command `name` of this module alone."""
+    one = typer.Typer()
+    one.registered_commands = [command for command in app.registered_commands if command.name == name]
+    return one
+
+
+@app.command("forecasts")
 def forecasts(
     series: OptionalSeries = None,
     origin: OneOrigin = None,
@@ -145,7 +152,7 @@ def _draw(conn: "Connection", rows: "list[BandRow]") -> None:
         raise WrongUse(str(error)) from None
 
 
-@app.command()
+@app.command("candles")
 def candles(
     series: SeriesArgument,
     start: Start = None,
@@ -166,7 +173,7 @@ def candles(
     emit(CandleRow._fields, rows, form, json, output, of_candles(series, known_at))
 
 
-@app.command()
+@app.command("skill")
 def skill(
     series: OptionalSeries = None,
     kind: Annotated[
@@ -205,7 +212,7 @@ def skill(
     emit(SkillRow._fields, rows, form, json, output, caption)
 
 
-@app.command()
+@app.command("chance")
 def chance(
     series: SeriesArgument,
     above: Annotated[float | None, typer.Option(help="Ask for the chance that the close is above this price.")] = None,
@@ -240,7 +247,7 @@ def chance(
     emit(ChanceRow._fields, [row], form, json, output, of_chances([row.series]))
 
 
-@app.command()
+@app.command("paths")
 def paths(
     series: Annotated[list[str], typer.Argument(help="One series, or several for a basket.")],
     weights: Annotated[

@@ -13,7 +13,8 @@ VERSION_TABLE = "alembic_version"
 
 def known_versions() -> list[str]:
     """Return every schema version that this code knows, oldest first: the files among the migrations."""
-    return sorted(path.name[:4] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+    files = (Path(__file__).parent / "migrations" / "versions").iterdir()
+    return sorted(file.name[:4] for file in files if file.suffix == ".py" and file.name[0].isdigit())
 
 
 def head_version() -> str:
@@ -29,12 +30,13 @@ def schema_version(engine: Engine) -> str | None:
 
 def version_in(conn: Connection) -> str | None:
     """Return the schema version that `conn` sees, None where candlecast's tables are not recorded."""
-    inspector = inspect(conn)
-    if not inspector.has_table(VERSION_TABLE):
+    if not inspect(conn).has_table(VERSION_TABLE):
         return None
-    if "version_num" not in {column["name"] for column in inspector.get_columns(VERSION_TABLE)}:
-        return "of another kind"
-    version: str | None = conn.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own table
+    # Another program's table of this name may lack our column. Asking for its columns first would take longer.
+    with conn.exec_driver_sql(f"SELECT * FROM {VERSION_TABLE}") as stored:  # noqa: S608 - our own table
+        if "version_num" not in stored.keys():  # noqa: SIM118 - no dictionary
+            return "of another kind"
+        version: str | None = stored.scalars("version_num").first()
     return version
 
 

@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from candlecast.cli import READING
 from candlecast.commands import read
+from candlecast.commands.app import application
 
 ROOT = Path(__file__).parents[3]
 SERIES = "Coinbase_BTCUSD_d"
@@ -25,6 +26,11 @@ COMPUTES_WITH = {"paths": {"numpy", "pandas", "scipy"}}
 
 def test_the_reading_commands_are_known_before_they_are_imported() -> None:
     assert set(READING) == set(get_command(read.app).commands)
+
+
+@pytest.mark.parametrize("name", READING)
+def test_a_reading_command_is_prepared_without_the_others(name: str) -> None:
+    assert list(get_command(application(only=name)).commands) == [name]
 
 
 @pytest.mark.parametrize("name", READING)
