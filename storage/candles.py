@@ -213,7 +213,7 @@ def read_candle_rows(
         query = query.where(c.fetched_at <= as_of)
     if after is not None:
         query = query.where(c.open_time > after)
-    return [CandleRow(*row) for row in conn.execute(query)]
+    return list(map(CandleRow._make, conn.execute(query).all()))
 
 
 def read_history(conn: Connection, *, series: str) -> "CandleHistory":
