@@ -7,7 +7,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import mul
-from statistics import NormalDist
+
+# The 0.975 quantile of the normal distribution. Importing `statistics` for it would take a hundredth of the time of
+# `candlecast skill`.
+_NORMAL_975 = 1.9599639845400536
 
 
 @dataclass(frozen=True)
@@ -64,5 +67,5 @@ def student_t_bound(freedom: int) -> float:
 
     It solves the approximation of `student_t_p_value` for the statistic, so interval and p-value agree.
     """
-    z = NormalDist().inv_cdf(0.975) * (8 * freedom + 3) / (8 * freedom + 1)
+    z = _NORMAL_975 * (8 * freedom + 3) / (8 * freedom + 1)
     return math.sqrt(freedom * math.expm1(z**2 / freedom))

@@ -1,8 +1,9 @@
 """Scores: the forecast steps that have matured (their candles have closed), their scores, and how models compare."""
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     Boolean,
@@ -21,7 +22,9 @@ from sqlalchemy import (
     select,
     table,
     text,
+    type_coerce,
 )
+from sqlalchemy.types import NullType
 
 from models.forecasts import BASELINE, CENTRAL_BANDS, QUANTILE_LEVELS, ScoreKind
 from storage.database.inserting import insert_or_skip
@@ -55,8 +58,11 @@ _scores = table(
     column("pit", Float),
 )
 
-
 PIT_PARTS = 10
+
+# By model, kind and step, and then by origin: the absolute error, the CRPS, whether each of CENTRAL_BANDS held the
+# actual close, and more.
+StepScores: TypeAlias = dict[tuple[str, str, int], dict[Any, Sequence[Any]]]
 
 
 class Matured(NamedTuple):
@@ -287,16 +293,20 @@ def read_origin_scores(conn: Connection, wanted: ForecastFilter) -> list[OriginS
     return [OriginScore(*row) for row in conn.execute(query).all()]
 
 
-def read_crps(conn: Connection, wanted: ForecastFilter) -> dict[int, dict[int, float]]:
-    """Return the CRPS of the wanted forecasts, which are one model's of one kind, by step and origin in order of time.
+def read_step_scores(conn: Connection, wanted: ForecastFilter) -> StepScores:
+    """Return the scores of the wanted forecasts, which are of one series, by model, kind and step, and then by origin.
 
-    An origin is in microseconds since 1970, because only whether two are the same matters, and thousands are read.
+    An origin is as the database itself has it, because only the order of origins matters, and thousands are read.
     """
     c = _scores.c
-    query = select(c.step, unix_us(c.origin), c.crps).where(*_conditions(_scores, wanted)).order_by(c.origin, c.step)
-    by_step: dict[int, dict[int, float]] = {}
-    for step, origin, crps in conn.execute(query).all():
-        by_step.setdefault(step, {})[origin] = crps
+    held = (c[f"covered{band.percent}"] for band in CENTRAL_BANDS)
+    origin = type_coerce(c.origin, NullType())
+    query = select(c.absolute_error, c.crps, *held, c.model, c.kind, c.step, origin)
+    by_step: StepScores = defaultdict(dict)
+    for row in conn.execute(query.where(*_conditions(_scores, wanted))).all():
+        # The row itself is kept: to cut its end off would take as long as to group it.
+        model_kind_step: Any = row[5:8]
+        by_step[model_kind_step][row[8]] = row
     return by_step
 
 

@@ -323,8 +323,9 @@ SELECT f.series, f.model, CASE WHEN f.kind = 'live' AND NOT ({before_close}) THE
   f.kind AS forecast_kind, f.origin, f.model_version, s.*
 FROM scores s JOIN forecasts f ON f.id = s.forecast JOIN model_versions m ON m.id = f.model_version
 WHERE (m.cutoff IS NULL OR m.cutoff <= f.origin)
-  AND s.truth_fetched_at = (
-    SELECT max(t.truth_fetched_at) FROM scores t WHERE t.forecast = s.forecast AND t.step = s.step)
+  AND NOT EXISTS (
+    SELECT 1 FROM scores t
+    WHERE t.forecast = s.forecast AND t.step = s.step AND t.truth_fetched_at > s.truth_fetched_at)
 """
 
 

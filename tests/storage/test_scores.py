@@ -13,10 +13,10 @@ from storage.scores import (
     Score,
     SkillRow,
     insert_scores,
-    read_crps,
     read_origin_scores,
     read_pit,
     read_skill,
+    read_step_scores,
     unscored,
 )
 
@@ -211,14 +211,18 @@ def test_scores_over_time_are_in_order_and_of_one_model_and_kind(scored: Any, en
     with engine.connect() as conn:
         bounds = {"start": scored.origin, "end": scored.origin + 3 * DAY}
         wanted = ForecastFilter(scored.series, model="lstm", kind=ScoreKind.LIVE, **bounds)
-        rows, by_step = read_origin_scores(conn, wanted), read_crps(conn, wanted)
+        rows, by_step = read_origin_scores(conn, wanted), read_step_scores(conn, wanted)
     assert [(row.origin, row.step) for row in rows] == [
         (scored.origin + DAY, 1), (scored.origin + DAY, 2), (scored.origin + 2 * DAY, 1), (scored.origin + 3 * DAY, 1),
     ]  # fmt: skip
     assert [row.crps for row in rows] == pytest.approx([0.20, 0.01, 0.21, 0.22])
     assert rows[1] == OriginScore(scored.origin + DAY, 2, 0.01, True, True, 0.5)
-    assert [list(by_step[step].values()) for step in (1, 2)] == [pytest.approx([0.20, 0.21, 0.22]), [0.01]]
-    assert list(by_step[1]) == [int((scored.origin + n * DAY).timestamp()) * 1_000_000 for n in (1, 2, 3)]
+    of_step = {key: [score[:5] for _, score in sorted(scores.items())] for key, scores in by_step.items()}
+    assert of_step == {
+        ("lstm", "live", 1): [(20.0 + n, pytest.approx(0.2 + n / 100), False, True, True) for n in range(3)],
+        ("lstm", "live", 2): [(99.0, 0.01, False, True, True)],
+    }
+    assert by_step["lstm", "live", 2].keys() == {min(by_step["lstm", "live", 1])}
 
 
 def test_scores_over_time_are_of_the_given_series_and_span(scored: Any, engine: Engine) -> None:
