@@ -5,6 +5,8 @@ distribution are put into the order in which the returns of past windows stood. 
 they did, and each step of each series keeps its forecast distribution.
 """
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,7 +71,7 @@ def independent_paths(quantiles: NDArray[np.float64], *, n: int, seed: int) -> N
 
 def _spread_scores(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.float64]:
     """Return ascending normal scores along the first axis, one from each of equally likely parts."""
-    from scipy.special import ndtri
-
     places = (np.arange(shape[0])[:, None, None] + rng.random(shape)) / shape[0]
-    return np.asarray(ndtri(places))
+    # Rounding may make a place 0 or 1, which have no score. Importing SciPy would take longer than 100,000 scores do.
+    inside = np.clip(places, 1e-12, 1 - 1e-12).ravel().tolist()
+    return np.fromiter(map(NormalDist().inv_cdf, inside), float, places.size).reshape(shape)

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 # Returns the present instant each time it is called.
 Clock = Callable[[], datetime]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class RunClock:
     """The clock of a run: the time of day or, for tests and rehearsals, a time that `start` gives it.
@@ -24,6 +26,16 @@ class RunClock:
     def seconds_until(self, instant: datetime, *, asking: bool) -> float:
         """Return for how many seconds of real time to wait for `instant`; `asking`: a request is under way."""
         return max((instant - self()).total_seconds(), 0.0)
+
+
+def from_unix_us(microseconds: int) -> datetime:
+    """Return the aware UTC instant of `microseconds` since 1970."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def to_unix_us(instant: datetime) -> int:
+    """Return the microseconds from 1970 to an aware `instant`."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_unix(seconds: int) -> datetime:

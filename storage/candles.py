@@ -219,7 +219,6 @@ def read_candle_rows(
 def read_history(conn: Connection, *, series: str) -> "CandleHistory":
     """Return every revision of every closed candle of `series`."""
     import numpy as np
-    import pandas as pd
 
     from models.candles import CANDLE_COLUMNS
     from models.history import CandleHistory
@@ -232,13 +231,12 @@ def read_history(conn: Connection, *, series: str) -> "CandleHistory":
         .order_by(c.open_time, c.fetched_at)
     )
     columns: list[Sequence[Any]] = list(zip(*conn.execute(query).all(), strict=True)) or [()] * len(names)
-    frame: dict[str, Any] = {}
-    for name, values in zip(names, columns, strict=True):
-        if name.endswith(("_time", "_at")):
-            frame[name] = pd.Series(np.array(values, np.int64).view("datetime64[us]")).dt.tz_localize("UTC")
-        else:
-            frame[name] = pd.Series(np.array(values, np.float64))
-    return CandleHistory(pd.DataFrame(frame))
+    return CandleHistory(
+        {
+            name: np.array(values, np.int64 if name.endswith(("_time", "_at")) else np.float64)
+            for name, values in zip(names, columns, strict=True)
+        }
+    )
 
 
 def not_before(history: "CandleHistory", now: datetime) -> datetime:

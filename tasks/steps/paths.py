@@ -5,7 +5,7 @@ Nothing is stored: the forecasts, the candles that were stored when they were, a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from models.candles import SeriesName
 from models.chance import HIGHEST, LOWEST
 from models.forecasts import BAND_LEVELS, Bound, Chance, Side, target_time
 from models.paths import past_returns, sample_paths
+from models.times import to_unix_us
 from storage.candles import read_history
 from storage.forecasts import StoredForecast
 from tasks.steps.chosen import ForecastChoice, load_chosen
@@ -118,19 +119,19 @@ def drawn_paths(conn: Connection, question: PathQuestion) -> tuple[list[StoredFo
 
 def _known_closes(conn: Connection, stored: Sequence[StoredForecast]) -> NDArray[np.float64]:
     """Return the closes up to the origin as they were known: (n, n_series), NaN where a series lacks one."""
-    import pandas as pd
-
-    origin, length = stored[0].forecast.origin, SeriesName.parse(stored[0].series).interval.length
-    columns = []
+    origin, step = stored[0].forecast.origin, SeriesName.parse(stored[0].series).interval.length
+    last, step_us = to_unix_us(origin), step // timedelta(microseconds=1)
+    known = []
     for each in stored:
         # Without what was fetched after the forecast was stored, so that later corrections change no path.
-        candles = read_history(conn, series=each.series).stored_by(each.created_at).known_at(origin)
-        known = candles[candles["close_time"] <= origin]
-        columns.append(known.set_index("close_time")["close"])
-    table = pd.concat(columns, axis=1)
-    if table.empty:
-        return np.empty((0, len(stored)))
-    return table.reindex(pd.date_range(table.index.min(), origin, freq=length)).to_numpy()
+        times, closes = read_history(conn, series=each.series).stored_by(each.created_at).closes_at(origin)
+        known.append((times[times <= last], closes[times <= last]))
+    first = min((int(times[0]) for times, _ in known if len(times)), default=last + step_us)
+    table = np.full(((last - first) // step_us + 1, len(stored)), np.nan)
+    for number, (times, closes) in enumerate(known):
+        place, beside = np.divmod(times - first, step_us)
+        table[place[beside == 0], number] = closes[beside == 0]
+    return table
 
 
 def path_rows(conn: Connection, question: PathQuestion) -> list[PathRow]:

@@ -135,6 +135,10 @@ def test_a_history_gives_each_instants_revisions_and_later_candles_in_their_firs
     assert history.known_at(SECOND) is history.known_at(THIRD - MICROSECOND)
     assert history.known_at(THIRD) is history.known_at()
     assert all(list(history.known_at(instant).index) == [0, 1, 2] for instant in views)
+    for instant in (MONDAY, SECOND, THIRD):
+        times, closes = history.closes_at(instant)
+        assert closes.tolist() == views[instant]
+        assert times.tolist() == [int(day.timestamp()) * 1_000_000 for day in (TUESDAY, WEDNESDAY, THURSDAY)]
 
 
 def test_a_history_stored_by_an_instant_lacks_later_fetches(revised: Any) -> None:

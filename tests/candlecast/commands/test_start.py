@@ -21,7 +21,7 @@ NOT_NEEDED = {
 }  # fmt: skip
 
 # It draws samples.
-COMPUTES_WITH = {"paths": {"numpy", "pandas", "scipy"}}
+COMPUTES_WITH = {"paths": {"numpy"}}
 
 
 def test_the_reading_commands_are_known_before_they_are_imported() -> None:
