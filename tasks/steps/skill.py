@@ -24,7 +24,8 @@ def judged_skill(conn: Connection, wanted: ForecastFilter = EVERY_FORECAST) -> l
     Naive itself, and a row of fewer than 10 shared origins, has no interval and no p-value.
     """
     # Series by series, so that the scores of one are in memory at a time.
-    names = series_names(conn) if wanted.series is None else [wanted.series]
+    one = wanted.series
+    names = series_names(conn) if one is None else [one] if isinstance(one, str) else sorted(one)
     return [row for name in names for row in _judged_series(conn, replace(wanted, series=name))]
 
 
