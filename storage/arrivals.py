@@ -79,7 +79,7 @@ def read_arrivals(
         name, close_time = after
         open_time = _earlier(close_time, SeriesName.parse(name).interval.length)
         query = query.where(tuple_(c.series, c.open_time) > (name, open_time))
-    return [ArrivalRow(*row) for row in conn.execute(query)]
+    return [ArrivalRow._make(row) for row in conn.execute(query)]
 
 
 def _earlier(instant: datetime, length: timedelta) -> datetime:
@@ -92,7 +92,7 @@ def newest_arrival(conn: Connection, *, series: str) -> Arrival | None:
     """Return the arrival of the newest closed candle, None without one."""
     query = _arrivals().where(candles.c.series == series).order_by(candles.c.open_time.desc()).limit(1)
     row = conn.execute(query).one_or_none()
-    return None if row is None else Arrival(*row[1:])
+    return None if row is None else Arrival(row.close_time, row.published_at, row.seen_at)
 
 
 def read_usual_time(conn: Connection, *, series: str) -> UsualTime | None:

@@ -209,7 +209,7 @@ def load_version(conn: Connection, *, version: int) -> StoredVersion:
     ).one_or_none()  # fmt: skip
     if row is None:
         raise NotFound(f"there is no model version {version}; see: candlecast models")
-    stored = StoredVersion(*row)
+    stored = StoredVersion._make(row)
     if stored.weights is None and stored.weights_sha256 is not None:
         raise NotFound(f"the weights of model version {version} were pruned; its lineage is kept, train it again")
     return stored._replace(config=json.loads(row.config))

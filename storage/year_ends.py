@@ -5,9 +5,8 @@ does: markets trade around the clock, so its first candle opens where a finished
 """
 
 from datetime import UTC, datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from models.candles import SeriesName
 from models.times import from_unix
@@ -30,19 +29,21 @@ def close_years(conn: Connection, *, series: str, span: list[int], fetched_at: d
     for year in range(first, last + 2):
         begins = datetime(year, 1, 1, tzinfo=UTC)
         old, new = _newest(conn, series, begins - length), _newest(conn, series, begins)
-        if old is None or new is None or not old.provisional or abs(new.open - old.close) > NEAR * (old.high - old.low):
+        if old is None or new is None or not old["provisional"]:
             continue
-        if old.fetched_at == fetched_at:
-            key = (candles.c.series == series) & (candles.c.open_time == old.open_time)
+        if abs(new["open"] - old["close"]) > NEAR * (old["high"] - old["low"]):
+            continue
+        if old["fetched_at"] == fetched_at:
+            key = (candles.c.series == series) & (candles.c.open_time == old["open_time"])
             conn.execute(update(candles).where(key, candles.c.fetched_at == fetched_at).values(provisional=False))
         else:
-            values = old._asdict() | {"fetched_at": fetched_at, "provisional": False}
+            values = dict(old) | {"fetched_at": fetched_at, "provisional": False}
             conn.execute(insert(candles).values(**values))
         count += 1
     return count
 
 
-def _newest(conn: Connection, series: str, open_time: datetime) -> Row[Any] | None:
+def _newest(conn: Connection, series: str, open_time: datetime) -> RowMapping | None:
     """Return the newest revision of a candle, a closed one if there is one."""
     c = candles.c
     query = (
@@ -53,4 +54,4 @@ def _newest(conn: Connection, series: str, open_time: datetime) -> Row[Any] | No
         .order_by(c.provisional, c.fetched_at.desc())
         .limit(1)
     )
-    return conn.execute(query).one_or_none()
+    return conn.execute(query).mappings().one_or_none()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Insert, Integer, Row, Table
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Integer, Table
 
 from storage.database.times import UtcDateTime
 from storage.errors import DatabaseUnusable, StatementRefused
@@ -32,9 +32,12 @@ def insert_or_skip(conn: Connection, table: Table, rows: Sequence[Mapping[str, A
 
 def insert_new(
     conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, returning: Sequence[ColumnElement[Any]]
-) -> list[Row[Any]]:
+) -> list[tuple[Any, ...]]:
     """Insert `rows` into `table`, skipping those whose key exists; returns the columns `returning` of the new rows."""
-    return list(conn.execute(_insert_ignoring_conflicts(conn, table).returning(*returning), list(rows))) if rows else []
+    if not rows:
+        return []
+    statement = _insert_ignoring_conflicts(conn, table).returning(*returning)
+    return [tuple(row) for row in conn.execute(statement, list(rows))]
 
 
 def _insert_ignoring_conflicts(conn: Connection, table: Table) -> Insert:

@@ -50,7 +50,7 @@ def test_a_deployed_cron_schedule_fires_and_its_worker_stores_a_forecast(tmp_pat
 
 @pytest.mark.network
 def test_the_scheduler_creates_runs_with_the_newest_sqlalchemy_too(tmp_path: Path) -> None:
-    """Prefect 3.8.8 did not with 2.1. Once our rows are typed as 2.1 wants, the pin in pyproject.toml may go."""
+    """Prefect 3.8.8 did not with 2.1. The pin in pyproject.toml has another reason now; see tests/test_pins.py."""
     newest = tmp_path / "newest"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(newest), "sqlalchemy"]
     subprocess.run(command, check=True, timeout=240)
