@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frames import CandleFrame
-from models.quantiles import LEVELS, centred
+from models.metrics import LEVELS
+from models.quantiles import centred
 from models.schedule import by_quarter
 from models.volatility import log_returns
 

@@ -38,9 +38,8 @@ from models.evidence import (
     score_range,
 )
 from models.gate import ALPHA, EPISODE_SHARE, ODD
-from models.metrics import crps, pit
+from models.metrics import LEVELS, crps, pit
 from models.naive import naive_quantiles
-from models.quantiles import LEVELS
 from models.range_ewma import range_ewma_quantiles
 from models.volatility import ahead
 from storage.source.frame import read_candle_file

@@ -14,7 +14,7 @@ from walkforward import candles_of
 
 from models import prior, volatility
 from models.frames import CandleFrame
-from models.quantiles import LEVELS
+from models.metrics import LEVELS
 from models.range_ewma import WARM_UP
 from models.volatility import ahead, bounded_variance, ewma, forecast_volatility, garman_klass, seconds
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from models.errors import BadWeights, TrainingFailed
 from models.features import Features
 from models.forecasts import MEDIAN
-from models.quantiles import LEVELS, symmetric
+from models.metrics import LEVELS
+from models.quantiles import symmetric
 
 # The fitted levels; the other levels are interpolated between them, and flat beyond them.
 FITTED = (0.05, 0.15, 0.3, 0.7, 0.85, 0.95)

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.forecasts import QUANTILE_LEVELS
-from models.metrics import crps
-from models.quantiles import LEVELS
+from models.metrics import LEVELS, crps
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.forecasts import BAND_LEVELS, CENTRAL_BANDS, QUANTILE_LEVELS
-from models.quantiles import LEVELS
+
+LEVELS = np.array(QUANTILE_LEVELS)
 
 
 def level_weights(levels: ArrayLike = QUANTILE_LEVELS) -> NDArray[np.float64]:

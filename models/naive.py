@@ -11,7 +11,8 @@ from models.errors import NotEnoughCandles
 from models.forecasts import BASELINE, Forecast
 from models.frames import CandleFrame, empty_candles, fingerprint
 from models.interface import Progress, TrainedModel, TrainRequest, silent
-from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
+from models.metrics import LEVELS
+from models.quantiles import centred, forecasts_from_log_returns, origin_rows
 from models.volatility import log_returns
 
 WINDOW = 365

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import NotEnoughCandles
-from models.forecasts import MEDIAN, QUANTILE_LEVELS, Forecast
+from models.forecasts import MEDIAN, Forecast
 from models.frames import CandleFrame, fingerprints
-
-LEVELS = np.array(QUANTILE_LEVELS)
+from models.metrics import LEVELS
 
 
 def centred(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,8 @@ from models.catalog import family
 from models.forecasts import Forecast
 from models.frames import CandleFrame, empty_candles, fingerprint
 from models.interface import Progress, TrainedModel, TrainRequest, silent
-from models.quantiles import LEVELS, centred, expanding_quantiles, forecasts_from_log_returns, origin_rows
+from models.metrics import LEVELS
+from models.quantiles import centred, expanding_quantiles, forecasts_from_log_returns, origin_rows
 from models.volatility import FAST, SLOW, SURPRISE_CLIP, ahead, forecast_volatility
 
 # The averages need this many candles; earlier surprises are not counted.

@@ -21,7 +21,8 @@ from models.lstm.backend import device
 from models.lstm.fleet import Member, TrainingConfig, predict, train_fleet
 from models.lstm.network import WEIGHT_NAMES, NetworkConfig, Weights, check_weights, stacked
 from models.markets import markets_to_learn_from
-from models.quantiles import LEVELS, forecasts_from_log_returns, origin_rows
+from models.metrics import LEVELS
+from models.quantiles import forecasts_from_log_returns, origin_rows
 
 # The features of a market's first candles are averages of too few values, so no network learns from these rows.
 WARM_UP = 60

@@ -14,7 +14,8 @@ from models.forecasts import Forecast
 from models.frames import CandleFrame, closed_by, fingerprint
 from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.lstm.backend import device
-from models.quantiles import LEVELS, centred, forecasts_from_log_returns, origin_rows
+from models.metrics import LEVELS
+from models.quantiles import centred, forecasts_from_log_returns, origin_rows
 from models.schedule import quarters_before
 from models.tutorial.recipe import Recipe
 from models.tutorial.scaling import Scaling, fit_scaling

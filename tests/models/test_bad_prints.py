@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from synthetic import random_walk
 
 from models.features import CLIP, VOLUME_BOUND, make_features
+from models.metrics import LEVELS
 from models.naive import naive_quantiles
-from models.quantiles import LEVELS
 from models.range_ewma import range_ewma_quantiles
 from models.volatility import (
     LASTING,

@@ -8,7 +8,8 @@ from synthetic import random_walk
 from models.boosting import FITTED, NAMES, BoostingConfig, _realised, _to_levels, boosted, fit_boosting
 from models.errors import BadWeights, TrainingFailed
 from models.features import Features, make_features
-from models.quantiles import LEVELS, MEDIAN
+from models.metrics import LEVELS
+from models.quantiles import MEDIAN
 
 FEW = BoostingConfig(rounds=12)
 

@@ -10,7 +10,8 @@ from models import prior
 from models.features import CLIP, FEATURE_NAMES, make_features
 from models.frames import closed_by
 from models.interface import TrainRequest
-from models.quantiles import LEVELS, expanding_quantiles
+from models.metrics import LEVELS
+from models.quantiles import expanding_quantiles
 from models.range_ewma import PRIOR_SURPRISES, PRIOR_WIDTHS, WARM_UP, RangeEwma, range_ewma_quantiles
 from models.volatility import SEASON_PRIOR, START, _factors, ahead, ewma, forecast_volatility, garman_klass, log_returns
 

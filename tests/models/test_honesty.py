@@ -11,8 +11,8 @@ from models.blend import Blend
 from models.boosting import BoostingConfig
 from models.interface import TrainRequest
 from models.lstm.forecaster import LstmConfig
+from models.metrics import LEVELS
 from models.naive import Naive
-from models.quantiles import LEVELS
 from models.range_ewma import RangeEwma
 from models.volatility import ahead
 
