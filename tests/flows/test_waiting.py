@@ -299,7 +299,8 @@ def hang(installation: Path, source: CddServer, monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr("tasks.steps.asking.QUICK", timedelta(seconds=2))
     monkeypatch.setenv("CANDLECAST_FETCH_TIMEOUT_S", str(TIMEOUT_S))
-    names = [f"Hanging{number}_BTCUSD_d" for number in range(count)]
+    # Of another pair: stored sources of one pair are compared, and all these markets are the same one moved by a day.
+    names = [f"Hanging{number}_LTCUSD_d" for number in range(count)]
     well = "Bitstamp_BTCUSD_d"
     engine = open_database(f"sqlite:///{installation / 'candlecast.db'}")
     for name in names:
@@ -323,7 +324,7 @@ def hang(installation: Path, source: CddServer, monkeypatch: pytest.MonkeyPatch,
 
     watching = threading.Thread(target=watch)
     watching.start()
-    with pytest.raises(DailyFailed, match="Hanging0_BTCUSD_d: the download was not stored"):
+    with pytest.raises(DailyFailed, match="Hanging0_LTCUSD_d: the download was not stored"):
         live_day(JumpingClock(START), well, *names, wait=False)
     watching.join()
     print(f"{count} series that hang: all forecast after {seconds[0]:.0f} s")
