@@ -83,7 +83,8 @@ class Day:
             self.client.create_flow_from_name("daily"),
             f"{self.folder.parent.name}-{self.state}",
             entrypoint=STATES[self.state][0],
-            path=str(ROOT),
+            # As `prefect deploy` does. With a path instead, each run would copy the checkout, with 3 GB of libraries.
+            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
             work_pool_name="default",
             concurrency_limit=1,
             job_variables={"env": environment},
