@@ -75,6 +75,7 @@ class PrefectServer:
         home.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> "PrefectServer":
+        _forget_events_worker()
         command = [str(BIN / "prefect"), "server", "start", "--host", self._host, "--port", str(self.port)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -161,7 +162,7 @@ class Worker:
 
 
 def _forget_events_worker() -> None:
-    """End the thread that sends this process's events: it would send those of the next test to this test's server."""
+    """End the thread that sends this process's events: it goes on sending to the server of an earlier test."""
     if worker := sys.modules.get("prefect.events.worker"):
         worker.EventsWorker.drain_all(timeout=10, at_exit=False)
 
