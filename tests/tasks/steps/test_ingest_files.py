@@ -4,12 +4,13 @@ import csv
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
@@ -37,14 +38,6 @@ def line(at: datetime, close: float = 100.0, *, low: float = 90.0, symbol: str =
 
 def lines(first: datetime, n: int) -> list[str]:
     return [line(first + i * DAY, 100 + i % 5) for i in reversed(range(n))]
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """A database of either kind."""
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def ingest(engine: Engine, path: Path, series: str = SERIES, *, day: int = 0, accept: bool = False) -> IngestReport:

@@ -1,27 +1,20 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
 from sqlalchemy import Engine
 from stores import DAY, Store
 
 from models.accuracy import diebold_mariano
 from models.forecasts import Kind, ScoreKind
-from storage.database.engine import open_database, reading
+from storage.database.engine import reading
 from storage.query import EVERY_FORECAST, ForecastFilter
 from storage.scores import SkillRow, read_skill
 from tasks.steps.skill import judged_skill
 
 OTHER = "Aardvark_BTCUSD_d"
 ORIGINS = 12
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
