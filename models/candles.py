@@ -34,6 +34,8 @@ QUOTE_CURRENCIES = (
     "FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "USD", "EUR", "GBP", "JPY", "KRW", "TRY", "AUD",
     "CAD", "CHF", "BRL", "SGD", "DAI", "BTC", "XBT", "ETH", "BNB", "EURT", "EURS", "PAX",
 )  # fmt: skip
+# Quote currencies that are worth the same, except in a crisis of one of them.
+DOLLARS = frozenset({"USD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "FDUSD", "DAI", "PAX"})
 
 _NAME = re.compile(
     r"(?P<exchange>[A-Za-z0-9][A-Za-z0-9.-]{0,39})_(?P<pair>[A-Za-z0-9]{4,30})_(?P<interval>d|1h|minute)"

@@ -5,13 +5,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from models.candles import Interval, SeriesName
+from models.candles import DOLLARS, Interval, SeriesName
 from storage.database.inserting import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import candles, series
-
-# Quote currencies that are worth the same, except in a crisis of one of them.
-_DOLLARS = {"USD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "FDUSD", "DAI", "PAX"}
 
 
 class SeriesRow(NamedTuple):
@@ -69,7 +66,7 @@ def same_markets(conn: Connection, *, series: str) -> list[str]:
 
 
 def _worth(currency: str) -> str:
-    return "USD" if currency in _DOLLARS else currency
+    return "USD" if currency in DOLLARS else currency
 
 
 def require_series(conn: Connection, *, name: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from models.candles import QUOTE_CURRENCIES, SeriesName
+from models.candles import DOLLARS, QUOTE_CURRENCIES, SeriesName
 from storage.errors import CddFormatChanged
 from storage.source.columns import Layout
 from storage.source.numerals import SIGNS
@@ -11,19 +11,19 @@ from storage.source.table import cut_rows
 
 # The currencies that a sign stands for; every other currency contradicts it.
 _CURRENCIES_OF = {
-    "$": "USD USDT USDC BUSD TUSD USDP FDUSD GUSD DAI PAX UST AUD CAD NZD SGD HKD MXN TWD ARS CLP COP",
-    "€": "EUR EURS EURT EURC",
-    "£": "GBP",
-    "¥": "JPY CNY",
-    "₩": "KRW",
-    "₹": "INR",
-    "₽": "RUB",
-    "₺": "TRY",
-    "₴": "UAH",
-    "₿": "BTC XBT",
-    "฿": "THB",
-    "₫": "VND",
-    "₪": "ILS",
+    "$": DOLLARS | {"GUSD", "UST", "AUD", "CAD", "NZD", "SGD", "HKD", "MXN", "TWD", "ARS", "CLP", "COP"},
+    "€": {"EUR", "EURS", "EURT", "EURC"},
+    "£": {"GBP"},
+    "¥": {"JPY", "CNY"},
+    "₩": {"KRW"},
+    "₹": {"INR"},
+    "₽": {"RUB"},
+    "₺": {"TRY"},
+    "₴": {"UAH"},
+    "₿": {"BTC", "XBT"},
+    "฿": {"THB"},
+    "₫": {"VND"},
+    "₪": {"ILS"},
 }
 
 
@@ -31,7 +31,7 @@ def require_signs_of_the_pair(prices: Iterable[Sequence[str]], series: SeriesNam
     """Raise CddFormatChanged for prices with the sign of a currency that is not the pair's quote currency."""
     for texts in prices:
         for sign in sorted(set("".join(texts)) & set(SIGNS)):
-            if not any(quote in _CURRENCIES_OF[sign].split() for _, quote in series.splits):
+            if not any(quote in _CURRENCIES_OF[sign] for _, quote in series.splits):
                 example = next(text for text in texts if sign in text)
                 raise CddFormatChanged(
                     f"{series}: the prices have the sign {sign} ({example!r}), and the pair is {series.pair}: they are "
