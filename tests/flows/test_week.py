@@ -151,6 +151,13 @@ class Served:
         self.week.api = ""
 
 
+def go_on(week: Week, *, from_day: int) -> None:
+    """Go on with ordinary days to the last one of `make week`."""
+    for day in range(from_day, DAYS + 1):
+        hours(week, day - 1)
+        ordinary_day(week, day)
+
+
 def test_days_of_serve_are_told_truly_also_after_kill_9(week: Week) -> None:
     served = Served(week)
     for series in SERIES:
@@ -189,9 +196,7 @@ def test_days_of_serve_are_told_truly_also_after_kill_9(week: Week) -> None:
     week.until_states(Crashed=1, Completed=2)
     week.check()
     look_closely(week)
-    for day in range(4, DAYS + 1):
-        hours(week, day - 1)
-        ordinary_day(week, day)
+    go_on(week, from_day=4)
     print(f"{week.checks} checks")
 
 
@@ -226,9 +231,7 @@ def test_days_of_a_deployment_are_told_truly_also_without_its_worker(week: Week)
             week.until_states(Completed=2)
             week.check()
             look_closely(week)
-            for day in range(5, DAYS + 1):
-                hours(week, day - 1)
-                ordinary_day(week, day)
+            go_on(week, from_day=5)
     print(f"{week.checks} checks")
 
 

@@ -238,7 +238,7 @@ class Week:
             matching = [text for text in left if re.fullmatch(pattern, text, re.DOTALL)]
             assert matching, (pattern, heard)
             left.remove(matching[0])
-        assert left == [], self.clock()
+        assert left == [], (left, self.clock())
 
     def _database(self) -> None:
         """DESIGN's promises by SQL of its own: each forecast is there once, in time, and live only before the truth."""
