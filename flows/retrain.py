@@ -15,7 +15,7 @@ from flows.parameters import SeriesParameter
 from flows.settings import Settings
 from models.forecasts import BASELINE, REFERENCES
 from models.schedule import Mode
-from storage.database.engine import open_database, writing
+from storage.database.engine import disposing, open_database, writing
 from storage.registry import prune_weights
 from tasks.policies import backfill_task, gate_task, train_task
 from tasks.steps.termination import resend_lost_sigterm
@@ -45,14 +45,10 @@ def retrain(
     resend_lost_sigterm()
     settings = Settings()
     clock = now or datetime.now(UTC)
-    engine = open_database(settings.database_url)
-    try:
-        with ended_if_it_hangs():
-            if due is None:
-                due = trainings_due(engine, settings, series=series or settings.series, mode=mode, now=clock)
-            return train_and_judge(engine, settings, due, now=clock)
-    finally:
-        engine.dispose()
+    with disposing(open_database(settings.database_url)) as engine, ended_if_it_hangs():
+        if due is None:
+            due = trainings_due(engine, settings, series=series or settings.series, mode=mode, now=clock)
+        return train_and_judge(engine, settings, due, now=clock)
 
 
 def train_and_judge(engine: Engine, settings: Settings, due: Sequence[Due], *, now: datetime) -> list[int]:

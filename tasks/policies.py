@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from models.candles import SeriesName
 from models.gate import Decision
 from models.times import Clock
-from storage.database.engine import make_engine
+from storage.database.engine import disposing, make_engine
 from tasks.show.events import DEMOTED, DRIFT, LATE, NEW_FORECAST, ODD_BAND, STALE, emit_event
 from tasks.show.progress import reported_progress, run_report
 from tasks.show.publish import publish
@@ -158,11 +158,8 @@ def backfill_task(database_url: SecretStr, job: "BackfillJob") -> "list[Backfill
     """Backfill one series in the process, and on the machine, where this task runs."""
     from tasks.steps.backfill import backfill_series
 
-    engine = make_engine(database_url.get_secret_value())
-    try:
+    with disposing(make_engine(database_url.get_secret_value())) as engine:
         return backfill_series(engine, job, run_report())
-    finally:
-        engine.dispose()
 
 
 @task(name="gate", task_run_name="gate-{series}", cache_policy=NO_CACHE)

@@ -75,16 +75,12 @@ def settings() -> "Settings":
 @contextmanager
 def stored_rows(series: str | None = None) -> Iterator["Connection"]:
     """Yield a connection that reads the settings' database; raises NotFound if `series` is given and not stored."""
-    from storage.database.engine import open_for_reading, reading
+    from storage.database.engine import disposing, open_for_reading, reading
     from storage.series import require_series
 
-    engine = open_for_reading(settings().database_url)
-    try:
-        with reading(engine) as conn:
-            require_series(conn, name=series)
-            yield conn
-    finally:
-        engine.dispose()
+    with disposing(open_for_reading(settings().database_url)) as engine, reading(engine) as conn:
+        require_series(conn, name=series)
+        yield conn
 
 
 def instant(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:

@@ -15,7 +15,7 @@ from models.errors import NetworksUnusable
 from models.freshness import is_stale, normal_delay
 from models.waiting import close_words, due_close
 from models.wording import close_day
-from storage.database.engine import open_for_reading, reading
+from storage.database.engine import disposing, open_for_reading, reading
 from storage.database.integrity import DamagedVersion, damaged_pages, damaged_weights
 from storage.database.version import head_version
 from storage.errors import StorageError
@@ -70,18 +70,13 @@ def _source(settings: Settings) -> Check:
 
 
 def _database(settings: Settings) -> Check:
-    engine = open_for_reading(settings.database_url)
-    engine.dispose()
-    return Check("database", True, f"{safe_database_url(engine)} at schema {head_version()}")
+    with disposing(open_for_reading(settings.database_url)) as engine:
+        return Check("database", True, f"{safe_database_url(engine)} at schema {head_version()}")
 
 
 def _file(settings: Settings) -> Check:
-    engine = open_for_reading(settings.database_url)
-    try:
-        with reading(engine) as conn:
-            damage = damaged_pages(conn)
-    finally:
-        engine.dispose()
+    with disposing(open_for_reading(settings.database_url)) as engine, reading(engine) as conn:
+        damage = damaged_pages(conn)
     if damage:
         return Check("file", False, f"the database's file is damaged: {'; '.join(damage)}", RESTORE)
     return Check("file", True, "sound" if engine.dialect.name == "sqlite" else "the database server checks it")
@@ -92,14 +87,10 @@ def _series(settings: Settings, name: str) -> list[Check]:
     from storage.candles import latest_close_time
     from storage.registry import champion
 
-    engine = open_for_reading(settings.database_url)
-    try:
-        with reading(engine) as conn:
-            latest, serving = latest_close_time(conn, series=name), champion(conn, series=name)
-            damaged = damaged_weights(conn, series=name)
-            usual, newest = read_usual_time(conn, series=name), newest_arrival(conn, series=name)
-    finally:
-        engine.dispose()
+    with disposing(open_for_reading(settings.database_url)) as engine, reading(engine) as conn:
+        latest, serving = latest_close_time(conn, series=name), champion(conn, series=name)
+        damaged = damaged_weights(conn, series=name)
+        usual, newest = read_usual_time(conn, series=name), newest_arrival(conn, series=name)
     if latest is None:
         return [Check(f"data of {name}", False, "no candles stored", f"run: candlecast ingest {name}")]
     now = datetime.now(UTC)
@@ -136,16 +127,12 @@ def _networks(settings: Settings) -> list[Check]:
 
     if not family(settings.model).pooled:
         return []
-    engine = open_for_reading(settings.database_url)
-    try:
-        with reading(engine) as conn:
-            damaged = damaged_weights(conn, series=None)
-            newest = {
-                interval: newest_version(conn, scope=Scope(interval), model=settings.model)
-                for interval in sorted({SeriesName.parse(name).interval for name in settings.series})
-            }
-    finally:
-        engine.dispose()
+    with disposing(open_for_reading(settings.database_url)) as engine, reading(engine) as conn:
+        damaged = damaged_weights(conn, series=None)
+        newest = {
+            interval: newest_version(conn, scope=Scope(interval), model=settings.model)
+            for interval in sorted({SeriesName.parse(name).interval for name in settings.series})
+        }
     checks = [_damage("weights", damaged, "candlecast rollback SERIES")] if damaged else []
     for interval, version in newest.items():
         name = f"{settings.model} for {interval} series"

@@ -32,26 +32,26 @@ def note(
         raise WrongUse("--send sends the text; leave out --format and --output")
     from datetime import UTC, datetime
 
-    from storage.database.engine import open_for_reading, reading
+    from storage.database.engine import disposing, open_for_reading, reading
     from storage.series import require_series
     from tasks.show.note import html_note, markdown_note, text_note
     from tasks.steps.note import read_note
 
     configured = settings()
     names = series or list(configured.series)
-    engine = open_for_reading(configured.database_url)
-    with reading(engine) as conn:
-        for name in names:
-            require_series(conn, name=name)
-        notes = [read_note(conn, series=name, now=datetime.now(UTC)) for name in names]
-    if form is Form.TEXT:
-        text = text_note(notes)
-    else:
-        from tasks.show.charts import forecast_chart
+    with disposing(open_for_reading(configured.database_url)) as engine:
+        with reading(engine) as conn:
+            for name in names:
+                require_series(conn, name=name)
+            notes = [read_note(conn, series=name, now=datetime.now(UTC)) for name in names]
+        if form is Form.TEXT:
+            text = text_note(notes)
+        else:
+            from tasks.show.charts import forecast_chart
 
-        drawn = [forecast_chart(engine, series=name, reports=configured.reports) for name in names]
-        pictures = [None if one is None else one.path for one in drawn]
-        text = (markdown_note if form is Form.MARKDOWN else html_note)(notes, pictures)
+            drawn = [forecast_chart(engine, series=name, reports=configured.reports) for name in names]
+            pictures = [None if one is None else one.path for one in drawn]
+            text = (markdown_note if form is Form.MARKDOWN else html_note)(notes, pictures)
     if send is not None:
         _send(send, text)
     elif output is None:

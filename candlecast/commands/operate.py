@@ -32,11 +32,11 @@ def promote(
     ] = None,
 ) -> None:
     """Make a model version the champion of a series, whatever the gate decided."""
-    from storage.database.engine import open_database, writing
+    from storage.database.engine import disposing, open_database, writing
     from storage.registry import promote as promote_version
     from storage.series import require_series
 
-    with writing(open_database(settings().database_url)) as conn:
+    with disposing(open_database(settings().database_url)) as engine, writing(engine) as conn:
         require_series(conn, name=series)
         promoted = promote_version(
             conn, version=version, series=series, reason="promoted by hand", decided_at=datetime.now(UTC)
@@ -47,11 +47,11 @@ def promote(
 @app.command()
 def rollback(series: SeriesArgument) -> None:
     """Make the previous champion the champion again."""
-    from storage.database.engine import open_database, writing
+    from storage.database.engine import disposing, open_database, writing
     from storage.registry import rollback as roll_back
     from storage.series import require_series
 
-    with writing(open_database(settings().database_url)) as conn:
+    with disposing(open_database(settings().database_url)) as engine, writing(engine) as conn:
         require_series(conn, name=series)
         version = roll_back(conn, series=series, reason="rolled back by hand", decided_at=datetime.now(UTC))
     print_note(f"version {version} is the champion of {series} again")
@@ -64,12 +64,11 @@ def replay(
     ],
 ) -> None:
     """Make a stored forecast again from its candles and weights; exit 0 only if the numbers are the same."""
-    from storage.database.engine import open_for_reading
+    from storage.database.engine import disposing, open_for_reading
     from tasks.steps.replay import replay as replay_forecast
 
-    engine = open_for_reading(settings().database_url)
-    replayed = replay_forecast(engine, forecast=forecast)
-    engine.dispose()
+    with disposing(open_for_reading(settings().database_url)) as engine:
+        replayed = replay_forecast(engine, forecast=forecast)
     for difference in replayed.differences:
         print_note(f"note: {difference}")
     if not replayed.matches:

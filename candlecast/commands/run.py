@@ -100,23 +100,23 @@ def ingest(
     if file is not None and len(given) != 1:
         raise WrongUse("expected exactly one series for the file", param_hint="--file")
     from flows.sources import cdd_client
-    from storage.database.engine import open_database
+    from storage.database.engine import disposing, open_database
     from storage.source.client import CddClient
     from tasks.steps.ingest import IngestReport, ingest_series
 
     client = cdd_client(configured) if file is None else CddClient(str(file.parent))
-    engine = open_database(configured.database_url)
     failures: list[str] = []
     reports = []
-    for text, name in zip(given, names, strict=True):
-        file_name = file.name if file is not None else f"{text}.csv"
-        try:
-            report = ingest_series(
-                engine, series=str(name), client=client, now=datetime.now(UTC), accept=accept, file_name=file_name
-            )
-            reports.append(report)
-        except StorageError as error:
-            failures.append(f"{name}: {error}")
+    with disposing(open_database(configured.database_url)) as engine:
+        for text, name in zip(given, names, strict=True):
+            file_name = file.name if file is not None else f"{text}.csv"
+            try:
+                report = ingest_series(
+                    engine, series=str(name), client=client, now=datetime.now(UTC), accept=accept, file_name=file_name
+                )
+                reports.append(report)
+            except StorageError as error:
+                failures.append(f"{name}: {error}")
     if reports:
         emit(columns_of(IngestReport), reports, Format.TABLE, json)
     if failures:
@@ -130,13 +130,11 @@ def train(
 ) -> None:
     """Train a challenger now and let the gate decide whether it becomes champion."""
     configured = settings()
-    from storage.database.engine import open_database, reading
+    from storage.database.engine import disposing, open_database, reading
     from storage.series import require_series
 
-    engine = open_database(configured.database_url)
-    with reading(engine) as conn:
+    with disposing(open_database(configured.database_url)) as engine, reading(engine) as conn:
         require_series(conn, name=series)
-    engine.dispose()
     warn_of_cost(configured.model)
     from candlecast.orchestrator.server import orchestrated
 
@@ -180,27 +178,26 @@ def backfill(
     configured = settings()
     if model is not None:
         _check_model(model)
-    from storage.database.engine import open_database, reading
+    from storage.database.engine import disposing, open_database, reading
     from storage.series import require_series
 
-    engine = open_database(configured.database_url)
-    with reading(engine) as conn:
-        for name in series:
-            require_series(conn, name=name)
-    if dry_run:
-        from flows.jobs import backfill_job
-        from tasks.steps.backfill_plan import PlannedPartition, plan
+    with disposing(open_database(configured.database_url)) as engine:
+        with reading(engine) as conn:
+            for name in series:
+                require_series(conn, name=name)
+        if dry_run:
+            from flows.jobs import backfill_job
+            from tasks.steps.backfill_plan import PlannedPartition, plan
 
-        models, now = [model] if model else None, datetime.now(UTC)
-        jobs = [
-            backfill_job(configured, name, models=models, start=first, end=last, now=now)
-            for name in dict.fromkeys(series)
-        ]
-        rows, estimate = plan(engine, jobs)
-        emit(PlannedPartition._fields, rows, Format.TABLE, json)
-        print_note(estimate)
-        return
-    engine.dispose()
+            models, now = [model] if model else None, datetime.now(UTC)
+            jobs = [
+                backfill_job(configured, name, models=models, start=first, end=last, now=now)
+                for name in dict.fromkeys(series)
+            ]
+            rows, estimate = plan(engine, jobs)
+            emit(PlannedPartition._fields, rows, Format.TABLE, json)
+            print_note(estimate)
+            return
     warn_of_cost(model or configured.model)
     from candlecast.orchestrator.server import orchestrated
 

@@ -14,7 +14,7 @@ from models.waiting import close_words, due_close
 from models.wording import after_close, when_stored
 from storage.arrivals import read_usual_time
 from storage.candles import latest_close_time
-from storage.database.engine import open_for_reading, reading
+from storage.database.engine import disposing, open_for_reading, reading
 from storage.forecasts import BandRow, read_bands
 from storage.query import ForecastFilter
 from storage.scores import SkillRow, read_skill
@@ -27,8 +27,7 @@ def print_summary(settings: Settings, names: list[str]) -> None:
 
     Where another model serves than the one that was asked for, both are shown.
     """
-    engine = open_for_reading(settings.database_url)
-    with reading(engine) as conn:
+    with disposing(open_for_reading(settings.database_url)) as engine, reading(engine) as conn:
         for name in names:
             bands = read_bands(conn, ForecastFilter(name, latest=True))
             if not bands:
@@ -45,14 +44,12 @@ def print_summary(settings: Settings, names: list[str]) -> None:
             chart = chart_path(settings.reports, name, origin)
             if chart.exists():
                 print(f"\nPlot: {chart}")
-    engine.dispose()
     print(_next_steps(settings, names[0]))
 
 
 def print_what_is_not_published(settings: Settings, names: list[str], *, now: datetime | None = None) -> None:
     """Say on stderr, in one sentence per series, which candle that is due is not stored, and when it usually comes."""
-    engine = open_for_reading(settings.database_url)
-    with reading(engine) as conn:
+    with disposing(open_for_reading(settings.database_url)) as engine, reading(engine) as conn:
         for name in names:
             interval = SeriesName.parse(name).interval
             due = due_close(now or datetime.now(UTC), interval)
@@ -61,7 +58,6 @@ def print_what_is_not_published(settings: Settings, names: list[str], *, now: da
                 usual = usual_words(read_usual_time(conn, series=name), interval)
                 have = "" if latest is None else f"; {close_words(latest, interval)} is the newest stored"
                 print_note(f"{name}: {close_words(due, interval)} is not published yet ({usual}){have}")
-    engine.dispose()
 
 
 def _print_forecast(bands: Sequence[BandRow], skill: Sequence[SkillRow]) -> None:

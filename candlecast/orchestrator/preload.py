@@ -11,7 +11,7 @@ from models.catalog import family, forecaster
 from models.errors import ModelError
 from models.freshness import is_candle_due
 from storage.candles import latest_close_time
-from storage.database.engine import open_for_reading, reading
+from storage.database.engine import disposing, open_for_reading, reading
 
 # Packages that models and charts import only when they first use them.
 LATER = ("matplotlib.pyplot", "scipy.stats", "sklearn.ensemble")
@@ -29,10 +29,7 @@ def import_what_is_due(settings: Settings, names: Sequence[str]) -> None:
 
 def _something_is_due(settings: Settings, names: Sequence[str]) -> bool:
     now = datetime.now(UTC)
-    engine = open_for_reading(settings.database_url)
-    with reading(engine) as conn:
-        due = any(
+    with disposing(open_for_reading(settings.database_url)) as engine, reading(engine) as conn:
+        return any(
             is_candle_due(latest_close_time(conn, series=name), SeriesName.parse(name).interval, now) for name in names
         )
-    engine.dispose()
-    return due

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, Table, func, inspect, select, text
 
-from storage.database.engine import database_file, make_engine, open_database, writing
+from storage.database.engine import database_file, disposing, make_engine, open_database, writing
 from storage.database.version import VERSION_TABLE, head_version, version_in
 from storage.errors import CopyRefused
 from storage.redaction import safe_database_url
@@ -20,8 +20,7 @@ def open_target(url: str, *, source: Engine) -> Engine:
     Raises CopyRefused if it is of the source's kind or holds other tables or another schema version, and
     DatabaseUnusable if it cannot be written.
     """
-    engine = make_engine(url)
-    try:
+    with disposing(make_engine(url)) as engine:
         _refuse_same_kind(engine, source)
         path = database_file(engine)
         if engine.dialect.name == "sqlite" and path is None:
@@ -29,8 +28,6 @@ def open_target(url: str, *, source: Engine) -> Engine:
         # Looking into a file that does not exist would create it.
         if path is None or path.is_file():
             _refuse_other_contents(engine)
-    finally:
-        engine.dispose()
     return open_database(url)
 
 

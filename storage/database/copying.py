@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, func, select
 
 from models.interface import Progress, silent
 from storage.database.copy_target import filling, make_ready, open_target
-from storage.database.engine import open_for_reading, reading
+from storage.database.engine import disposing, open_for_reading, reading
 from storage.database.inserting import insert_lists
 from storage.database.table_hash import TableHash
 from storage.errors import CopyRefused, StatementRefused
@@ -52,15 +52,8 @@ def copy_database(url: str, *, to: str, progress: Progress = silent) -> Copy:
     source meanwhile; DatabaseUnusable if one of them cannot be used, or the source has another schema. The target then
     has at most our empty tables more than before.
     """
-    source = open_for_reading(url)
-    try:
-        target = open_target(to, source=source)
-        try:
-            return _Copying(source, target, progress).run()
-        finally:
-            target.dispose()
-    finally:
-        source.dispose()
+    with disposing(open_for_reading(url)) as source, disposing(open_target(to, source=source)) as target:
+        return _Copying(source, target, progress).run()
 
 
 class _Copying:

@@ -150,6 +150,15 @@ def _disposed_on_error(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
+def disposing(engine: Engine) -> Iterator[Engine]:
+    """Yield the engine and close its connections at the end, whatever happens."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Yield a connection that only reads: on SQLite it takes no lock that a writer would have to wait for."""
     with engine.connect().execution_options(reads_only=True) as conn:
