@@ -22,6 +22,8 @@ ORDERS = {"year-month-day": (0, 1, 2), "month-day-year": (2, 0, 1), "day-month-y
 
 # An order must make dates of this share of the texts, and agree with the unix times in this share of the rows.
 ENOUGH = 0.95
+# Texts whose day and month a program exchanged up to the 12th agree with the unix times in more than this share.
+MISREAD = 0.5
 # Days follow each other when they move in the file's direction, at most a week at a time, in this share of the steps.
 FOLLOWING = 0.95
 # ... and of rows in no order at all in this share at most.
@@ -199,6 +201,12 @@ def read_dates(texts: Sequence[str], *, unix: Ints, unix_step: Ints, known_order
     if len(remaining) == 1:
         return Dates(_instants(value, at, days[remaining[0]], clock), step, remaining[0])
     both = tuple(remaining or candidates)
+    if (unix[at] != NO_TIME).all():
+        agreement = {o: _agreement(days[o], clock, step[at], unix[at], unix_step[at]) for o in both}
+        best = max(both, key=lambda order: agreement[order])
+        if agreement[best] < MISREAD:
+            # It is not the order that is wrong: the column is of other rows than the unix times.
+            return Dates(_instants(value, at, days[best], clock), step, known_order)
     example = next((int(i) for i in np.flatnonzero(~fixed) if len({int(days[o][i]) for o in both}) > 1), 0)
     readings = tuple(
         str(np.datetime64(int(days[order][example]), "D")) for order in both if days[order][example] > NO_TIME

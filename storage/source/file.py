@@ -32,15 +32,18 @@ from storage.source.table import (
     Numbered,
     Table,
     cut_rows,
-    ends_in_a_cut_price,
     is_blank,
     looks_like_a_row,
     read_numbers,
+    why_cut,
 )
 from storage.source.times import Heard, TimeReader
 
 HEADER_WITHIN_LINES = 30
 RAW_TEXT_KEPT = 500
+# So many rows of hours or minutes are finished at once, without the newest: neighbours are compared with each other.
+ROWS_AT_ONCE = 5000
+HELD_BACK = 50
 ROWS_FOR_SYMBOLS = 500
 # How much of the file a message shows.
 LINES_SHOWN = 3
@@ -97,33 +100,27 @@ class CddFile:
         """
         following = blocks(self.stream)
         layout, early, first = self._find_header(next(following, Block(1, "", open_end=True)))
-        newest: Chunk | None = None
-        daily: list[Chunk] = []
+        rest = no_candles()
         pieces = chain(self._read_lines(early, layout, cut=False)[:1], self._read_all(first, following, layout))
         for piece in pieces:
-            chunk = piece
-            if len(chunk) == 0:
+            rest = joined([rest, piece]) if len(rest) else piece
+            if self.series.interval is Interval.DAY or len(rest) < ROWS_AT_ONCE:
                 continue
-            # The newest candle is held back: whether it had closed is known only at the end of the file.
-            if newest is not None:
-                chunk = joined([newest, chunk])
-            at_newest = chunk.open_time == chunk.open_time.max()
-            newest, chunk = chunk.take(at_newest), chunk.take(~at_newest)
-            if self.series.interval is Interval.DAY:
-                daily.append(chunk)
-            elif len(chunk):
-                yield self._finished(chunk)
+            # The newest candles are held back: at the end of the file it is known whether the newest one had closed.
+            newest = rest.open_time >= np.partition(rest.open_time, -HELD_BACK)[-HELD_BACK]
+            yield self._finished(rest.take(~newest))
+            rest = rest.take(newest)
         self._require_rows_of_the_pair()
-        self.checks.require_interval(joined([*daily, newest]) if newest is not None else None)
+        self.checks.require_interval(rest if len(rest) else None)
         self.checks.require_open_times()
-        if newest is not None:
-            self.checks.require_past(int(newest.open_time[0]))
-            closes = datetime.fromtimestamp(int(newest.open_time[0]) + self.checks.length, UTC)
-            newest.provisional[:] = not self._shows_closed(closes)
+        if len(rest):
+            newest_time = int(rest.open_time.max())
+            self.checks.require_past(newest_time)
+            closes = datetime.fromtimestamp(newest_time + self.checks.length, UTC)
+            rest.provisional[rest.open_time == newest_time] = not self._shows_closed(closes)
             if self.series.interval is Interval.DAY:
-                yield self._finished(self.checks.without_overlaps(joined([*daily, newest])))
-            else:
-                yield self._finished(newest)
+                rest = self.checks.without_overlaps(rest)
+            yield self._finished(rest)
         self.checks.neighbours.require_plausible()
         self._remember_texts()
         if self.rows_in == len(self.set_aside):
@@ -241,9 +238,8 @@ class CddFile:
         """Return why the last row of the file, which has no line end, may be cut; nothing where it is whole."""
         if not self.end_known:
             return "it is the last row, has no line end, and the source did not say how long the file is"
-        if ends_in_a_cut_price(last.text, layout):
-            return "no line end follows it, and its last price has fewer decimals than those of the other rows"
-        return ""
+        reason = why_cut(last.text, layout)
+        return f"no line end follows it, and {reason}" if reason else ""
 
     def _without_cut_row(self, block: Block, reason: str) -> Block:
         """Return the file's last block without its last row."""
@@ -297,7 +293,8 @@ class CddFile:
                     self._layout = self._chosen(tables, after)
                     pieces.append((self._layout, []))
                 continue
-            if "cryptodatadownload" in line.casefold() or (self.banner and line.strip() in self.banner):
+            repeated = "cryptodatadownload" in line.casefold() or (self.banner and line.strip() in self.banner)
+            if repeated and not looks_like_a_row(line, self._layout):
                 continue
             pieces[-1][1].append((number, line))
         last = lines[-1][0] if lines else 0

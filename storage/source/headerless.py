@@ -22,6 +22,8 @@ MUCH_NEARER = 0.5
 IN_ORDER = 0.95
 # Prices of one candle are not farther apart than this factor; volumes and counts are.
 FARTHEST_PRICES = 3.0
+# Quote volume divided by base volume moves at most so many times as much as the middle of the candles.
+AS_LITTLE_AS_PRICES = 3.0
 
 
 def layout_without_header(lines: Sequence[str], series: SeriesName) -> Layout | None:
@@ -56,9 +58,10 @@ def layout_without_header(lines: Sequence[str], series: SeriesName) -> Layout | 
     if len(candidates) != 1:
         return None
     prices = candidates[0]
-    base, quote = _volumes(
-        {place: one for place, one in values.items() if place not in prices.values()}, values, prices
-    )
+    rest_values = {place: one for place, one in values.items() if place not in prices.values()}
+    base, quote = _volumes(rest_values, values, prices)
+    if base < 0 and _have_another_price(rest_values, values, prices):
+        return None
     named = [(f"column {place + 1}", place) for place in times]
     return Layout(
         "", delimiter, width, tuple(named), prices, symbols[0], -1, base, quote,
@@ -143,3 +146,15 @@ def _volumes(candidates: dict[int, Floats], values: dict[int, Floats], prices: d
                 if ((ratio >= low * 0.98) & (ratio <= high * 1.02)).mean() > 0.9:
                     fitting.append((base, quote))
     return fitting[0] if len(fitting) == 1 else (-1, -1)
+
+
+def _have_another_price(candidates: dict[int, Floats], values: dict[int, Floats], prices: dict[str, int]) -> bool:
+    """Return whether two columns look like volumes of another price: their ratio moves as little as prices do."""
+    middle = (values[prices["low"]] + values[prices["high"]]) / 2
+    usual = np.median(np.abs(np.diff(np.log(middle))))
+    for one, other in combinations(candidates.values(), 2):
+        if not ((one > 0) & (other > 0)).all() or min(len(np.unique(one)), len(np.unique(other))) < len(middle) / 2:
+            continue
+        if np.median(np.abs(np.diff(np.log(one / other)))) <= AS_LITTLE_AS_PRICES * usual:
+            return True
+    return False

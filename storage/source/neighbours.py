@@ -34,6 +34,8 @@ EARLY_WINDOW, EARLY_SHARE = 40, 0.9
 # ... its candles are Heikin-Ashi's where more of them open in the middle of the one before (1.3 % at most) ...
 AVERAGED_SHARE = 0.5
 SAME_PRICE = 1e-6
+# (a middle that was rounded is known by candles that are wider than so many of its last decimals)
+WIDE_IN_DECIMALS = 10
 # ... and one column was copied over another where they are equal in more than this share of the rows.
 COPIED_SHARE = 0.8
 # Prices look like logarithms where a candle is as wide, by its prices, as no market is for long (a share of the close),
@@ -137,7 +139,7 @@ class Neighbours:
         gap, body = np.abs(opened[after] - close[before]), np.abs(close - opened)[before]
         self._find_early_closes(at[after][adjacent], (body < gap)[adjacent])
         middle = (opened[before] + close[before]) / 2
-        self._averaged += int((adjacent & (body > 0) & (np.abs(opened[after] - middle) <= SAME_PRICE * middle)).sum())
+        self._averaged += int((adjacent & _is_middle(opened[after], middle, body)).sum())
         self.repeats.add(at[after][adjacent & _repeats(chunk)])
         factor = opened[after] / close[before]
         for i in np.flatnonzero((factor >= JUMP_FACTOR) | (factor <= 1 / JUMP_FACTOR)):
@@ -184,6 +186,17 @@ class Neighbours:
                 self.wicks.append(Wick(int(at[i]), "low", float(low[i]), float(lowest[i])))
             else:
                 self.wicks.append(Wick(int(at[i]), "high", float(high[i]), float(highest[i])))
+
+
+def _is_middle(opened: Floats, middle: Floats, body: Floats) -> NDArray[np.bool_]:
+    """Return which prices are the middle of a candle, as exactly as their decimals show it."""
+    sample = opened[:FEWEST]
+    decimals = next((n for n in range(8) if (np.round(sample, n) == sample).all()), 8)
+    decimal = 10.0**-decimals
+    apart = np.abs(opened - middle)
+    exact: NDArray[np.bool_] = (body > 0) & (apart <= SAME_PRICE * middle)
+    rounded: NDArray[np.bool_] = (body >= WIDE_IN_DECIMALS * decimal) & (apart <= 0.51 * decimal)
+    return exact | rounded
 
 
 def _repeats(chunk: Chunk) -> "np.ndarray":

@@ -21,9 +21,10 @@ _POINT_IS_DECIMAL = re.compile(
 )
 _POINTS_BETWEEN_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3}){2,}")
 POINT_OF_EITHER_KIND = re.compile(r"[1-9]\d{0,2}(\.\d{3})?")
-_WITH_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?([eE][+-]?\d+)?")
+# No group of thousands begins with a zero: 0.001 beside decimal commas is a thousandth.
+_WITH_DECIMAL_COMMA = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d*)?([eE][+-]?\d+)?")
 # In groups of three, or of two before the last three: 1,51,624.17 is Indian.
-_WITH_THOUSANDS_COMMAS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d{1,2}(,\d{2})+,\d{3})(\.\d*)?")
+_WITH_THOUSANDS_COMMAS = re.compile(r"[+-]?([1-9]\d{0,2}(,\d{3})+|[1-9]\d?(,\d{2})+,\d{3})(\.\d*)?")
 SIGNS = "$€£¥₩₹₽₺₴₿฿₫₪"
 """Signs of currencies that may stand beside a number."""
 # Blanks and apostrophes between thousands, currency signs, and the apostrophe that makes a cell a text.

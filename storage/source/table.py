@@ -18,11 +18,14 @@ from storage.source.numerals import decimal_commas, number, numbers, thousands_o
 # Columns in front of those that the header names, or behind them, must leave this share of the rows candles.
 PLAUSIBLE = 0.9
 MOST_UNNAMED_COLUMNS = 3
-# So many rows before the last one show how many decimals its last price must have ...
+# So many rows before the last one show what its last cell must look like ...
 ROWS_BEFORE_A_CUT = 500
 FEWEST_BEFORE_A_CUT = 10
 # ... of which at most this share may have as few: 8162.4 stands for 8162.40 in a tenth of the rows.
 CUT_SHARE = 0.05
+
+# A spreadsheet's day numbers have as many decimals as they need: 43754 is midnight.
+_DAY_NUMBER = re.compile(r"\d{5}([.,]\d+)?")
 
 Numbered = tuple[int, str]
 
@@ -101,19 +104,40 @@ def read_numbers(table: Table) -> tuple[dict[str, "np.ndarray"], "np.ndarray"]:
     return values, garbled
 
 
-def ends_in_a_cut_price(text: str, layout: Layout) -> bool:
-    """Return whether the last row ends in a price with fewer decimals than nearly all rows before it.
+def why_cut(text: str, layout: Layout) -> str:
+    """Return why the last cell of the last row looks cut, nothing where it does not.
 
-    `text` ends without a line end. Where a volume is the last cell, the volumes show a cut instead.
+    `text` ends without a line end. Of two volumes their ratio shows a cut instead.
     """
     lines = [line for line in text.rsplit("\n", ROWS_BEFORE_A_CUT + 1)[1:] if not is_blank(line)]
     rows = [split_line(line, layout.delimiter) for line in lines]
-    place = layout.last_needed
+    place = filled(rows[-1]) - 1 if rows else -1
     ends = [row[place] for row in rows if filled(row) == place + 1]
-    if place not in layout.prices.values() or len(ends) < FEWEST_BEFORE_A_CUT or filled(rows[-1]) != place + 1:
-        return False
-    decimals = [len(re.sub(r"\D", "", re.split("[.,]", end)[-1])) if re.search("[.,]", end) else 0 for end in ends]
-    return sum(one <= decimals[-1] for one in decimals[:-1]) <= CUT_SHARE * (len(ends) - 1)
+    if len(ends) < FEWEST_BEFORE_A_CUT:
+        return ""
+    volumes = [one for one in (layout.volume_base, layout.volume_quote) if one >= 0]
+    if place in layout.prices.values() or volumes == [place]:
+        decimals = [_decimals(end) for end in ends]
+        as_short = sum(one <= decimals[-1] for one in decimals[:-1])
+        reason = "its last number has fewer decimals than those of the other rows"
+    elif place in [place for _, place in layout.times] and not _DAY_NUMBER.fullmatch(ends[-1]):
+        shapes = [_shape(end) for end in ends]
+        as_short = sum(one == shapes[-1] for one in shapes[:-1])
+        reason = "the text of its time is shorter than those of the other rows"
+    else:
+        return ""
+    return reason if as_short <= CUT_SHARE * (len(ends) - 1) else ""
+
+
+def _decimals(text: str) -> int:
+    return len(re.sub(r"\D", "", re.split("[.,]", text)[-1])) if re.search("[.,]", text) else 0
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    """Return what the texts of one column of times have in common: groups of digits, digits and letters at the end."""
+    groups = re.findall(r"\d+", text)
+    letters = re.search(r"[^\W\d_]*\W*$", text)
+    return len(groups), len(groups[-1]) if groups else 0, len(letters[0]) if letters else 0
 
 
 def is_blank(line: str) -> bool:
@@ -122,9 +146,9 @@ def is_blank(line: str) -> bool:
 
 
 def looks_like_a_row(line: str, layout: Layout) -> bool:
-    """Return whether a line could be a candle under a layout: numbers where the prices stand."""
+    """Return whether a line could be a candle under a layout, even one that is garbled: digits where a price stands."""
     cells = split_line(line, layout.delimiter)
-    return len(cells) > layout.last_needed and all(number(cells[place]) > 0 for place in layout.prices.values())
+    return len(cells) > layout.last_needed and any(re.search(r"\d", cells[place]) for place in layout.prices.values())
 
 
 def _plausible(rows: Sequence[Sequence[str]], layout: Layout) -> bool:

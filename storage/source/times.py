@@ -24,6 +24,8 @@ EARLIEST = int(datetime(2009, 1, 1, tzinfo=UTC).timestamp())
 LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 # A unix time is written to this many seconds or finer, or somebody shortened it.
 EXACT_UNIX_S = 100
+# A spreadsheet that keeps six digits rounds to so many seconds. Of true hours, one in 25 ends in so many zeros.
+ROUNDED_S = 10_000
 # So many rows in a row with the same distance from UTC are in local time; fewer contradict their unix time.
 ZONE_ROWS = 5
 # So many different times at one hour of the day show that it is the hour at which days start.
@@ -54,6 +56,8 @@ class Witness:
     """Whether a stretch of it was found to be in local time."""
     day_numbers: bool = False
     """Whether its texts are a spreadsheet's day numbers."""
+    maybe_rounded: bool = False
+    """Whether it holds one or two numbers, which may be on the grid of candles because somebody rounded them."""
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -89,6 +93,8 @@ class TimeReader:
 
     series: SeriesName
     order: str | None = None
+    full_unix: bool = False
+    """Whether an earlier part has shown that the unix times are written in full."""
 
     def read(self, columns: Sequence[tuple[str, Sequence[str]]]) -> Heard:
         """Return the open times of some rows from their time columns, each given as its name and texts.
@@ -234,6 +240,8 @@ class TimeReader:
             )
         heard.open_time[blurred] = NO_TIME
         heard.days_only = bool((best == DAY).all())
+        if not self.full_unix:
+            self._require_no_rounding(witnesses, length)
         # Only shortened unix times are left: their candle is the one that opens within what they can mean.
         left = np.flatnonzero(heard.open_time == NO_TIME)
         for witness in order:
@@ -250,6 +258,19 @@ class TimeReader:
                 )
             heard.open_time[rows[fits]] = nearest[fits]
             left = np.flatnonzero(heard.open_time == NO_TIME)
+
+    def _require_no_rounding(self, witnesses: Sequence[Witness], length: int) -> None:
+        """Raise CddFormatChanged for one or two unix times that may be rounded, unless another column confirms them."""
+        for witness in witnesses:
+            if not witness.maybe_rounded:
+                self.full_unix |= witness.is_unix and bool(witness.exact[witness.known].all())
+                continue
+            others = [one for one in witnesses if one is not witness and (one.step <= length)[one.known].all()]
+            if not any(np.array_equal(one.value, witness.value) for one in others):
+                raise CddFormatChanged(
+                    f"{self.series}: the times of the column {witness.name!r} may be rounded, and no other column says "
+                    f"the same; write the date with its time in the file"
+                )
 
     def _compare(self, heard: Heard, witnesses: list[Witness], length: int) -> None:
         chosen = heard.open_time
@@ -349,6 +370,8 @@ def _numeric(texts: Sequence[str], name: str, length: int) -> Witness:
         hours, counts = np.unique(distinct % length, return_counts=True)
         if len(distinct) and counts.max() >= 0.5 * len(distinct) and len(distinct) >= 0.5 * (unix & ~odd).sum():
             hour = hours[counts.argmax()]
+            few = len(distinct) < FEWEST_OF_AN_HOUR
+            witness.maybe_rounded = length < DAY and few and int(step[unix & ~odd].min()) >= ROUNDED_S
             if hour == 0 or counts.max() >= FEWEST_OF_AN_HOUR:
                 fine |= ~odd & (value % length == hour)
         elif (distinct % EXACT_UNIX_S != 0).any():
@@ -357,6 +380,10 @@ def _numeric(texts: Sequence[str], name: str, length: int) -> Witness:
             # The column as a whole tells how many digits were kept: 1.5E+12 is 1.50E+12 beside 1.51E+12.
             step[unix & odd] = step[unix & odd].min()
             fine &= ~odd | (step <= EXACT_UNIX_S)
+        written_out = unix & ~odd & ~fine
+        if written_out.any():
+            # So it does for numbers that are written out: 1364000000000 is known as well as 1363910000000.
+            step[written_out] = step[written_out].min()
         exact = unix & fine
         step[exact] = 1
     if compact.any():

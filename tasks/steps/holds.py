@@ -63,9 +63,10 @@ def hold_if_few_candles(file: CddFile, *, remedy: str) -> None:
     """
     beside = {OTHER_PAIR} if file.checks.filled_share() >= FILLED_SHARE else set()
     odd = [row for row in file.set_aside if row.kind not in KINDS_OF_CDD | beside]
-    if len(odd) > max(HELD_CANDLES, HELD_ROWS_SHARE * file.rows_in):
+    rows = file.rows_in - sum(row.kind in beside for row in file.set_aside)
+    if len(odd) > max(HELD_CANDLES, HELD_ROWS_SHARE * rows):
         raise Held(
-            f"{file.series}: {len(odd)} of the file's {file.rows_in} rows are no candles (more than "
+            f"{file.series}: {len(odd)} of the file's {rows} rows are no candles (more than "
             f"{HELD_ROWS_SHARE:.0%}); nothing was stored. {file.commonest_reason()}. {remedy}"
         )
 
