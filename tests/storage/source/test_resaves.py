@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cdd_files import read
 
-from storage.errors import CddFormatChanged, StorageError
+from storage.errors import CddFormatChanged
 
 Row = dict[str, str]
 SAMPLE = Path(__file__).parents[3] / "sample" / "Coinbase_BTCUSD_d.csv"
@@ -432,63 +432,3 @@ def test_a_file_that_lost_information_is_refused_with_the_reason(kind: str) -> N
 def test_points_between_thousands_are_recognised_by_a_number_above_a_million() -> None:
     rows = [{**row, **{name: f"{float(row[name]):.0f}" for name in NUMBERS}} for row in sample_rows(1, 70)]
     check(numbers(lambda v: f"{v:,.0f}".replace(",", "."), ";")(rows), rows, "Coinbase_BTCUSD_d")
-
-
-DATE_FORMS: tuple[Callable[[datetime], str], ...] = (
-    american,
-    swapped_by_spreadsheet,
-    lambda m: f"{m.day}/{m.month}/{m.year}",
-    lambda m: f"{m:%d-%m-%y}",
-    lambda m: f"{m:%y/%m/%d}",
-    lambda m: f"{m:%Y-%m-%d}",
-    lambda m: f"{m:%d-%b-%y}",
-)
-CLOCK_FORMS: tuple[Callable[[datetime], str], ...] = (
-    lambda m: "",
-    lambda m: f" {m.hour}:{m:%M}",
-    lambda m: f" {clock12(m)}",
-)
-NUMBER_FORMS: tuple[Callable[[float], str], ...] = (
-    repr,
-    german,
-    lambda v: f"{v:,.2f}",
-    lambda v: f"{v:,.0f}".replace(",", "."),
-)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_every_candle_that_is_read_from_a_mixture_of_forms_is_right(seed: int) -> None:
-    """Random forms of dates, clocks, unix times, numbers and columns together give right candles or a refusal."""
-    rng, read_whole = random.Random(seed), 0
-    for case in range(100):
-        hourly = rng.random() < 0.3
-        n = rng.choice((1, 2, 5, 12, 25, 60))
-        at = rng.randrange(1, 130)
-        rows = hourly_rows()[at : at + n] if hourly else sample_rows(at * 12, n)
-        date, clock, form = rng.choice(DATE_FORMS), rng.choice(CLOCK_FORMS), rng.choice(NUMBER_FORMS)
-        digits = rng.choice((2, 3, 5, 12))
-        saved = [
-            {
-                **row,
-                "unix": shortened(row, digits) if digits < 12 else row["unix"],
-                "date": date(moment(row)) + clock(moment(row)),
-                **{name: form(float(row[name])) for name in NUMBERS},
-            }
-            for row in rows
-        ]
-        names = [name for name in NAMES if name not in rng.choice(((), ("unix",), ("symbol",), NAMES[7:]))]
-        if rng.random() < 0.3:
-            rng.shuffle(names)
-        if rng.random() < 0.1:
-            rng.shuffle(saved)
-        text = written(saved, tuple(names), rng.choice((",", ";", "\t")))
-        try:
-            _, chunk = read(text.encode(), "Bitfinex_BTCUSD_1h" if hourly else "Coinbase_BTCUSD_d")
-        except StorageError:
-            continue
-        actual = {int(row["unix"]) // 1000: float(row["close"]) for row in rows}
-        for opened, close in zip(chunk.open_time.tolist(), chunk.close.tolist(), strict=True):
-            assert opened in actual, (seed, case, text[:300])
-            assert abs(actual[opened] - close) < 0.51, (seed, case, text[:300])
-        read_whole += len(chunk) == n
-    assert read_whole > 30
