@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
+from typing import cast
 
 
 @dataclass
@@ -43,11 +44,19 @@ class Reply:
 
 @dataclass
 class Publication:
-    """A file from the instant at which the source publishes it."""
+    """A file from the instant at which the source publishes it; `dated_anew`: its date is that of each answer."""
 
     at: datetime
     body: bytes
     last_modified: datetime | None
+    dated_anew: bool = False
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return how a server presents itself by a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 class CddServer:
@@ -142,7 +151,8 @@ class CddServer:
         if published:
             newest = max(published, key=lambda publication: publication.at)
             body = newest.body
-            last_modified = None if newest.last_modified is None else format_datetime(newest.last_modified, usegmt=True)
+            dated = now if newest.dated_anew else newest.last_modified
+            last_modified = None if dated is None else format_datetime(dated, usegmt=True)
         if body is None:
             return Reply(404, b"<html>not found</html>")
         headers = {"Content-Type": "text/csv"}
@@ -165,17 +175,21 @@ class CddServer:
             reply.headers["Last-Modified"] = format_datetime(at, usegmt=True)
         return reply
 
-    def publish(self, series: str, body: bytes, at: datetime, *, last_modified: datetime | None) -> None:
-        """Serve `body` from `at` on by `clock`, with this Last-Modified."""
-        self.published.setdefault(f"/cdd/{series}.csv", []).append(Publication(at, body, last_modified))
+    def publish(
+        self, series: str, body: bytes, at: datetime, *, last_modified: datetime | None, dated_anew: bool = False
+    ) -> None:
+        """Serve `body` from `at` on by `clock`, with this Last-Modified, or `dated_anew` in every answer."""
+        self.published.setdefault(f"/cdd/{series}.csv", []).append(Publication(at, body, last_modified, dated_anew))
 
     def put(self, series: str, body: bytes) -> None:
         self.files[f"/cdd/{series}.csv"] = body
 
-    def use_tls(self, certificate: Path, key: Path) -> str:
-        """Use TLS from now on; returns the https URL."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+    def use_tls(
+        self, certificate: Path, key: Path, *, greet: Callable[[ssl.SSLSocket], None] = lambda connection: None
+    ) -> str:
+        """Use TLS from now on; returns the https URL. `greet` may give a new connection another context."""
+        context = tls_context(certificate, key)
+        context.sni_callback = lambda connection, _name, _context: greet(cast("ssl.SSLSocket", connection))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         return self.url.replace("http://", "https://")
 

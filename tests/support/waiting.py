@@ -69,11 +69,12 @@ class Published:
     """A series whose file of a day is published at a given time or by a timetable.
 
     Days are numbered from the first candle. A file's newest row is the day's closed candle or, with `partial`, the
-    unfinished one; no file has the candles that are `left_out`.
+    unfinished one; no file has the candles before day `begins` and those that are `left_out`.
     """
 
     def __init__(self, server: CddServer, series: str, candles: CandleFrame) -> None:
         self.server, self.series, self.candles = server, series, candles
+        self.begins = 0
         self.left_out: set[int] = set()
         self.closes: list[datetime] = [moment.to_pydatetime() for moment in candles["close_time"]]
 
@@ -84,7 +85,7 @@ class Published:
         """
         name = SeriesName.parse(self.series)
         lines = [f"unix,date,open,high,low,close,Volume {name.base},Volume {name.quote}"]
-        for row in reversed(list(self.candles.iloc[: day + 1].itertuples())):
+        for row in reversed(list(self.candles.iloc[self.begins : day + 1].itertuples())):
             if row.Index in self.left_out:
                 continue
             prices = row.open, row.high, row.low, row.close
@@ -116,7 +117,9 @@ class Published:
         for edition in editions:
             whole = self.file(day + 1, partial=True) if edition.followed else self.file(day)
             body = self.file(day, partial=True, so_far=0.5) if edition.partial else whole
-            self.server.publish(self.series, body, edition.at, last_modified=edition.last_modified)
+            self.server.publish(
+                self.series, body, edition.at, last_modified=edition.last_modified, dated_anew=edition.dated_anew
+            )
         return editions
 
 
