@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# These check by assert, too, which then says what differs.
+pytest.register_assert_rewrite("truth", "said")
+
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -1,12 +1,14 @@
 """The source that plays CryptoDataDownload publishes each series by its habit, the same way for the same seed."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 import requests
+from agreed_clock import AgreedClock
 from cdd_server import CddServer
 from faulty_source import RECORDED, FaultySource, Market
 from synthetic import random_walk
@@ -98,6 +100,19 @@ def test_a_clock_in_a_file_is_seen_elsewhere_and_goes_on(tmp_path: Path) -> None
     clock = SharedClock(tmp_path / "clock", CLOSE)
     assert clock.seconds_until(CLOSE + DAY, asking=False) == 0
     assert SharedClock(tmp_path / "clock")() == CLOSE + DAY == clock()
+
+
+def test_the_clock_of_two_runs_jumps_only_when_both_wait(tmp_path: Path) -> None:
+    one, other = (AgreedClock(tmp_path / "clock", name, runs=2, start=CLOSE) for name in ("one", "other"))
+    with ThreadPoolExecutor() as pool:
+        later = pool.submit(one.seconds_until, CLOSE + 2 * HOUR, asking=False)
+        assert one() == CLOSE
+        assert other.seconds_until(CLOSE + HOUR, asking=False) == 0
+        assert other() == CLOSE + HOUR
+        assert not later.done()
+        other.leave()
+        assert later.result(10) == 0
+    assert one() == CLOSE + 2 * HOUR
 
 
 @pytest.mark.parametrize("kind", ["away", "html", "denied", "yesterday", "cut"])

@@ -20,7 +20,7 @@ MOST_LEFT_OUT = 4
 # How a download is recorded that such a fault spoils wholly.
 RECORDED = {
     "away": "not_found",
-    "html": "format_changed",
+    "html": "refused",
     "denied": "unavailable",
     "broken off": "unavailable",
     "expired": "refused",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from faulty_source import FaultySource
+from said import FEWEST, SAME, Said, sql_time
 from timetable import DAY, HOUR, MINUTE
 
 STEPS, LEVELS = 7, 23
@@ -25,8 +26,8 @@ def instant(text: str) -> datetime:
 class Truth:
     """What has to be stored after each day, and the SQL that compares."""
 
-    def __init__(self, path: Path, source: FaultySource) -> None:
-        self.path, self.source = path, source
+    def __init__(self, path: Path, source: FaultySource, said: Said) -> None:
+        self.path, self.source, self.said = path, source, said
         self.closes: dict[str, dict[datetime, float]] = defaultdict(dict)
         self.forecasts: dict[int, tuple[object, ...]] = {}
         self.last = 0
@@ -43,6 +44,7 @@ class Truth:
         closes = self.closes[series]
         for moment, file in self.source.changes(series, start, close + WAIT):
             new = [opened for opened in file.closes if opened not in closes]
+            self.said.file(series, file, closes)
             closes.update(file.closes)
             newest = max(closes) + DAY
             within = self._within(series, moment - close, at_once=moment == start)
@@ -50,7 +52,7 @@ class Truth:
                 self.arrived[series, opened] = moment, file.made_at, within
             if newest - DAY in new and moment > start:
                 self.delays[series].append((file.made_at or moment) - newest)
-            if (series, newest) not in self.spoken:
+            if (series, newest) not in self.spoken and len(closes) >= FEWEST:
                 self.spoken.add((series, newest))
                 self.due[series, newest] = moment, within
             if newest >= close:
@@ -73,6 +75,7 @@ class Truth:
             for series in self.source.markets:
                 self._candles(conn, series, now)
             self._arrivals(conn)
+            self.said.check(conn, self.closes, self.last)
             self._forecasts(conn, whole)
             self._live_forecasts(conn, first)
             self._scores(conn)
@@ -90,9 +93,10 @@ class Truth:
             )
         )
         # Nothing is lost, nothing made up, and the newest revision is that of the source's newest file.
-        assert newest == {f"{opened:%Y-%m-%d %H:%M:%S}": close for opened, close in self.closes[series].items()}
+        expected = {sql_time(opened): close for opened, close in self.closes[series].items()}
+        assert newest == pytest.approx(expected, rel=SAME, abs=0)
         ((early,),) = conn.execute(
-            "SELECT count(*) FROM candles WHERE NOT provisional AND close_time > ?", [f"{now:%Y-%m-%d %H:%M:%S}"]
+            "SELECT count(*) FROM candles WHERE NOT provisional AND close_time > ?", [sql_time(now)]
         )
         assert early == 0
 
@@ -101,7 +105,7 @@ class Truth:
         for (series, opened), (moment, made_at, within) in self.arrived.items():
             ((published, seen),) = conn.execute(
                 "SELECT published_at, seen_at FROM arrivals WHERE series = ? AND close_time = ?",
-                [series, f"{opened + DAY:%Y-%m-%d %H:%M:%S}"],
+                [series, sql_time(opened + DAY)],
             )
             assert moment <= instant(seen) <= moment + within, (series, opened, moment, seen)
             # A file that was a minute old at most may have been dated for us, so its time tells nothing.
@@ -124,8 +128,11 @@ class Truth:
         assert [row for row in rows if row[7] is not None and row[7] > row[4]] == []
         # Every model that serves, is compared with or was asked for has spoken from the newest close.
         for series in self.source.markets:
-            origin = f"{max(self.closes[series]) + DAY:%Y-%m-%d %H:%M:%S}"
+            origin = sql_time(max(self.closes[series]) + DAY)
             spoken = {row[2] for row in rows if row[1] == series and row[3] == "live" and row[4] == origin}
+            if len(self.closes[series]) < FEWEST:
+                assert spoken == set(), series
+                continue
             ((champion,),) = conn.execute(
                 "SELECT v.model FROM promotions p JOIN model_versions v ON v.id = p.model_version "
                 "WHERE p.series = ? AND p.outcome <> 'kept' ORDER BY p.id DESC LIMIT 1",

@@ -1,6 +1,7 @@
 """A market whose source publishes each day at a given time, and a clock that jumps to the next event."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,6 +64,20 @@ def live_day(clock: RunClock, *series: str, wait: bool = True) -> None:
         run_day(Settings(series=series), mode=Mode.AUTO, wait=wait, clock=clock)
 
     a_day()
+
+
+def late_series(clock: RunClock, series: Sequence[str]) -> set[str]:
+    """Run the daily flow's body as `live_day` does; return the series that were late, which is all that may fail."""
+    from flows.daily import DailyFailed
+
+    try:
+        live_day(clock, *series)
+    except DailyFailed as error:
+        late = set(re.findall(r"(\S+): late: ", str(error)))
+        if not late:
+            raise
+        return late
+    return set()
 
 
 class Published:
