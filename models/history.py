@@ -68,10 +68,13 @@ class CandleHistory:
         if epoch < len(self._revised_at):
             known = self._first | (self._columns["fetched_at"] < self._revised_at[epoch])
         rows = np.flatnonzero(known)
-        opened = self._columns["open_time"][rows]
-        # Revisions of one candle follow each other; the last one is the newest.
-        newest: NDArray[np.bool_] = np.append(opened[1:] != opened[:-1], True)[: len(rows)]
-        return rows[newest]
+        return rows[are_newest(self._columns["open_time"][rows])]
+
+
+def are_newest(open_time: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rows are the newest revision of their candle, in rows sorted by open time and then by fetching."""
+    newest: NDArray[np.bool_] = np.append(open_time[1:] != open_time[:-1], True)[: len(open_time)]
+    return newest
 
 
 def _series(values: NDArray[Any]) -> Any:  # noqa: ANN401 - a column of a frame

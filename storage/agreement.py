@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from models.candles import Interval, SeriesName
+from models.times import from_unix
 from storage.database.times import unix_us
 from storage.series import same_markets
 from storage.tables import candles
@@ -48,9 +49,13 @@ def read_disagreement(conn: Connection, *, series: str, download: int, earlier: 
         return None
     c = candles.c
     at, close = _closes(conn, series, c.download == download)
+    if not len(at):
+        return None
     length_s = int(interval.length.total_seconds())
+    around = FARTHEST[interval] * length_s
+    span = c.open_time.between(from_unix(int(at[0]) - around), from_unix(int(at[-1]) + around))
     for other in others:
-        theirs = _closes(conn, other, c.download != download)
+        theirs = _closes(conn, other, and_(c.download != download, span))
         ratio = median_ratio(at, close, *theirs)
         if ratio is not None and not 1 / FARTHEST_RATIO < ratio < FARTHEST_RATIO:
             return Disagreement(other, ratio)
@@ -64,6 +69,8 @@ def _closes(conn: Connection, series: str, which: ColumnElement[bool]) -> "tuple
     """Return open times in unix seconds and closes of closed candles in time order, newest revisions only."""
     import numpy as np
 
+    from models.history import are_newest
+
     c = candles.c
     rows = conn.execute(
         select(unix_us(c.open_time), c.close)
@@ -72,5 +79,5 @@ def _closes(conn: Connection, series: str, which: ColumnElement[bool]) -> "tuple
     ).all()
     at = np.array([row[0] for row in rows], dtype=np.int64) // 1_000_000
     close = np.array([row[1] for row in rows], dtype=np.float64)
-    newest = np.append(at[1:] != at[:-1], True) if len(at) else np.zeros(0, dtype=np.bool_)
+    newest = are_newest(at)
     return at[newest], close[newest]

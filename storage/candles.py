@@ -258,6 +258,7 @@ class _Stored(NamedTuple):
 def _newest_revisions(conn: Connection, series: str, first: int, last: int) -> _Stored:
     import numpy as np
 
+    from models.history import are_newest
     from models.times import from_unix
 
     c = candles.c
@@ -268,8 +269,7 @@ def _newest_revisions(conn: Connection, series: str, first: int, last: int) -> _
     )
     columns = list(zip(*conn.execute(query).all(), strict=True)) or [()] * (len(VALUES) + 3)
     opened = np.array(columns[0], dtype=np.int64) // 1_000_000
-    # Revisions of one candle follow each other; the last one is the newest.
-    newest = np.flatnonzero(np.append(opened[1:] != opened[:-1], True)) if len(opened) else np.empty(0, np.int64)
+    newest = are_newest(opened)
     return _Stored(
         opened[newest],
         np.stack([np.array(values, dtype=np.float64) for values in columns[1 : 1 + len(VALUES)]], axis=1)[newest],

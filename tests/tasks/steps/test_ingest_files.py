@@ -9,13 +9,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
+from numpy.typing import NDArray
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from candlecast.commands.app import application
 from models.candles import SeriesName, UnknownSeries
+from storage import agreement
+from storage.agreement import _closes
 from storage.candles import read_candle_rows
 from storage.database.engine import open_database
 from storage.errors import CddFormatChanged
@@ -397,6 +401,23 @@ def test_a_file_with_prices_in_another_unit_than_those_of_another_source_is_held
         ingest(engine, path, HOURLY)
     # Another market agrees.
     assert ingest(engine, put(tmp_path, hourly(prices, FIRST), f"{HOURLY}.csv"), HOURLY).rows_new == 200
+
+
+def test_of_another_source_only_the_candles_around_a_file_are_read(
+    engine: Engine, tmp_path: Path, prices: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def closes(*arguments: object) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        at, close = _closes(*arguments)  # type: ignore[arg-type]
+        read.append(len(at))
+        return at, close
+
+    monkeypatch.setattr(agreement, "_closes", closes)
+    ingest(engine, put(tmp_path, hourly(prices, FIRST), "Bitstamp_BTCUSD_1h.csv"), "Bitstamp_BTCUSD_1h")
+    ingest(engine, put(tmp_path, hourly(prices, FIRST)[70:130], f"{HOURLY}.csv"), HOURLY)
+    # 60 closed ones but for the newest, and 14 hours before them and after.
+    assert read == [59, 59 + 2 * 14]
 
 
 def test_candles_that_repeat_the_one_before_are_a_finding(engine: Engine, tmp_path: Path) -> None:
