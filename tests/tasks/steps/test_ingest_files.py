@@ -8,16 +8,21 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
 from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
+from file_forms import PRICES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from saved_files import Saved, saved_files
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from candlecast.commands.app import application
-from models.candles import SeriesName, UnknownSeries
+from models.candles import Interval, SeriesName, UnknownSeries
 from storage import agreement
 from storage.agreement import _closes
 from storage.candles import read_candle_rows
@@ -259,6 +264,44 @@ def test_a_local_file_with_any_name_can_be_ingested(
     assert (len(rows), f"{rows[-1].open_time:%Y-%m-%d %H:%M}") == (59, "2019-10-15 00:00")
     with_two_series = CliRunner().invoke(application(), ["ingest", SERIES, "Bitstamp_BTCUSD_d", "--file", str(path)])
     assert with_two_series.exit_code == 2
+
+
+# Other names of a file, by the interval.
+OLD_NAMES = {Interval.DAY: "day", Interval.HOUR: "1hr", Interval.MINUTE: "1min"}
+
+
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(saved_files(), st.sampled_from(("today's", "yearly", "old", "any")))
+def test_a_saved_file_is_ingested_under_any_name_or_a_sentence_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Saved, named: str
+) -> None:
+    series = saved.known.series
+    name = {
+        "yearly": f"{series.exchange}_{series.pair}_2021_{OLD_NAMES[series.interval]}",
+        "old": f"{series.exchange}_{series.pair}_{OLD_NAMES[series.interval]}",
+    }.get(named, str(series))
+    folder = Path(mkdtemp(dir=tmp_path))
+    path = folder / ("my file" if named == "any" else f"{name}.csv")
+    path.write_bytes(saved.data)
+    monkeypatch.setenv("CANDLECAST_SOURCE", str(folder))
+    monkeypatch.setenv("CANDLECAST_DATABASE_URL", f"sqlite:///{folder / 'candles.db'}")
+    arguments = ["--file", str(path)] if named == "any" else []
+    result = CliRunner().invoke(application(), ["ingest", name, *arguments])
+    engine = open_database(f"sqlite:///{folder / 'candles.db'}")
+    with engine.connect() as conn:
+        rows = conn.execute(text("SELECT strftime('%s', open_time), open, high, low, close FROM candles")).all()
+    engine.dispose()
+    stored = {(int(row[0]), *row[1:]) for row in rows}
+    prices = zip(*(saved.known.numbers[price] for price in PRICES), strict=True)
+    known = {(int(at.timestamp()), *row) for at, row in zip(saved.known.at, prices, strict=True)}
+    assert stored <= known, saved.forms
+    if stored == known:
+        assert result.exit_code == 0, result.output
+    else:
+        assert result.output.strip(), saved.forms
+        assert "Traceback" not in result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert result.exit_code == 0 or not stored
 
 
 @pytest.mark.parametrize("holes", [False, True])
