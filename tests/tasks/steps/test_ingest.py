@@ -75,6 +75,8 @@ def test_a_time_that_is_twice_in_a_file_of_many_blocks_is_stored_once(
     engine: Engine, client: CddClient, server: CddServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.source.cells.BLOCK_CHARACTERS", 500)
+    monkeypatch.setattr("storage.source.file.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("storage.source.file.HELD_BACK", 1)
     hours = [
         f"{int((START + n * DAY / 24).timestamp())},,BTC/USD,100,107,90,{100 + n % 7},10,1000" for n in range(30, 0, -1)
     ]
