@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,14 +47,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def looked_back(tmp_path_factory, prefect_home) -> Installation:
+def looked_back(tmp_path_factory, daily_done) -> Installation:
     """Two series: one with a live day and the year that its gate looked back at, one with candles only."""
     from markets import write_csv
     from synthetic import random_walk
 
-    installation = Installation(tmp_path_factory.mktemp("looked-back"), prefect_home)
-    done = installation.run("daily")
-    assert done.returncode == 0, done.stderr
+    folder = shutil.copytree(daily_done.folder, tmp_path_factory.mktemp("looked-back") / "work")
+    installation = Installation(folder, daily_done.prefect_home)
     write_csv(installation.folder / "files", OTHER, random_walk(30, seed=3))
     done = installation.run("ingest", OTHER, CANDLECAST_SOURCE=str(installation.folder / "files"))
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from cdd_server import CddServer, Reply
 from installation import Installation
-from prefect_parts import PrefectServer
+from prefect_parts import PrefectServer, prefect_home_in
 from web_server import Web
 
 SERIES = "Coinbase_BTCUSD_d"
@@ -187,7 +187,7 @@ def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
     tmp_path, postgresql, postgresql_url, sample_csv
 ):
     """A whole day, then two that fail in different places, all at the most detailed log level."""
-    installation = Installation(tmp_path / "installation", tmp_path / "prefect")
+    installation = Installation(tmp_path / "installation", prefect_home_in(tmp_path / "prefect"))
     installation.folder.mkdir()
     output = b""
     with CddServer() as source:
@@ -234,7 +234,7 @@ def test_a_day_leaves_no_secret_in_any_log_table_artifact_or_run_record(
 
 @pytest.mark.slow
 def test_a_webhook_is_stored_encrypted_and_shown_nowhere(tmp_path):
-    home = tmp_path / "prefect"
+    home = prefect_home_in(tmp_path / "prefect")
     installation = Installation(tmp_path / "installation", home)
     installation.folder.mkdir()
     with PrefectServer(home) as server:
@@ -252,7 +252,7 @@ def test_a_webhook_is_stored_encrypted_and_shown_nowhere(tmp_path):
 
 @pytest.mark.slow
 def test_serve_with_every_secret_shows_none(tmp_path, sample_csv):
-    home = tmp_path / "prefect"
+    home = prefect_home_in(tmp_path / "prefect")
     installation = Installation(tmp_path / "installation", home)
     installation.folder.mkdir()
     from prefect_parts import free_port

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from made_once import prefect_database
 from processes import kill_session
 
 ROOT = Path(__file__).parents[2]
@@ -26,11 +28,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def prefect_home_in(folder: Path) -> Path:
+    """Return `folder` as a home of Prefect, with an empty database if it has none."""
+    if not (folder / "prefect.db").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(prefect_database(), folder)
+    return folder
+
+
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a Prefect process that uses only `home`."""
+    """Return the environment of a Prefect process that uses only `home`, which is made if it is not there."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "CANDLECAST_"))}
     return inherited | {
-        "PREFECT_HOME": str(home),
+        "PREFECT_HOME": str(prefect_home_in(home)),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -72,7 +82,6 @@ class PrefectServer:
         self.env = environment(home, PREFECT_API_URL=self.url, **more)
         self._log = home / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
-        home.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> "PrefectServer":
         _forget_events_worker()
