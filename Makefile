@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
-# So many processes run the tests. The slow ones start servers and workers of their own and fill two cores by two.
+# So many processes run the tests. Of the slow ones, two start servers and workers and fill two cores; one mostly waits.
 JOBS ?= 3
-SLOW_JOBS ?= 2
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
@@ -45,7 +44,7 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" -n $(JOBS) --dist loadfile
 
 test-slow: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200 -n $(SLOW_JOBS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200 -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Trains the networks of forty markets on a GPU, in a test and with the figures for docs/benchmarks.md; minutes.
 # GPU_TFLOPS: the card's float32 limit, to show the share that is used.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hooks import WebhookReceiver
@@ -9,8 +10,13 @@ from hypothesis import Phase, settings
 from postgresql_parts import Cluster
 
 ROOT = Path(__file__).parents[1]
-# Each takes minutes by itself: begun last, one process would run it while the other has nothing left.
-BEGUN_FIRST = ("test_soak.py", "test_week.py", "test_killed_states.py")
+# These slow tests mostly wait, for Prefect to find that a run gives no signs of life. One process runs all of them, one
+# after another, while the other processes work.
+MOSTLY_WAIT = (
+    "test_killed_states.py", "test_week.py", "test_killed_waits.py", "test_states.py", "test_cron_fires.py",
+)  # fmt: skip
+# Takes minutes by itself: begun last, one process would run it while the others have nothing left.
+LONGEST = "test_soak.py"
 
 # Hypothesis fails an example that takes 200 ms, unless told not to: on a busy machine any example may.
 settings.register_profile("candlecast", deadline=None)
@@ -20,7 +26,19 @@ settings.register_profile("mutants", deadline=None, derandomize=True, phases=[Ph
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
+    items.sort(key=lambda item: (item.path.name not in MOSTLY_WAIT, item.path.name != LONGEST))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one process, and all files that mostly wait to the same one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "files that mostly wait" if file.endswith(MOSTLY_WAIT) else file
+
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")
