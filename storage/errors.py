@@ -66,3 +66,9 @@ class CopyRefused(StorageError):
 
 class NotFound(StorageError):
     """No such series, forecast or model version is stored."""
+
+
+def about(series: str, error: StorageError) -> str:
+    """Return the message of an error that concerns a series, with the name of the series once in front."""
+    message = str(error)
+    return message if message.startswith(f"{series}: ") else f"{series}: {message}"

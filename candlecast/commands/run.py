@@ -20,7 +20,7 @@ from candlecast.commands.console import (
 from candlecast.output import Format, columns_of
 from models.candles import SeriesName
 from models.schedule import Mode
-from storage.errors import StorageError
+from storage.errors import StorageError, about
 
 app = typer.Typer()
 
@@ -116,7 +116,7 @@ def ingest(
                 )
                 reports.append(report)
             except StorageError as error:
-                failures.append(f"{name}: {error}")
+                failures.append(about(str(name), error))
     if reports:
         emit(columns_of(IngestReport), reports, Format.TABLE, json)
     if failures:

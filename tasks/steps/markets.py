@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from storage.errors import CddNotFound, CddUnavailable, StorageError
+from storage.errors import CddNotFound, CddUnavailable, StorageError, about
 from tasks.steps.ingest import Source, ingest_series
 
 
@@ -34,10 +34,10 @@ def fetch_markets(engine: Engine, *, names: Sequence[str], client: Source, now: 
         except CddNotFound:
             lacking.append(name)
         except CddUnavailable as error:
-            failures.append(f"{name}: {error}")
+            failures.append(about(name, error))
             break
         except StorageError as error:
-            failures.append(f"{name}: {error}")
+            failures.append(about(name, error))
         else:
             stored.append(name)
     return FetchedMarkets(tuple(stored), tuple(lacking), tuple(failures))

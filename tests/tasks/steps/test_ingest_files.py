@@ -264,6 +264,8 @@ def test_a_local_file_with_any_name_can_be_ingested(
     assert (len(rows), f"{rows[-1].open_time:%Y-%m-%d %H:%M}") == (59, "2019-10-15 00:00")
     with_two_series = CliRunner().invoke(application(), ["ingest", SERIES, "Bitstamp_BTCUSD_d", "--file", str(path)])
     assert with_two_series.exit_code == 2
+    refused = CliRunner().invoke(application(), ["ingest", "Bitstamp_ETHUSD_d", "--file", str(path)])
+    assert refused.output.startswith("candlecast: Bitstamp_ETHUSD_d: expected rows of ETHUSD, the file holds 'BTC")
 
 
 # Other names of a file, by the interval.
