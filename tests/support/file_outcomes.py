@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 def outcome(saved: Saved) -> Outcome:
     """Read a file as an ingest into an empty database does, and compare its candles with the known ones.
 
-    A file that can be read the quick way gives the same the careful way.
+    A file that can be read the quick way has the same outcome the careful way.
     """
     read_so: list[bool] = []
 
@@ -51,7 +51,8 @@ def outcome(saved: Saved) -> Outcome:
         result = _outcome(saved)
     if any(read_so):
         with patch.object(reader, "read_plain", return_value=None):
-            assert _outcome(saved) == result, saved.forms
+            careful = _outcome(saved)
+        assert careful.word == result.word, (careful, result, saved.forms)
     return result
 
 
