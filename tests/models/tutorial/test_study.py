@@ -21,8 +21,14 @@ def candles():
 
 
 @pytest.fixture(scope="module")
-def trials(candles):
-    return run_trials(candles["close"].to_numpy(), RECIPE, window_sizes=(7, 3), seeds=2)
+def reports():
+    return []
+
+
+@pytest.fixture(scope="module")
+def trials(candles, reports):
+    closes = candles["close"].to_numpy()
+    return run_trials(closes, RECIPE, window_sizes=(7, 3), seeds=2, report=lambda *report: reports.append(report))
 
 
 def test_each_setup_window_and_seed_is_one_trial_with_losses(trials):
@@ -32,11 +38,7 @@ def test_each_setup_window_and_seed_is_one_trial_with_losses(trials):
     assert all(trial.losses[1] < trial.losses[0] for trial in trials)
 
 
-def test_losses_are_reported_by_epoch_as_the_mean_over_seeds(candles):
-    reports = []
-    trials = run_trials(
-        candles["close"].to_numpy(), RECIPE, window_sizes=(7,), seeds=2, report=lambda *report: reports.append(report)
-    )
+def test_losses_are_reported_by_epoch_as_the_mean_over_seeds(trials, reports):
     assert [(done, epochs) for done, epochs, _ in reports] == [(1, 2), (2, 2)]
     losses = [trial.losses[1] for trial in trials if trial.label == "done right, window 7"]
     assert reports[1][2]["done right, window 7"] == pytest.approx(np.mean(losses))
