@@ -54,7 +54,7 @@ gpu: $(VENV)/.tested
 	$(BIN)/python -m pytest tests/models/lstm/test_card.py -m gpu
 	$(BIN)/python benchmarks/training.py --pool-only $(if $(GPU_TFLOPS),--limit-tflops $(GPU_TFLOPS))
 
-# Simulates a thousand days with faults and checks the database after each; takes most of an hour.
+# Simulates a thousand days with faults and checks the database after each; takes more than an hour.
 soak: export CANDLECAST_SOAK_DAYS = 1000
 soak: $(VENV)/.tested
 	$(BIN)/python -m pytest tests/flows/test_soak.py -m slow -s

@@ -72,7 +72,6 @@ class WatchedClock(SharedClock):
 
 def die(series: Sequence[str], clock_file: Path, state: str) -> None:
     """Run a day that prints a line when it reaches `state` for the first time."""
-
     import flows.daily
     from storage.source.client import CddClient
     from tasks.steps.elsewhere import InChild
@@ -114,7 +113,6 @@ def die(series: Sequence[str], clock_file: Path, state: str) -> None:
 
 def beside(series: Sequence[str], clock_file: Path, runs: str) -> None:
     """Run a day beside others by their clock, and print which series are late."""
-
     clock = AgreedClock(clock_file, "beside", runs=int(runs))
     try:
         print(json.dumps(sorted(late_series(clock, series))))

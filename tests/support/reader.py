@@ -34,7 +34,9 @@ class Reader:
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        assert line, "the reader has ended with an error"
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
     def __enter__(self) -> "Reader":
