@@ -8,6 +8,7 @@ file that does not change (immutable), and whether it did is checked before and 
 import os
 import pwd
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,16 @@ def read_without_writing(engine: Engine, path: Path) -> None:
     """
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: object, record: Any, _arguments: object, options: dict[str, Any]) -> Any:  # noqa: ANN401 - the driver's own connection
+    def connect(_dialect: object, record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401 - the driver's own connection
         record.info.pop(_STATE, None)
-        if _may_write(path) or _has_log(path):
+        if _may_write(path):
             return None
+        if _has_log(path):
+            connection = sqlite3.connect(*arguments, **options)
+            if _keeps_log(connection) or _has_log(path):
+                return connection
+            # Its last writer has ended in between, and has put the log into the file.
+            connection.close()
         record.info[_STATE] = _state(path)
         return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, **options)
 
@@ -84,6 +91,15 @@ def _may_write(path: Path) -> bool:
 def _has_log(path: Path) -> bool:
     log = log_state(path)
     return log is not None and log[0] > 0
+
+
+def _keeps_log(connection: sqlite3.Connection) -> bool:
+    """Begin to use the log, which stays while this connection is open; return whether it could be read."""
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
 def _has_changed(path: Path, state: tuple[int, int, int] | None) -> bool:

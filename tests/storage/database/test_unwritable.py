@@ -12,6 +12,7 @@ import pytest
 from missing import skip_or_fail
 from users import NOBODY, ordinary_user
 
+from storage.database import unwritable
 from storage.database.engine import open_database, open_for_reading, reading
 from storage.database.locks import locked
 from storage.database.watched import Watched
@@ -19,9 +20,9 @@ from storage.errors import DatabaseUnusable
 from storage.series import series_names
 
 FIRST, SECOND, THIRD = (f"Bitstamp_{coin}USD_d" for coin in ("BTC", "ETH", "LTC"))
-# Writes a series, and keeps the database open until it is killed.
+# Writes a series, and keeps the database open until it is killed or its input ends.
 WRITE = """
-import sys, time
+import sys
 from models.candles import SeriesName
 from storage.database.engine import open_database, writing
 from storage.series import ensure_series
@@ -30,7 +31,7 @@ with writing(engine) as conn:
     ensure_series(conn, name=SeriesName.parse(sys.argv[2]))
 if sys.argv[3:]:
     print(flush=True)
-    time.sleep(600)
+    sys.stdin.read()
 engine.dispose()
 """
 
@@ -52,7 +53,7 @@ def write(path: Path, series: str) -> None:
 
 def live_writer(path: Path, series: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", WRITE, f"sqlite:///{path}", series, "stay"]
-    writer = subprocess.Popen(command, stdout=subprocess.PIPE)
+    writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert writer.stdout is not None
     assert writer.stdout.readline() == b"\n"
     return writer
@@ -80,6 +81,24 @@ def test_a_reader_sees_what_a_live_or_a_killed_writer_has_committed(roots: Path)
         writer.send_signal(signal.SIGKILL)
         writer.wait(10)
         # Its log is still there, and holds a series that the file lacks.
+        with ordinary_user():
+            assert series_in(roots) == [FIRST, SECOND]
+
+
+def test_a_writer_that_ends_while_a_reader_connects_stops_no_reader(
+    roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live_writer(roots, SECOND) as writer:
+        has_log = unwritable._has_log
+
+        def ends_then(path: Path) -> bool:
+            had = has_log(path)
+            if writer.poll() is None:
+                # It closes the database, which puts its log into the file and deletes it.
+                writer.communicate(timeout=20)
+            return had
+
+        monkeypatch.setattr(unwritable, "_has_log", ends_then)
         with ordinary_user():
             assert series_in(roots) == [FIRST, SECOND]
 
