@@ -41,7 +41,7 @@ serve: $(VENV)/.installed
 	$(BIN)/candlecast serve
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network" -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network" -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 1200 -n $(JOBS) --dist loadfile --no-loadscope-reorder

@@ -15,8 +15,12 @@ ROOT = Path(__file__).parents[1]
 MOSTLY_WAIT = (
     "test_killed_states.py", "test_week.py", "test_killed_waits.py", "test_states.py", "test_cron_fires.py",
 )  # fmt: skip
-# Takes minutes by itself: begun last, one process would run it while the others have nothing left.
-LONGEST = "test_soak.py"
+# These take minutes by themselves: begun last, one process would run such a file while the others have nothing left.
+LONGEST = (
+    "test_soak.py", "test_gpu_pool.py", "test_faults.py", "test_kills.py", "test_secrets.py", "test_page.py",
+    "test_daily.py", "test_waiting.py", "test_cli.py", "test_openapi.py", "test_other_schemas.py", "test_app.py",
+    "test_recipe.py", "test_study.py", "test_backfill.py",
+)  # fmt: skip
 
 # Hypothesis fails an example that takes 200 ms, unless told not to: on a busy machine any example may.
 settings.register_profile("candlecast", deadline=None)
@@ -26,7 +30,8 @@ settings.register_profile("mutants", deadline=None, derandomize=True, phases=[Ph
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (item.path.name not in MOSTLY_WAIT, item.path.name != LONGEST))
+    first = [*MOSTLY_WAIT, *LONGEST]
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

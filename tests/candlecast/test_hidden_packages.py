@@ -43,6 +43,7 @@ def test_the_commands_work_beside_them(
     assert (as_module.returncode, as_module.stdout) == (0, forecasts.stdout)
 
 
+@pytest.mark.slow
 def test_daily_and_the_server_it_starts_work_beside_them(hiding: Installation) -> None:
     done = python(hiding, "-m", "candlecast", "daily")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -50,6 +50,7 @@ def test_loopback_is_added_to_the_hosts_without_proxy(
     assert bypassed == ((left, left) if left else (given.get("no_proxy", ""), given.get("NO_PROXY", "")))
 
 
+@pytest.mark.slow
 def test_a_day_runs_with_a_proxy_that_cannot_reach_loopback(empty: Installation, dead_proxy: str) -> None:
     done = empty.run("daily", CANDLECAST_MODEL="naive", HTTP_PROXY=dead_proxy, HTTPS_PROXY=dead_proxy)
     assert done.returncode == 0, done.stderr

@@ -31,6 +31,7 @@ def stored(installation: Path) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
+@pytest.mark.slow
 def test_series_in_separate_processes_give_the_rows_of_one_process(
     installation: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_the_derivative_by_an_imaginary_step_equals_the_slope():
         assert derivative == pytest.approx(slope, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_plain_networks_gradient_vanishes_where_the_lstms_does_not():
     """Both networks read the same hundred days with weights of the same spread; the plain one forgets within thirty."""
     moments, units = 100, 32

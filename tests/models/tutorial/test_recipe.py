@@ -142,6 +142,7 @@ def test_the_loss_on_a_wave_falls_and_the_next_values_are_predicted():
     assert np.abs(predict_next(fitted.weights, windows.X) - windows.y[:, 0]).max() < 0.2
 
 
+@pytest.mark.slow
 def test_a_fit_is_the_same_alone_and_beside_others():
     seven, three = (make_windows(WALK[:200] / 400, size) for size in (7, 3))
     (alone,) = train_networks([Fit(seven, 1)], SMALL)
@@ -150,6 +151,7 @@ def test_a_fit_is_the_same_alone_and_beside_others():
         assert np.array_equal(values, beside.weights[name])
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_given_weights():
     windows = make_windows(WALK[:200] / 400, 7)
     (once,) = train_networks([Fit(windows, 1)], SMALL)

@@ -31,6 +31,7 @@ def trials(candles, reports):
     return run_trials(closes, RECIPE, window_sizes=(7, 3), seeds=2, report=lambda *report: reports.append(report))
 
 
+@pytest.mark.slow
 def test_each_setup_window_and_seed_is_one_trial_with_losses(trials):
     assert len(trials) == 8
     assert len({(trial.label, trial.seed) for trial in trials}) == 8
@@ -38,12 +39,14 @@ def test_each_setup_window_and_seed_is_one_trial_with_losses(trials):
     assert all(trial.losses[1] < trial.losses[0] for trial in trials)
 
 
+@pytest.mark.slow
 def test_losses_are_reported_by_epoch_as_the_mean_over_seeds(trials, reports):
     assert [(done, epochs) for done, epochs, _ in reports] == [(1, 2), (2, 2)]
     losses = [trial.losses[1] for trial in trials if trial.label == "done right, window 7"]
     assert reports[1][2]["done right, window 7"] == pytest.approx(np.mean(losses))
 
 
+@pytest.mark.slow
 def test_the_table_equals_a_loop_over_days(candles, trials):
     lines = {(line.rows, line.model): line for line in judge_trials(trials)}
     assert len(lines) == 6
@@ -66,6 +69,7 @@ def test_the_table_equals_a_loop_over_days(candles, trials):
     assert lines["as published", "the row before"].rmse == pytest.approx(np.sqrt(np.mean(squares)))
 
 
+@pytest.mark.slow
 def test_naive_and_blend_are_judged_on_the_recipes_test_days(candles, trials):
     naive, blend = judge_published(candles, series=MARKET, window_size=7, quick=True)
     before = next(line for line in judge_trials(trials) if line.rows == DONE_RIGHT.name)

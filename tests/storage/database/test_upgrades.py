@@ -264,6 +264,7 @@ POINTS = ["ALTER TABLE candles", "UPDATE candles", "CREATE TABLE extra", "CREATE
           "UPDATE alembic_version", "CREATE VIEW current_candles", "CREATE VIEW model_skill", "COMMIT"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_migration_killed_at_any_point_changes_nothing_and_can_be_repeated(
     database_url: str, newer: Path, store_in: Any
 ) -> None:
