@@ -22,7 +22,8 @@ MUCH_NEARER = 0.5
 IN_ORDER = 0.95
 # Prices of one candle are not farther apart than this factor; volumes and counts are.
 FARTHEST_PRICES = 3.0
-# Quote volume divided by base volume moves at most so many times as much as the middle of the candles.
+# Quote volume divided by base volume moves by this share at most, or so many times as much as the candles' middle.
+AS_PRICES_MOVE = 0.1
 AS_LITTLE_AS_PRICES = 3.0
 
 
@@ -60,7 +61,8 @@ def layout_without_header(lines: Sequence[str], series: SeriesName) -> Layout | 
     prices = candidates[0]
     rest_values = {place: one for place, one in values.items() if place not in prices.values()}
     base, quote = _volumes(rest_values, values, prices)
-    if base < 0 and _have_another_price(rest_values, values, prices):
+    # Prices in the wrong order of time look like a close that stands before the open.
+    if prices["close"] < prices["open"] or (base < 0 and _have_another_price(rest_values, values, prices)):
         return None
     named = [(f"column {place + 1}", place) for place in times]
     return Layout(
@@ -155,6 +157,6 @@ def _have_another_price(candidates: dict[int, Floats], values: dict[int, Floats]
     for one, other in combinations(candidates.values(), 2):
         if not ((one > 0) & (other > 0)).all() or min(len(np.unique(one)), len(np.unique(other))) < len(middle) / 2:
             continue
-        if np.median(np.abs(np.diff(np.log(one / other)))) <= AS_LITTLE_AS_PRICES * usual:
+        if np.median(np.abs(np.diff(np.log(one / other)))) <= max(AS_PRICES_MOVE, AS_LITTLE_AS_PRICES * usual):
             return True
     return False

@@ -109,11 +109,16 @@ def test_averaged_candles_are_recognised_with_few_decimals() -> None:
         read(file_of("unix,open,high,low,close", rows), HOURLY)
 
 
-def test_volumes_without_a_header_that_contradict_the_prices_leave_a_doubt() -> None:
+def test_prices_without_a_header_that_contradict_volumes_or_times_leave_a_doubt() -> None:
     known = FAULTS["prices in cents"].lie(walk(DAILY, 30, START, 1))
     with pytest.raises(CddFormatChanged, match="If the file has no header, put one in front"):
         read("\n".join(rows_of(known, "unix", "symbol", *PRICES, "base", "quote")).encode())
-    assert len(read("\n".join(rows_of(known, "unix", "symbol", *PRICES, "base")).encode())[1]) == 30
+    one_volume = rows_of(known, "unix", "symbol", *PRICES, "base")
+    assert len(read("\n".join(one_volume).encode())[1]) == 30
+    times, rows = zip(*(row.split(",", 1) for row in one_volume), strict=True)
+    reversed_rows = [f"{time},{row}" for time, row in zip(times, rows[::-1], strict=True)]
+    with pytest.raises(CddFormatChanged, match="If the file has no header, put one in front"):
+        read("\n".join(reversed_rows).encode())
 
 
 @pytest.mark.parametrize(("last", "digits"), [("date", 12), ("day", 2), ("unix", 1), ("base", 6)])
