@@ -3,7 +3,7 @@
 Each day waits for the candles of three series under a real Prefect server. A local server plays CryptoDataDownload over
 TLS, in the moods of support/moods.py. Some days are killed in a named state and go on, some are not run at all, some
 are run twice at once (support/other_runs.py). A proxy is set that nobody listens at, and another user reads all the
-time. After each day SQL checks DESIGN's promises (support/truth.py, support/said.py). The seed is printed;
+time. After each day SQL checks DESIGN's promises (support/truth.py, support/messages.py). The seed is printed;
 CANDLECAST_TEST_SEED=N repeats one.
 """
 
@@ -19,12 +19,12 @@ from tempfile import TemporaryDirectory
 import pytest
 from agreed_clock import AgreedClock
 from cdd_server import CddServer
+from messages import Messages
 from moods import BROKEN_OFF, OLD_DAYS, SERIES, Moods
 from other_runs import RESTS, STATES, other_run, reaches
 from prefect_parts import free_port
 from processes import kill_session
 from reader import Reader
-from said import Said
 from timetable import MINUTE, Habit
 from truth import Truth
 from waiting import SharedClock, late_series
@@ -101,7 +101,7 @@ class Soak:
         self.server, self.moods = server, Moods(server, days=DAYS, seed=seed)
         self.database, self.clock_file = folder / "candlecast.db", folder / "clock"
         self.url = f"sqlite:///{self.database}"
-        self.truth = Truth(self.database, self.moods.source, Said(self.moods.source, self.moods.wicks))
+        self.truth = Truth(self.database, self.moods.source, Messages(self.moods.source, self.moods.wicks))
         self.happened = self.moods.happened
         self.reader: Reader | None = None
         self.looks: dict[str, int] = {}
@@ -132,7 +132,7 @@ class Soak:
         close = self.moods.source.markets[SERIES[0]].closes[OLD_DAYS + number]
         clock = SharedClock(self.clock_file, close + 5 * MINUTE)
         self.server.clock = clock
-        self.truth.said.begin(clock())
+        self.truth.messages.begin(clock())
         late = {series for series in SERIES if self.truth.expect(series, start=clock(), close=close)}
         if number in self.kills:
             self.kill(self.kills[number])

@@ -55,8 +55,8 @@ def test_comments_docstrings_and_line_breaks_change_no_hash(tree):
         ("history.py", 'side="right"', 'side="left"', None),
         (
             "history.py",
-            "np.append(opened[1:] != opened[:-1], True)",
-            "np.append(True, opened[1:] != opened[:-1])",
+            "np.append(open_time[1:] != open_time[:-1], True)",
+            "np.append(True, open_time[1:] != open_time[:-1])",
             None,
         ),
         ("frames.py", 'candles["close_time"] <= instant', 'candles["close_time"] < instant', None),

@@ -90,11 +90,11 @@ def die(series: Sequence[str], clock_file: Path, state: str) -> None:
 
         return lock(*args, waiting=wait, **kwargs)
 
-    def made(self: CddClient, *args: Any, **kwargs: Any) -> None:
+    def client(self: CddClient, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs, sleep=lambda _seconds: reach("asking again"))
 
     for owner, name, value in (
-        (InChild, "__call__", called), (flows.daily, "locked", locked), (CddClient, "__init__", made),
+        (InChild, "__call__", called), (flows.daily, "locked", locked), (CddClient, "__init__", client),
     ):  # fmt: skip
         setattr(owner, name, value)
     if state == "train":

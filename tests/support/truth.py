@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from faulty_source import FaultySource
-from said import FEWEST, SAME, Said, sql_time
+from messages import FEWEST, SAME, Messages, sql_time
 from timetable import DAY, HOUR, MINUTE
 
 STEPS, LEVELS = 7, 23
@@ -26,8 +26,8 @@ def instant(text: str) -> datetime:
 class Truth:
     """What has to be stored after each day, and the SQL that compares."""
 
-    def __init__(self, path: Path, source: FaultySource, said: Said) -> None:
-        self.path, self.source, self.said = path, source, said
+    def __init__(self, path: Path, source: FaultySource, messages: Messages) -> None:
+        self.path, self.source, self.messages = path, source, messages
         self.closes: dict[str, dict[datetime, float]] = defaultdict(dict)
         self.forecasts: dict[int, tuple[object, ...]] = {}
         self.last = 0
@@ -44,7 +44,7 @@ class Truth:
         closes = self.closes[series]
         for moment, file in self.source.changes(series, start, close + WAIT):
             new = [opened for opened in file.closes if opened not in closes]
-            self.said.file(series, file, closes)
+            self.messages.file(series, file, closes)
             closes.update(file.closes)
             newest = max(closes) + DAY
             within = self._within(series, moment - close, at_once=moment == start)
@@ -75,7 +75,7 @@ class Truth:
             for series in self.source.markets:
                 self._candles(conn, series, now)
             self._arrivals(conn)
-            self.said.check(conn, self.closes, self.last)
+            self.messages.check(conn, self.closes, self.last)
             self._forecasts(conn, whole)
             self._live_forecasts(conn, first)
             self._scores(conn)

@@ -32,7 +32,7 @@ def changed(closes: Closes, file: FileContent) -> bool:
     )
 
 
-class Said:
+class Messages:
     """What has to be said of each series, noted while its day is prepared, and the SQL that looks whether it was."""
 
     def __init__(self, source: FaultySource, wicks: Mapping[str, datetime]) -> None:
@@ -59,19 +59,19 @@ class Said:
         """Check what was said since `begin`; `last` is the newest forecast before."""
         assert self.start is not None
         for series, known in closes.items():
-            said = {
+            findings = {
                 code: (message, first)
                 for code, message, first in conn.execute(
                     "SELECT code, message, first_time FROM findings WHERE series = ? AND resolved_at IS NULL", [series]
                 )
             }
-            assert ("young" in said) == (len(known) < FEWEST), (series, len(known), said)
+            assert ("young" in findings) == (len(known) < FEWEST), (series, len(known), findings)
             missing = (max(known) - min(known)) // DAY + 1 - len(known)
-            assert ("gap" in said) == (missing > 0), (series, missing, said)
+            assert ("gap" in findings) == (missing > 0), (series, missing, findings)
             wick = self.wicks.get(series)
-            shown = wick is not None and wick in self.files[series].closes
-            assert ("wick" in said) == shown, (series, said)
-            assert not shown or said["wick"][1] == sql_time(wick), said
+            has_wick = wick is not None and wick in self.files[series].closes
+            assert ("wick" in findings) == has_wick, (series, findings)
+            assert not has_wick or findings["wick"][1] == sql_time(wick), findings
             if series in self.revised:
                 rows = conn.execute(
                     "SELECT count(*) FROM findings WHERE series = ? AND code = 'revision' AND (resolved_at IS NULL OR "
