@@ -22,6 +22,9 @@ MUCH_NEARER = 0.5
 IN_ORDER = 0.95
 # Prices of one candle are not farther apart than this factor; volumes and counts are.
 FARTHEST_PRICES = 3.0
+# Day numbers of a spreadsheet that stand beside unix times are no farther from them; see times.py for their origin.
+FARTHEST_DAY_NUMBERS = 4.0
+DAY_NUMBER_OF_1970 = 25_569
 # Quote volume divided by base volume moves by this share at most, or so many times as much as the candles' middle.
 AS_PRICES_MOVE = 0.1
 AS_LITTLE_AS_PRICES = 3.0
@@ -51,6 +54,9 @@ def layout_without_header(lines: Sequence[str], series: SeriesName) -> Layout | 
     commas = decimal_commas({str(place): texts for place, texts in rest.items()})
     values = {place: numbers(texts, decimal_comma=commas[str(place)]).value for place, texts in rest.items()}
     values = {place: one for place, one in values.items() if np.isfinite(one).mean() > 0.9}
+    unix = [numbers(columns[place]).value for place in times]
+    times += [place for place, one in values.items() if any(_are_day_numbers(one, beside) for beside in unix)]
+    values = {place: one for place, one in values.items() if place not in times}
     candidates = [
         one
         for start in sorted(values)
@@ -64,7 +70,7 @@ def layout_without_header(lines: Sequence[str], series: SeriesName) -> Layout | 
     # Prices in the wrong order of time look like a close that stands before the open.
     if prices["close"] < prices["open"] or (base < 0 and _have_another_price(rest_values, values, prices)):
         return None
-    named = [(f"column {place + 1}", place) for place in times]
+    named = [(f"column {place + 1}", place) for place in sorted(times)]
     return Layout(
         "", delimiter, width, tuple(named), prices, symbols[0], -1, base, quote,
         remark="columns " + ", ".join(f"{name} {place + 1}" for name, place in prices.items()),
@@ -80,6 +86,15 @@ def _is_time(texts: Sequence[str]) -> bool:
         return parse_date(text) is not None or parse_clock(text) is not None
 
     return all(one(text) for text in texts)
+
+
+def _are_day_numbers(values: Floats, unix: Floats) -> bool:
+    """Return whether a column has a spreadsheet's day numbers of about the days that unix times beside it name."""
+    if not (np.isfinite(unix).all() and np.isfinite(values).all() and (unix > 0).all()):
+        return False
+    # In seconds, also where the file has milliseconds or finer.
+    seconds = unix / 1000.0 ** np.floor(np.log10(unix) / 3 - 3)
+    return bool(np.median(np.abs(values - DAY_NUMBER_OF_1970 - seconds / 86_400)) <= FARTHEST_DAY_NUMBERS)
 
 
 def _is_symbol(texts: Sequence[str], series: SeriesName) -> bool:

@@ -53,6 +53,18 @@ def test_one_unix_time_that_may_be_rounded_says_no_hour() -> None:
     assert len(read(file_of("unix,date,open,high,low,close", [whole]), HOURLY)[1]) == 1
 
 
+def test_without_a_header_day_numbers_of_other_rows_contradict_the_unix_times() -> None:
+    known = walk(DAILY, 30, datetime(2023, 7, 14, tzinfo=UTC), 1)
+    rows = [row.split(",") for row in rows_of(known, "unix", "symbol", *PRICES)]
+    numbered = [str((at - datetime(1899, 12, 30, tzinfo=UTC)).days) for at in known.at][::-1]
+    right = [",".join([row[0], number, *row[1:]]) for row, number in zip(rows, numbered, strict=True)]
+    file, candles = read("\n".join(right).encode())
+    assert (len(candles), file.set_aside) == (30, [])
+    turned = [",".join([row[0], number, *row[1:]]) for row, number in zip(rows[1:], numbered, strict=False)]
+    with pytest.raises(CddFormatChanged, match="contradict each other"):
+        read("\n".join(turned).encode())
+
+
 def test_dates_of_other_rows_contradict_the_unix_times_also_where_their_order_is_not_known() -> None:
     rows = rows_of(walk(DAILY, 2, datetime(2023, 7, 14, tzinfo=UTC), 1), "day", "unix", *PRICES)
     (newer, older), header = (row.split(",") for row in rows), "date,unix,open,high,low,close"
