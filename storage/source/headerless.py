@@ -10,9 +10,10 @@ from models.candles import SeriesName
 from storage.chunk import Floats
 from storage.source.cells import DELIMITERS, filled, split_line
 from storage.source.columns import PRICES, Layout
-from storage.source.dates import parse_clock, parse_date
+from storage.source.dates import DAY, parse_clock, parse_date
 from storage.source.numerals import decimal_commas, numbers
 from storage.source.symbols import names_the_pair
+from storage.source.times import DAY_NUMBER_0
 
 ROWS_LOOKED_AT = 500
 FEWEST_ROWS = 5
@@ -22,9 +23,8 @@ MUCH_NEARER = 0.5
 IN_ORDER = 0.95
 # Prices of one candle are not farther apart than this factor; volumes and counts are.
 FARTHEST_PRICES = 3.0
-# Day numbers of a spreadsheet that stand beside unix times are no farther from them; see times.py for their origin.
-FARTHEST_DAY_NUMBERS = 4.0
-DAY_NUMBER_OF_1970 = 25_569
+# A spreadsheet's day numbers that stand beside unix times are no farther from them.
+FARTHEST_DAY_NUMBERS_S = 4 * DAY
 # Quote volume divided by base volume moves by this share at most, or so many times as much as the candles' middle.
 AS_PRICES_MOVE = 0.1
 AS_LITTLE_AS_PRICES = 3.0
@@ -94,7 +94,7 @@ def _are_day_numbers(values: Floats, unix: Floats) -> bool:
         return False
     # In seconds, also where the file has milliseconds or finer.
     seconds = unix / 1000.0 ** np.floor(np.log10(unix) / 3 - 3)
-    return bool(np.median(np.abs(values - DAY_NUMBER_OF_1970 - seconds / 86_400)) <= FARTHEST_DAY_NUMBERS)
+    return bool(np.median(np.abs(values * DAY + DAY_NUMBER_0 - seconds)) <= FARTHEST_DAY_NUMBERS_S)
 
 
 def _is_symbol(texts: Sequence[str], series: SeriesName) -> bool:

@@ -37,7 +37,8 @@ _NUMERIC = re.compile(r"[+-]?(\d{1,3}(,\d{3}){2,}|\d+([.,]\d*)?)([eE][+-]?\d+)?"
 _SHORTENED = re.compile(r"[+-]?\d(?:[.,](\d*))?[eE]\+?(\d+)")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2})?")
 _ZONE = re.compile(r":\d{2}(:\d{2}(\.\d+)?)?\s*(z|utc|gmt|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
-_SERIAL_DAY_0 = -25_569 * DAY
+# A spreadsheet counts days from this moment (unix seconds).
+DAY_NUMBER_0 = -25_569 * DAY
 
 
 @dataclass
@@ -393,7 +394,7 @@ def _numeric(texts: Sequence[str], name: str, length: int) -> Witness:
         )  # fmt: skip
         value[compact], step[compact], exact[compact] = days.value, DAY, days.value != NO_TIME
     if serial.any():
-        value[serial] = np.rint(stamps[serial] * DAY).astype(np.int64) + _SERIAL_DAY_0
+        value[serial] = np.rint(stamps[serial] * DAY).astype(np.int64) + DAY_NUMBER_0
         step[serial] = DAY if (stamps[serial] % 1 == 0).all() else 1
         exact[serial] = True
         witness.day_numbers = bool(serial.all())
