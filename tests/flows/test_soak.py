@@ -32,7 +32,7 @@ from waiting import SharedClock, late_series
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(9000)]
 
 # `make soak` runs a thousand.
-DAYS = int(os.environ.get("CANDLECAST_SOAK_DAYS", "100"))
+DAYS = int(os.environ.get("CANDLECAST_SOAK_DAYS", "50"))
 # Read here, because an installation of the tests begins with none of these variables.
 SEED = os.environ.get("CANDLECAST_TEST_SEED")
 NOT_RUN, TWICE = max(DAYS // 50, 2), max(DAYS // 100, 2)
