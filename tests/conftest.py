@@ -12,7 +12,9 @@ from postgresql_parts import Cluster
 ROOT = Path(__file__).parents[1]
 # These slow tests mostly wait, for Prefect to find that a run gives no signs of life. One process runs all of them, one
 # after another, while the other processes work.
-MOSTLY_WAIT = ("test_killed_states.py", "test_week.py")
+MOSTLY_WAIT = (
+    "test_killed_states.py", "test_week.py", "test_killed_waits.py", "test_states.py", "test_cron_fires.py",
+)  # fmt: skip
 # These take minutes by themselves: begun last, one process would run such a file while the others have nothing left.
 LONGEST = (
     "test_soak.py", "test_gpu_pool.py", "test_faults.py", "test_kills.py", "test_secrets.py", "test_page.py",
