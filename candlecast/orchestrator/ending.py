@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 
@@ -16,7 +15,9 @@ def end_with_input() -> None:
 
 
 def _end() -> None:
-    sys.stdin.buffer.read()
+    # Not by sys.stdin, whose lock this thread would hold when another signal ends the process: Python then aborts.
+    while os.read(0, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os._exit(1)

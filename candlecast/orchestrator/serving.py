@@ -31,6 +31,9 @@ MOST_RUNS = 2 + 3
 
 def serve_schedule(port: int, *, notify: str | None = None, notes: bool = False) -> None:
     """Run the deployments until the process is stopped, on the configured Prefect server or on one that it starts."""
+    # At its end the runner may pause the schedules, for a server that goes on. A server of our own is stopped with us,
+    # by Ctrl-C and by systemd, and the runner would go on asking it for minutes.
+    goes_on = configured_url() is not None
     with _server(port) as url:
         # The processes of the flow runs inherit both. They import no module from the working directory.
         os.environ["PREFECT_API_URL"] = url
@@ -47,7 +50,7 @@ def serve_schedule(port: int, *, notify: str | None = None, notes: bool = False)
             prepare(notify=notify, notes=notes, pools=False)
             # `prefect.serve` would register the deployments again after the first day was planned. Prefect then plans
             # their runs a second time, and may keep those that it was just planning: two days would begin at once.
-            runner = Runner(limit=MOST_RUNS)
+            runner = Runner(limit=MOST_RUNS, pause_on_shutdown=goes_on)
             scheduled, *_ = [runner.add_deployment(deployment) for deployment in deployments()]
             # Run one day soon, so that a machine that was restarted while a day waited continues to wait. It does not
             # start at once, so that stopping this command right away does not interrupt a run that has just begun.

@@ -100,6 +100,8 @@ def test_the_unit_serves_where_only_its_state_may_be_written_and_ends_in_time(tm
         assert _pages(port) == "/api"
         # If this .venv has served before, it holds a copy of the pages; a new .venv cannot make one here.
         assert (state / "pages" / "v2").is_dir()
+        # By then Prefect's runner is at work and asks the server, which gets the same signal.
+        time.sleep(4)
     finally:
         for process in reversed(group):
             # KillMode has its default, so the signal goes to every process of the unit.
