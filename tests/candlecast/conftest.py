@@ -12,7 +12,10 @@ from prefect_parts import prefect_home_in
 
 @pytest.fixture(scope="session")
 def day_of_the_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder, for all processes of the suite, with what `candlecast daily` left: `work` and its Prefect's `home`."""
+    """A folder, for all processes of the suite, with what `candlecast daily` left: `work` and its Prefect's `home`.
+
+    It is copied and never opened: even a reader leaves files beside a database, and removes them at its end.
+    """
     own = tmp_path_factory.getbasetemp()
     return made_once((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "day", _run_a_day)
 
@@ -26,7 +29,7 @@ def _run_a_day(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def prefect_home(day_of_the_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prefect's home as that day left it; each process of the suite has one, because servers do not share a home."""
+    """Prefect's home as that day left it, once for each process of the suite."""
     return shutil.copytree(day_of_the_suite / "home", tmp_path_factory.mktemp("prefect") / "home")
 
 
@@ -37,6 +40,7 @@ def empty(tmp_path: Path, prefect_home: Path) -> Installation:
 
 
 @pytest.fixture(scope="session")
-def daily_done(day_of_the_suite: Path, prefect_home: Path) -> Installation:
+def daily_done(day_of_the_suite: Path, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """An installation in which `candlecast daily` has run on the sample; tests may only read it."""
-    return Installation(day_of_the_suite / "work", prefect_home)
+    work = shutil.copytree(day_of_the_suite / "work", tmp_path_factory.mktemp("day") / "work")
+    return Installation(work, prefect_home)
