@@ -9,6 +9,7 @@ from flows.learn_from import LEARN_FROM
 from models.candles import SeriesName, UnknownSeries
 from models.catalog import checked_model
 from models.schedule import Schedule
+from models.waiting import MOST_WAIT_HOURS
 from storage.source.urls import checked_web_url
 
 # The word for an empty list: an empty value is the default.
@@ -16,8 +17,6 @@ NONE = "none"
 # A century, and a month: more is a slip, and dates far beyond cannot be computed.
 MOST_DAYS = 36_500
 MOST_SECONDS = 31 * 86_400
-# A day that waits for longer would wait for two candles.
-MOST_WAIT_HOURS = 23
 
 
 def _source(value: str) -> str:

@@ -11,6 +11,8 @@ HOUR = timedelta(hours=1)
 SPARSE = 3
 # Questions become dense this long before the usual time, at least, and stay so for as long after it.
 MARGIN = timedelta(minutes=30)
+# A day that waits for longer would wait for two candles.
+MOST_WAIT_HOURS = 23
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,6 +40,14 @@ def next_question(now: datetime, *, due: datetime, usual: UsualTime | None, inte
         return dense
     sparse = now + timedelta(seconds=SPARSE * interval_s)
     return min(sparse, opens) if now < opens else sparse
+
+
+def after_the_wait(usual: UsualTime | None, wait_hours: float) -> str:
+    """Return what to do where the candle often comes after a wait of `wait_hours`; "" where it rarely does."""
+    if usual is None or usual.latest <= timedelta(hours=wait_hours):
+        return ""
+    raised = f"raise CANDLECAST_WAIT_HOURS ({wait_hours:g} now, {MOST_WAIT_HOURS} at most)"
+    return f"the candle often comes later: {raised if wait_hours < MOST_WAIT_HOURS else 'the next run stores it'}"
 
 
 def close_words(close: datetime, interval: Interval) -> str:

@@ -60,7 +60,8 @@ def wait_task(wait: Wait, *, series: str) -> None:
     log.info(wait.words)
     wait.over.wait()
     if wait.late:
-        raise Late(f"{wait.candle} has not been published by {wait.deadline:%Y-%m-%d %H:%M} UTC")
+        late = f"{wait.candle} has not been published by {wait.deadline:%Y-%m-%d %H:%M} UTC"
+        raise Late("; ".join(filter(None, (late, wait.advice))))
     log.info("%s: done waiting", series)
 
 

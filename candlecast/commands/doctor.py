@@ -13,7 +13,7 @@ from models.candles import Interval, SeriesName
 from models.catalog import Scope, family
 from models.errors import NetworksUnusable
 from models.freshness import is_stale, normal_delay
-from models.waiting import close_words, due_close
+from models.waiting import after_the_wait, close_words, due_close
 from models.wording import close_day
 from storage.database.engine import disposing, open_for_reading, reading
 from storage.database.integrity import DamagedVersion, damaged_pages, damaged_weights
@@ -105,7 +105,7 @@ def _series(settings: Settings, name: str) -> list[Check]:
             "is the schedule running, and does the source still serve this series?" if stale else "",
         )
     ]
-    checks.append(_arrival(name, interval, newest, usual, now))
+    checks.append(_arrival(name, interval, newest, usual, now, settings.wait_hours))
     if damaged:
         checks.append(_damage(f"weights of {name}", damaged, f"candlecast rollback {name}"))
     if serving is None:
@@ -157,10 +157,14 @@ def _damage(name: str, damaged: list[DamagedVersion], way_back: str) -> Check:
     return Check(name, False, f"not those that were registered: version {versions}", remedy)
 
 
-def _arrival(name: str, interval: Interval, newest: Arrival | None, usual: UsualTime | None, now: datetime) -> Check:
+def _arrival(
+    name: str, interval: Interval, newest: Arrival | None, usual: UsualTime | None, now: datetime, wait_hours: float
+) -> Check:
     """Say when the source usually publishes, and when it did last; late is what has not come by its usual time."""
     due = due_close(now, interval)
     text = usual_words(usual, interval)
+    if advice := after_the_wait(usual, wait_hours):
+        text += f"; a day waits until {wait_hours:g} h after the close, and {advice}"
     if newest is not None and newest.close_time >= due:
         came = newest.published_at or newest.seen_at
         how = "" if newest.published_at else " (as far as it was seen)"

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from models.arrivals import UsualTime, usual_words
 from models.candles import SeriesName
 from models.times import RunClock
-from models.waiting import close_words, due_close, next_question
+from models.waiting import after_the_wait, close_words, due_close, next_question
 from storage import downloads
 from storage.arrivals import read_usual_time
 from storage.candles import latest_close_time
@@ -89,9 +89,16 @@ class Wait:
     @property
     def words(self) -> str:
         """A sentence that says which candle the run waits for, since when, and when the source usually publishes."""
-        last = f"; {self._failure}" if self._failure else ""
         until = "" if self.deadline is None else f", until {self.deadline:%H:%M} UTC at the latest"
-        return f"{self.series}: waiting since {self.since:%H:%M} UTC for {self.candle}{until}; {self.usual_words}{last}"
+        waiting = f"{self.series}: waiting since {self.since:%H:%M} UTC for {self.candle}{until}"
+        return "; ".join(filter(None, (waiting, self.usual_words, self.advice, self._failure)))
+
+    @property
+    def advice(self) -> str:
+        """What to do where the candle often comes after the wait has ended; "" otherwise."""
+        if self.deadline is None:
+            return ""
+        return after_the_wait(self.usual, (self.deadline - self.due) / timedelta(hours=1))
 
     @property
     def usual_words(self) -> str:

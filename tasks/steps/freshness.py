@@ -43,7 +43,8 @@ def note_late(engine: Engine, *, series: str, due: datetime, given_up: bool, now
                 LATE,
                 Severity.WARNING,
                 f"{close_words(latest + interval.length, interval)} has not been published in time",
-                "the next run asks again and takes all that is missing; does the source still serve this series?",
+                "the next run asks again and stores all missing candles; if the source often publishes after the wait, "
+                "raise CANDLECAST_WAIT_HOURS; if it no longer serves this series, remove it from CANDLECAST_SERIES",
                 missing,
                 # The first that is missing, so that a source that stays away is one finding.
                 latest,

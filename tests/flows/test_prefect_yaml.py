@@ -55,7 +55,7 @@ def test_what_runs_on_workers_has_time_limits_queues_and_limits() -> None:
         assert by_name[name]["concurrency_limit"]["collision_strategy"] == "ENQUEUE"
     from flows.daily import daily, scheduled
     from flows.retrain import deployed
-    from flows.settings import MOST_WAIT_HOURS
+    from models.waiting import MOST_WAIT_HOURS
 
     # Only one layer waits: the daily flow itself.
     assert (scheduled.retries, daily.retries) == (0, 0)

@@ -1,6 +1,7 @@
 """The checks of doctor: what they report about a database and a Prefect server, and their remedies."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -113,6 +114,24 @@ def test_doctor_shows_the_usual_and_todays_time_of_publication(house: House) -> 
     words = house.checks()[f"arrivals of {OTHER}"].found
     assert words.startswith("usual time of publication not known yet; today ")
     assert words.endswith("(as far as it was seen)")
+
+
+@pytest.mark.parametrize(("hours", "advised"), [(15.0, False), (12.0, True)])
+def test_doctor_names_the_setting_to_raise_where_the_candle_often_comes_after_the_wait(
+    house: House, hours: float, advised: bool
+) -> None:
+    candles = random_walk(CANDLES + 6, start=house.midnight - timedelta(days=CANDLES + 6))
+    for n in range(CANDLES, CANDLES + 6):
+        seen = house.midnight - timedelta(days=CANDLES + 6 - n) + timedelta(hours=14)
+        ingest(house.engine, house.source, OTHER, candles.head(n), now=seen)
+    house.settings = replace(house.settings, wait_hours=hours)
+    found = house.checks()[f"arrivals of {OTHER}"].found
+    assert found.startswith("usually published 14:00 UTC")
+    advice = (
+        "; a day waits until 12 h after the close, and the candle often comes later: "
+        "raise CANDLECAST_WAIT_HOURS (12 now, 23 at most)"
+    )
+    assert (advice in found) == advised
 
 
 def test_each_series_reports_its_missing_parts(house: House) -> None:
