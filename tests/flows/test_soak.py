@@ -29,13 +29,13 @@ from timetable import MINUTE, Habit
 from truth import Truth
 from waiting import SharedClock, late_series
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(9000)]
-
 # Both are read here, because an installation of the tests begins with none of these variables. `make soak` runs a
 # thousand days from a random seed. A few days must be the same ones each time: a mood may come too rarely by chance.
 SOAK_DAYS = os.environ.get("CANDLECAST_SOAK_DAYS")
 DAYS = int(SOAK_DAYS or 50)
 SEED = int(os.environ.get("CANDLECAST_TEST_SEED") or (random.SystemRandom().randrange(10**6) if SOAK_DAYS else 7))
+# A day takes nine seconds on two cores, and more beside other work.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600 + 20 * DAYS)]
 NOT_RUN, TWICE = max(DAYS // 50, 2), max(DAYS // 100, 2)
 # Once in so many days the work is done in child processes, as in a served day; each imports TensorFlow anew.
 IN_CHILD = 60
