@@ -13,6 +13,7 @@ export class ApiError extends Error {
 }
 
 export const keepToken = (token) => sessionStorage.setItem(TOKEN, token);
+export const hasToken = () => sessionStorage.getItem(TOKEN) !== null;
 
 /** Return the rows of a collection, all of them or `most`; raises ApiError with the server's own reason. */
 export async function rows(collection, query = {}, most = Infinity) {

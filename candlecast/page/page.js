@@ -1,6 +1,6 @@
 // The page: it reads the controls, asks the API for the rows of the chosen series, and fills the texts, tables and charts.
 
-import { ApiError, keepToken, rows } from "./api.js";
+import { ApiError, hasToken, keepToken, rows } from "./api.js";
 import { answerChanges, askAbout } from "./chance.js";
 import { drawCoverage, drawFan, drawPit, drawSkill } from "./charts.js";
 import { showGlance } from "./glance.js";
@@ -82,12 +82,18 @@ async function showAll(turn) {
   $("glance").hidden = false;
 }
 
-function showEmpty(why) {
+function showEmpty(why, { command = "candlecast daily", findings = [] } = {}) {
   $("content").hidden = true;
   $("glance").hidden = true;
   $("notice").hidden = true;
   $("empty").hidden = false;
   text("empty-why", why);
+  $("empty-findings").replaceChildren(...findings.map(({ message, remedy }) => {
+    const item = document.createElement("li");
+    item.textContent = `${message}: ${remedy}`;
+    return item;
+  }));
+  text("empty-command", command);
 }
 
 async function showSeries(all, turn) {
@@ -101,7 +107,9 @@ async function showSeries(all, turn) {
   ]);
   if (turn !== state.turn) return;
   if (!origins.length) {
-    showEmpty(`${series} has ${state.series.candles.toLocaleString("en")} candles and no forecast yet.`);
+    const why = `${series} has ${state.series.candles.toLocaleString("en")} candles and no forecast yet.`;
+    // It may be stored only to learn from; then the usual day does not forecast it.
+    showEmpty(why, { command: `CANDLECAST_SERIES=${series} candlecast daily`, findings });
     return;
   }
   Object.assign(state, { all: origins, skill, pit });
@@ -358,6 +366,7 @@ async function guarded(action) {
     if (error.status === 401) {
       $("content").hidden = true;
       $("token-form").hidden = false;
+      text("token-refused", hasToken() ? "The server did not accept this token." : "");
       $("token").focus();
     } else if (error.status === 503) {
       showEmpty(error.message);

@@ -524,6 +524,12 @@ def test_a_series_without_a_forecast_shows_the_command_to_type(opened, web):
     page.locator("#series").select_option(OTHER)
     expect(page.locator("#empty")).to_be_visible()
     assert page.locator("#empty-why").inner_text() == f"{OTHER} has 30 candles and no forecast yet."
+    # The day of another series would not forecast it.
+    assert page.locator("#empty-command").inner_text() == f"CANDLECAST_SERIES={OTHER} candlecast daily"
+    assert page.locator("#empty-findings li").all_inner_texts() == [
+        f"{row['message']}: {row['remedy']}" for row in web.get(f"/api/v1/findings?series={OTHER}").json()["rows"]
+    ]
+    assert page.locator("#empty-findings li").count() > 0
     assert page.locator("#content").is_hidden()
     assert serious(page) == []
     page.locator("#series").select_option(SERIES)
@@ -534,7 +540,7 @@ def test_a_series_without_a_forecast_shows_the_command_to_type(opened, web):
 def test_before_the_first_run_the_page_shows_the_command_to_type(opened, empty):
     with Web(empty) as early:
         page = opened.open(early.url)
-        assert "candlecast daily" in page.locator("#empty").inner_text()
+        assert page.locator("#empty-command").inner_text() == "candlecast daily"
         assert serious(page) == []
     # The browser itself notes the 503 of the API; nothing else may be amiss.
     assert all("503" in trouble for trouble in opened.troubles)
@@ -584,6 +590,10 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser, web):
     with Opened(browser, at=THEN, viewport=PHONE, has_touch=True, is_mobile=True) as window:
         page = window.open(f"{web.url}/#{SERIES}")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        for caption in page.locator("caption:visible").all():
+            box = caption.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= PHONE["width"], caption.inner_text()
         page.locator("input[value=backfill]").check()
         for chart in ("fan", "skill", "coverage", "pit"):
             box = page.locator(f"#{chart} svg.main-svg").first.bounding_box()
@@ -629,8 +639,10 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_refused_when_wrong(opened, loo
     with Web(looked_back, CANDLECAST_API_TOKEN="hunter2") as guarded:
         page = opened.open(f"{guarded.url}/#{SERIES}")
         assert serious(page) == []
+        assert page.locator("#token-refused").inner_text() == ""
         page.locator("#token").fill("hunter3")
         page.keyboard.press("Enter")
+        expect(page.locator("#token-refused")).to_have_text("The server did not accept this token.")
         expect(page.locator("#token-form")).to_be_visible()
         page.locator("#token").fill("hunter2")
         page.keyboard.press("Enter")
