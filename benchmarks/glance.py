@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, insert, select, text
 from models.candles import SeriesName
 from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
-from storage import registry
+from storage import decisions, registry
 from storage.database.engine import open_database, reading
 from storage.downloads import insert_download
 from storage.forecasts import insert_forecasts
@@ -46,7 +46,7 @@ def fill(engine: Engine, series: int, days: int) -> None:
             _fill_candles(conn, name, closes)
             for model in MODELS:
                 version = _fill_forecasts(conn, name, model, closes)
-            registry.promote(conn, version=version, reason="benchmark", decided_at=NEWEST, series=name)
+            decisions.promote(conn, version=version, reason="benchmark", decided_at=NEWEST, series=name)
     with engine.begin() as conn:
         conn.execute(text("ANALYZE"))
 

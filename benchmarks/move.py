@@ -23,7 +23,7 @@ from tabulate import tabulate
 
 from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
-from storage import registry
+from storage import decisions, registry
 from storage.database.engine import make_engine, open_database
 from storage.forecasts import insert_forecasts
 from storage.source.client import CddClient
@@ -88,7 +88,7 @@ def fill(engine: Engine, folder: Path, number: int, days: int) -> None:
                     )  # fmt: skip
                 registry.prune_weights(conn, scope=who, model=model, keep=KEEP_WEIGHTS)
     with engine.begin() as conn:
-        registry.promote(conn, version=version, series=series, reason="benchmark", decided_at=NOW)
+        decisions.promote(conn, version=version, series=series, reason="benchmark", decided_at=NOW)
     score_matured(engine, series=series, now=NOW)
 
 

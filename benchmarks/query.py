@@ -19,7 +19,7 @@ from tabulate import tabulate
 from models.candles import SeriesName
 from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
-from storage import registry
+from storage import decisions, registry
 from storage.database.engine import open_database
 from storage.forecasts import insert_forecasts, read_bands
 from storage.query import ForecastFilter
@@ -65,7 +65,7 @@ def fill(engine: Engine, rows: int) -> None:
                         conn, series=name, model=model, model_version=version, kind=kind, forecasts=some,
                         created_at=NEWEST,
                     )  # fmt: skip
-            registry.promote(conn, version=version, reason="benchmark", decided_at=NEWEST)
+            decisions.promote(conn, version=version, reason="benchmark", decided_at=NEWEST)
     with engine.begin() as conn:
         conn.execute(text("ANALYZE"))
 

@@ -85,7 +85,7 @@ def _file(settings: Settings) -> Check:
 def _series(settings: Settings, name: str) -> list[Check]:
     from storage.arrivals import newest_arrival, read_usual_time
     from storage.candles import latest_close_time
-    from storage.registry import champion
+    from storage.decisions import champion
 
     with disposing(open_for_reading(settings.database_url)) as engine, reading(engine) as conn:
         latest, serving = latest_close_time(conn, series=name), champion(conn, series=name)

@@ -33,7 +33,7 @@ def promote(
 ) -> None:
     """Make a model version the champion of a series, whatever the gate decided."""
     from storage.database.engine import disposing, open_database, writing
-    from storage.registry import promote as promote_version
+    from storage.decisions import promote as promote_version
     from storage.series import require_series
 
     with disposing(open_database(settings().database_url)) as engine, writing(engine) as conn:
@@ -48,7 +48,7 @@ def promote(
 def rollback(series: SeriesArgument) -> None:
     """Make the previous champion the champion again."""
     from storage.database.engine import disposing, open_database, writing
-    from storage.registry import rollback as roll_back
+    from storage.decisions import rollback as roll_back
     from storage.series import require_series
 
     with disposing(open_database(settings().database_url)) as engine, writing(engine) as conn:

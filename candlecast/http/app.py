@@ -31,11 +31,12 @@ from models.times import as_instant, as_span
 from storage.arrivals import ArrivalRow, read_arrivals
 from storage.candles import CandleRow, read_candle_rows
 from storage.database.watched import Watched
+from storage.decisions import DecisionRow, list_decisions
 from storage.errors import DatabaseUnusable, NotFound
 from storage.findings import FindingRow, read_findings
 from storage.forecasts import BandRow, OriginRow, read_bands, read_origins
 from storage.query import ForecastFilter
-from storage.registry import DecisionRow, VersionRow, list_decisions, list_versions
+from storage.registry import VersionRow, list_versions
 from storage.scores import PitRow, SkillRow, read_pit
 from storage.series import require_series
 from tasks.steps.chance import ChanceRow, answered_chance

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from models.candles import Interval
 from models.freshness import is_stale
 from storage.arrivals import newest_arrival, read_usual_time
+from storage.decisions import champion
 from storage.findings import read_findings
 from storage.forecasts import read_origins
 from storage.query import ForecastFilter
-from storage.registry import champion
 from storage.series import series_summary
 
 

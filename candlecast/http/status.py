@@ -10,9 +10,9 @@ from models.candles import SeriesName, UnknownSeries
 from models.forecasts import REFERENCES, Kind
 from models.freshness import is_stale
 from storage.arrivals import newest_arrival, read_usual_time
+from storage.decisions import champion
 from storage.forecasts import read_origins
 from storage.query import ForecastFilter
-from storage.registry import champion
 from storage.series import SeriesRow, series_summary
 
 

@@ -7,10 +7,10 @@ from sqlalchemy import Connection
 
 from models.forecasts import Kind
 from models.times import as_instant
+from storage.decisions import champion
 from storage.errors import NotFound
 from storage.forecasts import OriginRow, StoredForecast, load_forecast, newest_forecast, read_origins
 from storage.query import ForecastFilter, Time
-from storage.registry import champion
 from storage.series import require_series
 
 

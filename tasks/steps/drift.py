@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from models.candles import Finding, Severity
 from models.drift import Drift, find_drift
 from models.forecasts import BASELINE, ScoreKind
-from storage import registry
+from storage import decisions
 from storage.database.engine import reading
 from storage.query import ForecastFilter
 from storage.scores import read_origin_scores
@@ -25,7 +25,7 @@ def check_drift(engine: Engine, *, series: str, now: datetime) -> Drift | None:
     champion, finds no drift.
     """
     with reading(engine) as conn:
-        serving = registry.champion(conn, series=series)
+        serving = decisions.champion(conn, series=series)
         drift = None
         if serving is not None and serving.model != BASELINE:
             ours, naive = (

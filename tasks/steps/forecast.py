@@ -11,7 +11,7 @@ from models.errors import ModelError
 from models.forecasts import BASELINE, REFERENCES, Kind
 from models.history import CandleHistory
 from models.times import Clock
-from storage import registry
+from storage import decisions, registry
 from storage.candles import closed_count, not_before, read_history
 from storage.database.engine import reading, writing
 from storage.errors import NotFound
@@ -50,7 +50,7 @@ def forecast_newest(
     versions = [baseline_version(engine, series=series, model=name, now=clock()) for name in REFERENCES]
     newest = read_newest(engine, series=series)
     with reading(engine) as conn:
-        serving = registry.champion(conn, series=series)
+        serving = decisions.champion(conn, series=series)
 
         def newest_of(name: str) -> list[int]:
             version = registry.newest_version(conn, scope=scope(name, series), model=name, by=newest.origin)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from models.candles import Finding, Interval, SeriesName, Severity
 from models.forecasts import BASELINE, Kind, ScoreKind
 from models.gate import Decision, Verdict, WalkForward, judge, relapse, watch
-from storage import registry
+from storage import decisions
 from storage.database.engine import reading, writing
 from storage.forecasts import read_values
 from storage.query import ForecastFilter
@@ -35,7 +35,7 @@ def gate(
             serving, since = _judged_against(conn, series=series, model=model)
             names = {model, baseline} | ({serving.model} if serving else set())
             walks = _walks(conn, series=series, models=names, start=since or start)
-            demotions = registry.demotions(conn, series=series, model=model)
+            demotions = decisions.demotions(conn, series=series, model=model)
         incumbent = walks[serving.model] if serving and serving.model not in (model, baseline) else None
         renews = serving is not None and serving.model == model
         decision = judge(walks[model], walks[baseline], incumbent, renews=renews)
@@ -47,7 +47,7 @@ def gate(
             # another version champion.
             if _judged_against(conn, series=series, model=model) != (serving, since):
                 continue
-            registry.decide(
+            decisions.decide(
                 conn,
                 series=series,
                 version=version,
@@ -59,14 +59,14 @@ def gate(
         return decision
 
 
-def _judged_against(conn: Connection, *, series: str, model: str) -> tuple[registry.Champion | None, datetime | None]:
+def _judged_against(conn: Connection, *, series: str, model: str) -> tuple[decisions.Champion | None, datetime | None]:
     """Return the champion that a version of `model` has to beat, and since when there is evidence about `model`."""
-    champion = registry.champion(conn, series=series)
-    return champion, registry.evidence_start(conn, series=series, model=model)
+    champion = decisions.champion(conn, series=series)
+    return champion, decisions.evidence_start(conn, series=series, model=model)
 
 
 def _relapse(
-    challenger: WalkForward, baseline: WalkForward, demotions: list[registry.Demotion], *, series: str, version: int
+    challenger: WalkForward, baseline: WalkForward, demotions: list[decisions.Demotion], *, series: str, version: int
 ) -> str | None:
     """Return why a model that was demoted does not serve again yet; None if it may."""
     last = demotions[-1]
@@ -83,20 +83,20 @@ def watch_champion(engine: Engine, *, series: str, now: datetime) -> Verdict | N
     serves again. The baseline serves from then on, and a finding says so until another champion does.
     """
     with reading(engine) as conn:
-        serving = registry.champion(conn, series=series)
+        serving = decisions.champion(conn, series=series)
         if serving is None or serving.model == BASELINE:
             return None
-        again = registry.serves_again_since(conn, series=series, model=serving.model)
-        start = again or registry.evidence_start(conn, series=series, model=serving.model)
+        again = decisions.serves_again_since(conn, series=series, model=serving.model)
+        start = again or decisions.evidence_start(conn, series=series, model=serving.model)
         walks = _walks(conn, series=series, models=(serving.model, BASELINE), start=start)
     verdict = watch(walks[serving.model], walks[BASELINE], suspected=again is not None)
     if verdict.demote:
         version = baseline_version(engine, series=series, model=BASELINE, now=now)
         with writing(engine) as conn:
-            if registry.champion(conn, series=series) != serving:
+            if decisions.champion(conn, series=series) != serving:
                 # A person made another version champion meanwhile; the next look judges that one.
                 return None
-            registry.decide(
+            decisions.decide(
                 conn,
                 series=series,
                 version=version,
@@ -179,12 +179,12 @@ def _slot(instant: datetime, interval: Interval) -> int:
 def ensure_champion(engine: Engine, *, series: str, baseline: str, now: datetime) -> int:
     """Return the champion of `series`; without one the baseline becomes it, so that there is always a forecast."""
     with reading(engine) as conn:
-        serving = registry.champion(conn, series=series)
+        serving = decisions.champion(conn, series=series)
     if serving is not None:
         return serving.model_version
     version = baseline_version(engine, series=series, model=baseline, now=now)
     with writing(engine) as conn:
-        registry.decide(
+        decisions.decide(
             conn,
             series=series,
             version=version,

@@ -14,11 +14,11 @@ from models.forecasts import ScoreKind
 from models.freshness import is_stale
 from storage.arrivals import read_usual_time, read_usual_times
 from storage.candles import CandleRow, latest_close_time, newest_candles
+from storage.decisions import champions
 from storage.downloads import newest_outcomes
 from storage.findings import FindingRow, read_findings
 from storage.forecasts import BandRow, read_bands, read_step_quantiles
 from storage.query import ForecastFilter, names_by_value
-from storage.registry import champions
 from storage.scores import SkillRow, newest_scored, read_skill
 from storage.series import series_intervals
 

@@ -15,7 +15,7 @@ from models.forecasts import BASELINE
 from models.history import CandleHistory
 from models.interface import Progress, TrainedModel, TrainRequest, silent
 from models.schedule import Mode, Schedule, due_mode
-from storage import artifacts, registry
+from storage import artifacts, decisions, registry
 from storage.candles import latest_close_time, read_history
 from storage.database.engine import reading, writing
 from storage.database.integrity import is_intact
@@ -72,7 +72,7 @@ def _plan(engine: Engine, who: Scope, names: Sequence[str], *, mode: Mode, sched
         unjudged = tuple(
             name
             for name in closes
-            if newest is not None and not registry.is_decided(conn, series=name, version=newest.id)
+            if newest is not None and not decisions.is_decided(conn, series=name, version=newest.id)
         )
     latest, everyone = max(closes.values()), tuple(closes)
 

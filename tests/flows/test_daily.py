@@ -165,7 +165,7 @@ def test_the_model_that_was_asked_for_forecasts_from_its_first_training_on(
     from flows.daily import daily
     from flows.settings import Settings
     from storage.database.engine import open_database
-    from storage.registry import promote
+    from storage.decisions import promote
 
     settings = {"MODEL": "lstm", "SKILL_DAYS": "30", "FINE_TUNE_DAYS": "1"}
     for name, value in settings.items():

@@ -135,67 +135,6 @@ def test_the_newest_version_is_the_live_one_with_the_latest_cutoff(store: Any, e
     assert (newest_of_all.id, from_scratch.id) == (tuned, newest)
 
 
-def champion_of(store: Any) -> int | None:
-    with store.engine.connect() as conn:
-        champion = registry.champion(conn, series=store.series)
-        marked = [row.id for row in registry.list_versions(conn, series=store.series) if row.champion]
-    assert marked == ([champion.model_version] if champion else [])
-    return champion.model_version if champion else None
-
-
-def roll_back(store: Any) -> int:
-    with store.engine.begin() as conn:
-        return registry.rollback(conn, series=store.series, reason="worse live", decided_at=store.now)
-
-
-def test_the_champion_is_the_newest_promoted_version(store: Any) -> None:
-    one, two = store.add_version(seed=1), store.add_version(seed=2)
-    assert champion_of(store) is None
-    store.promote(one, outcome="kept")
-    assert champion_of(store) is None
-    store.promote(one)
-    store.promote(two, outcome="kept")
-    assert champion_of(store) == one
-    store.promote(two)
-    assert champion_of(store) == two
-
-
-def test_rolling_back_goes_further_back_each_time(store: Any) -> None:
-    one, two, three = (store.add_version(seed=n) for n in range(3))
-    for version in (one, two, two, three):
-        store.promote(version)
-    assert roll_back(store) == two
-    assert champion_of(store) == two
-    assert roll_back(store) == one
-    with pytest.raises(NotFound, match="no earlier champion"):
-        roll_back(store)
-    assert champion_of(store) == one
-    store.promote(three)
-    assert roll_back(store) == one
-
-
-def test_a_version_can_be_promoted_by_hand(store: Any) -> None:
-    one, two = store.add_version(seed=1), store.add_version(seed=2)
-    store.promote(one)
-    with store.engine.begin() as conn:
-        assert registry.promote(conn, version=two, reason="by hand", decided_at=store.now) == store.series
-        with pytest.raises(NotFound, match="99"):
-            registry.promote(conn, version=99, reason="by hand", decided_at=store.now)
-    assert champion_of(store) == two
-    assert roll_back(store) == one
-
-
-def test_each_series_has_its_own_champion(store: Any, engine: Engine) -> None:
-    store.add_series("Kraken_ETHEUR_d")
-    mine, theirs = store.add_version(), store.add_version(series="Kraken_ETHEUR_d")
-    store.promote(mine)
-    store.promote(theirs, series="Kraken_ETHEUR_d")
-    assert champion_of(store) == mine
-    with engine.connect() as conn:
-        assert [row.id for row in registry.list_versions(conn) if row.champion] == [mine, theirs]
-        assert [row.id for row in registry.list_versions(conn, series="Kraken_ETHEUR_d")] == [theirs]
-
-
 def test_a_version_for_all_series_is_listed_with_each_of_its_interval_and_champion_of_each_alone(
     store: Any, engine: Engine
 ) -> None:
@@ -214,29 +153,6 @@ def test_a_version_for_all_series_is_listed_with_each_of_its_interval_and_champi
         assert rows[HOURLY] == []
         assert rows[OTHER][0].learnt_from == (OTHER, store.series)
         assert rows[OTHER][1].learnt_from == ()
-        assert registry.is_decided(conn, series=store.series, version=shared)
-        assert not registry.is_decided(conn, series=OTHER, version=shared)
-
-
-def test_a_version_for_all_series_is_promoted_for_a_named_one_of_its_interval(store: Any, engine: Engine) -> None:
-    for name in (OTHER, HOURLY):
-        store.add_series(name)
-    shared, own = store.add_version("lstm", cutoff=CUTOFF), store.add_version("naive", series=OTHER)
-    with engine.begin() as conn:
-        by_hand: dict[str, Any] = {"reason": "by hand", "decided_at": store.now}
-        with pytest.raises(NotFound, match=r"serves every d series; name the one .* --series NAME"):
-            registry.promote(conn, version=shared, **by_hand)
-        with pytest.raises(NotFound, match=f"is not for {HOURLY}"):
-            registry.promote(conn, version=shared, series=HOURLY, **by_hand)
-        with pytest.raises(NotFound, match=f"is not for {store.series}"):
-            registry.promote(conn, version=own, series=store.series, **by_hand)
-        assert registry.promote(conn, version=shared, series=OTHER, **by_hand) == OTHER
-        # Where one series is forecast, it need not be named.
-        assert registry.promote(conn, version=shared, **by_hand) == OTHER
-        serving = registry.champion(conn, series=OTHER)
-        assert serving is not None
-        assert serving.model_version == shared
-        assert registry.champion(conn, series=store.series) is None
 
 
 def test_the_champion_of_any_series_keeps_its_weights(store: Any) -> None:

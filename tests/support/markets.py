@@ -12,7 +12,7 @@ from models.frames import CandleFrame
 from models.times import RunClock
 from storage.candles import read_history
 from storage.database.engine import reading
-from storage.registry import promote
+from storage.decisions import promote
 from storage.source.client import CddClient
 from tasks.steps.backfill import Backfilled, BackfillJob, backfill
 from tasks.steps.forecast import forecast_live, read_newest

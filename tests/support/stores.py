@@ -9,7 +9,7 @@ from sqlalchemy import Engine, insert
 from models.candles import SeriesName
 from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
-from storage import registry
+from storage import decisions, registry
 from storage.forecasts import insert_forecasts
 from storage.scores import Score, insert_scores
 from storage.series import ensure_series
@@ -99,7 +99,7 @@ class Store:
 
     def promote(self, version: int, *, outcome: str = "promoted", series: str | None = None) -> None:
         with self.engine.begin() as conn:
-            registry.decide(
+            decisions.decide(
                 conn,
                 series=series or self.series,
                 version=version,

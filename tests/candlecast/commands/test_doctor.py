@@ -16,7 +16,8 @@ from candlecast.commands.doctor import Check, examine
 from flows.settings import Settings
 from models.catalog import scope
 from storage.database.engine import open_database
-from storage.registry import promote, register
+from storage.decisions import promote
+from storage.registry import register
 
 SERIES = "Bitstamp_BTCUSD_d"
 OTHER = "Bitstamp_ETHUSD_d"

@@ -255,7 +255,7 @@ def test_eight_writers_lose_nothing(database_url: str) -> None:
     engine.dispose()
 
 
-READERS = ("series", "forecasts", "scores", "registry", "findings")
+READERS = ("series", "forecasts", "scores", "registry", "decisions", "findings")
 HEAVY = ("alembic", "numpy", "pandas", "pyarrow", "sqlalchemy.orm", "prefect", "tensorflow", "sklearn", "requests")
 
 

@@ -20,8 +20,8 @@ from sqlalchemy import Connection, Engine, inspect, select, text
 from storage.database.engine import make_engine, open_database, open_for_reading
 from storage.database.migrations.versions import __name__ as versions_package
 from storage.database.version import known_versions, schema_version
+from storage.decisions import champion, list_decisions
 from storage.errors import DatabaseUnusable, StatementRefused
-from storage.registry import champion, list_decisions
 from storage.tables import (
     VIEWS,
     downloads,

@@ -9,8 +9,8 @@ from synthetic import random_walk
 
 from models.catalog import scope
 from models.schedule import Mode, Schedule
+from storage.decisions import decide
 from storage.findings import FindingRow, read_findings
-from storage.registry import decide
 from tasks.steps.drift import check_drift
 from tasks.steps.train import plan_trainings, trained_models
 

@@ -13,7 +13,7 @@ from models.catalog import scope
 from models.forecasts import Forecast, Kind
 from models.gate import Decision, Verdict, WalkForward, judge, watch
 from models.metrics import covered, crps, pit
-from storage import registry
+from storage import decisions, registry
 from storage.database.engine import reading, writing
 from storage.findings import read_findings
 from storage.forecasts import insert_forecasts, read_origins
@@ -80,12 +80,12 @@ def live(
 
 def serve(engine: Engine, version: int) -> None:
     with writing(engine) as conn:
-        registry.promote(conn, version=version, series=SERIES, reason="test", decided_at=FIRST)
+        decisions.promote(conn, version=version, series=SERIES, reason="test", decided_at=FIRST)
 
 
 def serving(engine: Engine) -> str:
     with reading(engine) as conn:
-        champion = registry.champion(conn, series=SERIES)
+        champion = decisions.champion(conn, series=SERIES)
     assert champion is not None
     return champion.model
 
@@ -124,7 +124,7 @@ def test_a_champion_whose_bands_become_five_times_too_wide_is_demoted_within_a_w
     assert watch_champion(market, series=SERIES, now=now) is None
     assert codes(market) == {"demoted"}
     with writing(market) as conn:
-        assert registry.rollback(conn, series=SERIES, reason="test", decided_at=now) == version
+        assert decisions.rollback(conn, series=SERIES, reason="test", decided_at=now) == version
     again = watch_champion(market, series=SERIES, now=now + DAY)
     assert again is not None
     assert not again.demote
@@ -168,7 +168,7 @@ def test_the_training_after_a_demotion_is_judged_as_ever_and_watched_from_then_o
     live(market, "lstm", [good] * 6, first=n + 14, seed=1)
     assert not watch_champion(market, series=SERIES, now=now + 13 * DAY).demote
     with reading(market) as conn:
-        since = registry.serves_again_since(conn, series=SERIES, model="lstm")
+        since = decisions.serves_again_since(conn, series=SERIES, model="lstm")
     assert since == now + 7 * DAY
 
 

@@ -17,11 +17,11 @@ from models.freshness import is_stale
 from storage.arrivals import read_usual_time
 from storage.candles import latest_close_time, read_candle_rows
 from storage.database.engine import reading, writing
+from storage.decisions import champion
 from storage.downloads import insert_download
 from storage.findings import read_findings, record_findings
 from storage.forecasts import read_bands
 from storage.query import ForecastFilter
-from storage.registry import champion
 from storage.scores import SkillRow, read_skill
 from tasks.steps.glance import LEAST_WIDTHS, GlanceRow, attention, glance
 from tasks.steps.score import score_matured

@@ -16,7 +16,7 @@ from models.catalog import forecaster, scope
 from models.interface import Forecaster, Progress, TrainedModel, TrainRequest, silent
 from models.lstm.forecaster import Lstm, LstmConfig
 from models.schedule import Mode, Schedule
-from storage import registry
+from storage import decisions
 from storage.database.engine import reading, writing
 from tasks.steps.backfill import BackfillJob, plan_backfill
 from tasks.steps.replay import replay
@@ -99,7 +99,7 @@ def test_one_drifting_series_makes_a_training_from_scratch_due_for_all(
     version, _ = versions[cutoff]
     with writing(engine) as conn:
         for name in names[:2]:
-            registry.decide(
+            decisions.decide(
                 conn, series=name, version=version, outcome="promoted", reason="test", evidence={}, decided_at=NOW
             )
     # The third series is new: the version is judged for it, and nothing is trained.
@@ -117,10 +117,10 @@ def test_a_rollback_of_one_series_leaves_the_champions_of_the_others(engine: Eng
     with writing(engine) as conn:
         for day, cutoff in enumerate(cutoffs):
             for name in (BTC, ETH):
-                registry.promote(
+                decisions.promote(
                     conn, version=versions[cutoff][0], series=name, reason="test", decided_at=NOW + timedelta(days=day)
                 )
-        registry.rollback(conn, series=BTC, reason="test", decided_at=NOW + timedelta(days=2))
+        decisions.rollback(conn, series=BTC, reason="test", decided_at=NOW + timedelta(days=2))
     with reading(engine) as conn:
-        champions = [registry.champion(conn, series=name) for name in (BTC, ETH)]
+        champions = [decisions.champion(conn, series=name) for name in (BTC, ETH)]
     assert [one.model_version for one in champions if one is not None] == [versions[cutoff][0] for cutoff in cutoffs]

@@ -18,7 +18,7 @@ from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
 from models.gate import Decision
 from models.schedule import Mode, Schedule
-from storage import registry
+from storage import decisions, registry
 from storage.forecasts import insert_forecasts, read_origins
 from storage.query import ForecastFilter
 from storage.scores import Matured, Score, insert_scores
@@ -103,7 +103,7 @@ def test_without_a_champion_the_baseline_becomes_champion(engine: Engine, tmp_pa
     version = ensure_champion(engine, series=SERIES, baseline="naive", now=NOW)
     assert ensure_champion(engine, series=SERIES, baseline="naive", now=NOW + DAY) == version
     with engine.connect() as conn:
-        champion = registry.champion(conn, series=SERIES)
+        champion = decisions.champion(conn, series=SERIES)
         (decision,) = conn.execute(select(promotions)).all()
     assert champion is not None
     assert champion.model == "naive"
@@ -161,7 +161,7 @@ def gate_decision(engine: Engine, version: int, model: str, *, start: datetime =
 
 def serve(engine: Engine, version: int) -> None:
     with engine.begin() as conn:
-        registry.promote(conn, version=version, series=SERIES, reason="test", decided_at=NOW - DAY)
+        decisions.promote(conn, version=version, series=SERIES, reason="test", decided_at=NOW - DAY)
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_the_gate_stores_its_decision(market: Engine) -> None:
     assert not decision.promote
     with market.connect() as conn:
         rows = conn.execute(select(promotions).order_by(promotions.c.id)).all()
-        assert registry.champion(conn, series=SERIES).model_version == naive
+        assert decisions.champion(conn, series=SERIES).model_version == naive
     last = rows[-1]
     assert (last.series, last.model_version, last.outcome, last.reason) == (SERIES, challenger, "kept", decision.reason)
     assert (json.loads(last.evidence), last.decided_at, last.previous) == (
@@ -246,7 +246,7 @@ def test_a_challenger_with_too_few_scores_is_rejected(engine: Engine, tmp_path: 
     assert not decision.promote
     assert "too few" in decision.reason
     with engine.connect() as conn:
-        champion = registry.champion(conn, series=SERIES)
+        champion = decisions.champion(conn, series=SERIES)
     assert champion is not None
     assert champion.model == "naive"
 
@@ -278,7 +278,7 @@ def test_a_better_challenger_is_promoted_with_its_evidence(engine: Engine, tmp_p
     assert decision.promote, decision.reason
     assert decision.evidence["origins"] >= 240
     with engine.connect() as conn:
-        champion = registry.champion(conn, series=SERIES)
+        champion = decisions.champion(conn, series=SERIES)
     assert champion is not None
     assert champion.model_version == version
 
@@ -311,7 +311,7 @@ def test_training_is_due_by_data_time(engine: Engine, tmp_path: Path) -> None:
 
     def decide(version: int) -> None:
         with engine.begin() as conn:
-            registry.decide(
+            decisions.decide(
                 conn, series=SERIES, version=version, outcome="kept", reason="test", evidence={}, decided_at=NOW
             )
 
@@ -361,7 +361,7 @@ def test_a_training_is_due_again_until_its_version_was_judged(engine: Engine, tm
     (plan,) = plan_trainings(engine, series=[SERIES], mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7))
     assert (plan.mode, plan.cutoff, plan.init_from) == (Mode.SCRATCH, cutoff, None)
     with engine.begin() as conn:
-        registry.decide(
+        decisions.decide(
             conn, series=SERIES, version=versions[cutoff][0], outcome="kept", reason="x", evidence={}, decided_at=NOW
         )
     assert plan_trainings(engine, series=[SERIES], mode=Mode.AUTO, schedule=Schedule("lstm", 91, 7)) == []
