@@ -25,8 +25,9 @@ ROOT = Path(__file__).parents[2]
 VENVS = ROOT / ".venv-peers"
 REQUIREMENTS = Path(__file__).parent / "requirements"
 THEIRS = Path(__file__).parent / "theirs"
-# The benchmarks are scripts, not a package; this lets those of this folder import `benchmarks.NAME`.
-sys.path.append(str(ROOT))
+# The benchmarks are scripts, not a package; this lets those of this folder import `benchmarks.NAME`, which imports its
+# neighbours by their names alone.
+sys.path += [str(ROOT), str(ROOT / "benchmarks")]
 # No peer sends usage statistics, and none uses a GPU that the other side does not use.
 QUIET = {"DO_NOT_TRACK": "1", "RUNTIME__DLTHUB_TELEMETRY": "false", "NIXTLA_ID_AS_COL": "1", "CUDA_VISIBLE_DEVICES": ""}
 
