@@ -1,25 +1,28 @@
-"""Compares ingestion with dlt and sqlite-utils: python benchmarks/peers/ingest.py [HOURLY_FILE] [--rounds N]
+"""Compares ingestion with other loaders: python benchmarks/peers/ingest.py [HOURLY_FILE] [--rounds N]
 
 Each side loads a file into an empty database, loads it again, and loads it with one more candle and one changed
-candle. The time is from opening the database to the last commit, without imports; the sides take turns. dlt merges
-into SQLite and keeps every revision (scd2), and into DuckDB and keeps the newest revision (delete-insert).
-sqlite-utils upserts into SQLite. Their key is the column `date`, because some files have `unix` in seconds and in
-milliseconds, and so have one hour under two keys. Without a file the benchmark makes one of 28,000 rows from a random
-walk.
+candle. The time is from opening the database to the last commit, without imports; the sides take turns. pyarrow
+rewrites the file as Parquet. DuckDB and sqlite-utils upsert into their databases. dlt merges into SQLite and keeps
+every revision (scd2), and into DuckDB and keeps the newest revision (delete-insert). The peers' key is the column
+`date`, because some files have `unix` in seconds and in milliseconds, and so have one hour under two keys. Without a
+file the benchmark makes one of 28,000 rows from a random walk.
 """
 
 import argparse
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
-from peer import Cost, Peer, by_turns, heading, median, peer, table, timed
+from peer import THEIRS, Cost, Peer, by_turns, heading, median, peer, table, timed
 
 KEY = "date"
+PEERS = ("duckdb", "sqlite-utils", "dlt")
 SITUATIONS = ("empty database", "same file again", "one more candle, one changed")
 HEAD = (
     "",
@@ -85,8 +88,11 @@ def main() -> None:
             )
         for source, its_lines in zip(sources, (lines, changed(lines)), strict=True):
             (source / f"{series}.csv").write_text("\n".join(its_lines) + "\n")
-        dlt = stack.enter_context(peer("dlt", "load_dlt.py"))
-        sqlite_utils = stack.enter_context(peer("sqlite-utils", "load_sqlite_utils.py"))
+        # candlecast depends on pyarrow too, so its own venv has it.
+        pyarrow = stack.enter_context(Peer(THEIRS / "load_pyarrow.py", Path(sys.executable)))
+        duckdb, sqlite_utils, dlt = (
+            stack.enter_context(peer(name, f"load_{name.replace('-', '_')}.py")) for name in PEERS
+        )
 
         def theirs(worker: Peer, **given: str) -> Load:
             return lambda source, database: worker.ask(
@@ -100,12 +106,14 @@ def main() -> None:
 
         sides: dict[str, Load] = {
             "candlecast": lambda source, database: ours(source, series, database),
+            "pyarrow, Parquet": theirs(pyarrow),
+            "DuckDB": theirs(duckdb),
             "sqlite-utils upsert": theirs(sqlite_utils),
             "dlt scd2": theirs(dlt, strategy="scd2"),
             "dlt delete-insert, DuckDB": theirs(dlt, strategy="delete-insert"),
         }
         measured = by_turns(chosen.rounds, *(partial(three_loads, load) for load in sides.values()))
-        print(heading("dlt", "sqlite-utils"))
+        print(f"{heading(*PEERS)}; pyarrow {version('pyarrow')}")
         for situation, title in enumerate(SITUATIONS):
             rows = len(lines) - 1 + (situation == 2)
             print(f"\n{title}: {series}, {rows:,} rows in the file, medians of {chosen.rounds} rounds\n")
