@@ -1,8 +1,9 @@
-"""What the page of all series costs after a commit: python benchmarks/glance.py [--series N] [--days N] [--url URL]
+"""What answers about all series cost after a commit: python benchmarks/glance.py [--series N] [--days N] [--url URL]
 
 Fills an empty database with series that have candles, forecasts of naive and of their champion, and scores, a day each.
-Then asks for the glance as the HTTP API does and shows the processor time of the newest rounds, and of which functions
-it consists. SQLite in a temporary folder without --url; a PostgreSQL database is named by --url and must be empty.
+Then asks for the glance, the series and the metrics as the HTTP API does and shows the processor time of each, and of
+which functions it consists. SQLite in a temporary folder without --url; a PostgreSQL database is named by --url and
+must be empty.
 """
 
 import argparse
@@ -15,8 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from prometheus_client.core import Metric
 from sqlalchemy import Connection, Engine, insert, select, text
 
+from candlecast.http.metrics import metrics
+from candlecast.http.status import series_status
 from models.candles import SeriesName
 from models.catalog import scope
 from models.forecasts import QUANTILE_LEVELS, Forecast, Kind
@@ -33,6 +37,7 @@ STEPS = 7
 ROUNDS = 7
 NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
 DAY, SOON = timedelta(days=1), timedelta(minutes=20)
+NOW = NEWEST + 2 * SOON
 MODELS = ("naive", "range-ewma")
 
 
@@ -93,23 +98,28 @@ def _fill_forecasts(conn: Connection, name: str, model: str, closes: np.ndarray)
     return version
 
 
+def _metrics(conn: Connection, *, now: datetime) -> list[Metric]:
+    return list(metrics(conn, now=now))
+
+
 def measure(engine: Engine, profiled: int) -> None:
-    """Print the median processor time and wall time of a glance, and its most expensive functions."""
-    now, cpu, wall = NEWEST + 2 * SOON, [], []
-    for _ in range(ROUNDS):
-        began, worked = time.perf_counter(), time.process_time()
-        with reading(engine) as conn:
-            rows = glance(conn, now=now)
-        cpu.append(time.process_time() - worked)
-        wall.append(time.perf_counter() - began)
-    print(
-        f"{engine.dialect.name}, {len(rows)} series: {statistics.median(cpu):.2f} s of this process's processor time, "
-        f"{statistics.median(wall):.2f} s in all (medians of {ROUNDS})"
-    )
-    if profiled:
-        with cProfile.Profile() as profile, reading(engine) as conn:
-            glance(conn, now=now)
-        pstats.Stats(profile).sort_stats("cumulative").print_stats("storage|tasks/steps|execute", profiled)
+    """Print the median processor time and wall time of each answer, and its most expensive functions."""
+    for answer in (glance, series_status, _metrics):
+        cpu, wall = [], []
+        for _ in range(ROUNDS):
+            began, worked = time.perf_counter(), time.process_time()
+            with reading(engine) as conn:
+                answer(conn, now=NOW)
+            cpu.append(time.process_time() - worked)
+            wall.append(time.perf_counter() - began)
+        print(
+            f"{engine.dialect.name}, {answer.__name__.strip('_')}: {statistics.median(cpu):.2f} s of this process's "
+            f"processor time, {statistics.median(wall):.2f} s in all (medians of {ROUNDS})"
+        )
+        if profiled:
+            with cProfile.Profile() as profile, reading(engine) as conn:
+                answer(conn, now=NOW)
+            pstats.Stats(profile).sort_stats("cumulative").print_stats("storage|tasks/steps|execute", profiled)
 
 
 def main() -> None:

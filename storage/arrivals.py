@@ -90,9 +90,21 @@ def _earlier(instant: datetime, length: timedelta) -> datetime:
 
 def newest_arrival(conn: Connection, *, series: str) -> Arrival | None:
     """Return the arrival of the newest closed candle, None without one."""
-    query = _arrivals().where(candles.c.series == series).order_by(candles.c.open_time.desc()).limit(1)
-    row = conn.execute(query).one_or_none()
-    return None if row is None else Arrival(row.close_time, row.published_at, row.seen_at)
+    return newest_arrivals(conn, series=[series]).get(series)
+
+
+def newest_arrivals(conn: Connection, *, series: Collection[str]) -> dict[str, Arrival]:
+    """Return the arrival of the newest closed candle of each of `series`, by name; a series without one is left out."""
+    c, other, name = candles.c, candles.alias("other"), stored_series.c.name
+    newest = (
+        select(other.c.open_time)
+        .where(other.c.series == name, ~other.c.provisional)
+        .order_by(other.c.open_time.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = _arrivals().where(c.series == name, c.open_time == newest, name.in_(series))
+    return {one: Arrival(*times) for one, *times in conn.execute(query)}
 
 
 def read_usual_time(conn: Connection, *, series: str) -> UsualTime | None:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 
 from sqlalchemy import Connection, insert, select, tuple_, update
 
@@ -98,3 +100,8 @@ def read_findings(
     if not resolved:
         query = query.where(c.resolved_at.is_(None))
     return [FindingRow(*row) for row in conn.execute(query)]
+
+
+def open_findings(conn: Connection) -> dict[str, list[FindingRow]]:
+    """Return the open findings of each series by name, in the order they were found; a series without is left out."""
+    return {name: list(rows) for name, rows in groupby(read_findings(conn), key=attrgetter("series"))}

@@ -1,11 +1,13 @@
 """The stored series."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from models.candles import DOLLARS, Interval, SeriesName
+from models.candles import DOLLARS, Interval, SeriesName, UnknownSeries
 from storage.database.inserting import insert_or_skip
 from storage.errors import NotFound
 from storage.tables import candles, series
@@ -50,6 +52,18 @@ def series_names(conn: Connection) -> list[str]:
 def series_intervals(conn: Connection) -> dict[str, str]:
     """Return the interval of each stored series, by name, sorted."""
     return dict(conn.execute(select(series.c.name, series.c.interval).order_by(series.c.name)).tuples().all())
+
+
+def parsed_names(names: Iterable[str]) -> dict[str, SeriesName]:
+    """Return the parts of each of `names`, by name, in their order; names that are not of the form are left out.
+
+    No ingest stores such a name: somebody wrote it by hand, which must not cost the other series their answer.
+    """
+    parsed: dict[str, SeriesName] = {}
+    for name in names:
+        with suppress(UnknownSeries):
+            parsed[name] = SeriesName.parse(name)
+    return parsed
 
 
 def names_of_interval(conn: Connection, *, interval: Interval) -> list[str]:

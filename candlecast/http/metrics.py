@@ -8,12 +8,12 @@ from sqlalchemy import Connection
 
 from models.candles import Interval
 from models.freshness import is_stale
-from storage.arrivals import newest_arrival, read_usual_time
-from storage.decisions import champion
-from storage.findings import read_findings
+from storage.arrivals import newest_arrivals, read_usual_times
+from storage.decisions import champions
+from storage.findings import open_findings
 from storage.forecasts import read_origins
 from storage.query import ForecastFilter
-from storage.series import series_summary
+from storage.series import parsed_names, series_summary
 
 
 def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
@@ -57,15 +57,20 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
         "How long before its first close the champion's newest live forecast was stored; negative if it came after it.",
         labels=["series", "model"],
     )
-    findings = read_findings(conn)
-    for row in series_summary(conn):
+    rows = series_summary(conn)
+    # All series are asked for at once: a question for each would take most of the time.
+    names = [row.name for row in rows]
+    usual_times, arrivals = read_usual_times(conn, series=parsed_names(names)), newest_arrivals(conn, series=names)
+    holders, findings = champions(conn, series=names), open_findings(conn)
+    latest = {forecast.series: forecast for forecast in read_origins(conn, ForecastFilter(latest=True))}
+    for row in rows:
         candles.add_metric([row.name], row.candles)
         if row.last_close is not None:
             age.add_metric([row.name], (now - row.last_close).total_seconds())
         interval = Interval(row.interval)
-        known = read_usual_time(conn, series=row.name)
+        known = usual_times.get(row.name)
         stale.add_metric([row.name], float(is_stale(row.last_close, interval, now, known)))
-        arrival = newest_arrival(conn, series=row.name)
+        arrival = arrivals.get(row.name)
         if arrival is not None:
             newest.add_metric([row.name], arrival.delay.total_seconds())
         if known is not None and row.last_close is not None:
@@ -74,14 +79,15 @@ def metrics(conn: Connection, *, now: datetime) -> Iterator[Metric]:
             spread.add_metric([row.name], known.spread.total_seconds())
             expected = row.last_close + interval.length + known.latest
             late.add_metric([row.name], max((now - expected).total_seconds(), 0.0))
-        holder = champion(conn, series=row.name)
+        holder = holders.get(row.name)
         if holder is not None:
             since = holder.cutoff or holder.since
             serving.add_metric([row.name, holder.model], (now - since).total_seconds())
-        for forecast in read_origins(conn, ForecastFilter(row.name, latest=True)):
+        forecast = latest.get(row.name)
+        if forecast is not None:
             ahead = forecast.origin + interval.length - forecast.created_at
             before_close.add_metric([row.name, forecast.model], ahead.total_seconds())
-        of_series = [finding for finding in findings if finding.series == row.name]
+        of_series = findings.get(row.name, [])
         drift.add_metric([row.name], float(any(finding.code == "drift" for finding in of_series)))
         kinds = sorted({(finding.code, finding.severity) for finding in of_series})
         for code, severity in kinds:

@@ -9,18 +9,18 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from models.arrivals import UsualTime
-from models.candles import SeriesName, UnknownSeries
+from models.candles import SeriesName
 from models.forecasts import ScoreKind
 from models.freshness import is_stale
 from storage.arrivals import read_usual_time, read_usual_times
 from storage.candles import CandleRow, latest_close_time, newest_candles
 from storage.decisions import champions
 from storage.downloads import newest_outcomes
-from storage.findings import FindingRow, read_findings
+from storage.findings import FindingRow, open_findings, read_findings
 from storage.forecasts import BandRow, read_bands, read_step_quantiles
 from storage.query import ForecastFilter, names_by_value
 from storage.scores import SkillRow, newest_scored, read_skill
-from storage.series import series_intervals
+from storage.series import parsed_names, series_intervals
 
 YEAR = timedelta(days=365)
 # Fewer forecasts do not say what is usual.
@@ -76,7 +76,7 @@ class _Stored(NamedTuple):
 def glance(conn: Connection, *, now: datetime) -> list[GlanceRow]:
     """Return a row for each stored series, by name."""
     intervals = series_intervals(conn)
-    names = {name: parsed for name in intervals if (parsed := _parsed(name)) is not None}
+    names = parsed_names(intervals)
     stored = _read(conn, names)
     return [
         _row(names[name], stored, now) if name in names else _row_of_unknown(name, interval)
@@ -84,15 +84,7 @@ def glance(conn: Connection, *, now: datetime) -> list[GlanceRow]:
     ]
 
 
-def _parsed(name: str) -> SeriesName | None:
-    try:
-        return SeriesName.parse(name)
-    except UnknownSeries:
-        return None
-
-
 def _row_of_unknown(name: str, interval: str) -> GlanceRow:
-    # No ingest stores such a name: somebody wrote it by hand, which must not cost the other series their row.
     return GlanceRow(
         name, interval, "", None, None, False, None, None, None, None, None, None, None, None, None, None, None, None,
         0, None,
@@ -103,14 +95,11 @@ def _read(conn: Connection, names: Collection[str]) -> _Stored:
     """Ask for all series at once: to build a question for each would cost more than the answers."""
     serving = {name: one.model for name, one in champions(conn, series=names).items()}
     first = {row.series: row for row in read_bands(conn, ForecastFilter(latest=True)) if row.step == 1}
-    findings: dict[str, list[FindingRow]] = {}
-    for finding in read_findings(conn):
-        findings.setdefault(finding.series, []).append(finding)
     return _Stored(
         newest=newest_candles(conn, series=names),
         usual=read_usual_times(conn, series=names),
         outcomes=newest_outcomes(conn, series=names),
-        findings=findings,
+        findings=open_findings(conn),
         champions=serving,
         first=first,
         usual_widths=_usual_widths(conn, {name: row for name, row in first.items() if name in names}),

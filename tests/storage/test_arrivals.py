@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine, column, select, table, text
+from engines import collected_statements
+from sqlalchemy import Engine, column, select, table
 
-from storage.arrivals import newest_arrival, read_arrivals, read_usual_time
+from storage.arrivals import newest_arrival, newest_arrivals, read_arrivals, read_usual_time
 from storage.database.times import UtcDateTime
 from storage.tables import candles, downloads
 
@@ -79,18 +80,31 @@ def test_the_newest_arrival_is_found_without_a_table_scan(store: Any, engine: En
     if engine.dialect.name != "sqlite":
         return
     with engine.connect() as conn:
-        plan = [
-            row.detail
-            for row in conn.execute(
-                text(
-                    "EXPLAIN QUERY PLAN SELECT c.close_time FROM candles c JOIN downloads d ON d.id = c.download "
-                    "WHERE c.series = 'x' AND NOT c.provisional AND NOT EXISTS (SELECT 1 FROM candles e WHERE "
-                    "e.series = c.series AND e.open_time = c.open_time AND e.fetched_at < c.fetched_at AND NOT "
-                    "e.provisional) ORDER BY c.open_time DESC LIMIT 1"
-                )
-            )
-        ]
+        with collected_statements(engine) as statements:
+            newest_arrival(conn, series=store.series)
+        statement, parameters = statements[-1]
+        plan = [row.detail for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert plan
     assert [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step] == []
+
+
+def test_the_newest_arrivals_of_several_series_are_those_of_each_alone(store: Any, engine: Engine) -> None:
+    others = ("Bitstamp_ETHUSD_d", "Bitstamp_LTCUSD_d", "Bitstamp_XRPUSD_d")
+    for days, name in enumerate((store.series, *others)):
+        store.add_series(name)
+        for day in range(days):
+            close = store.origin + (day + 1) * DAY
+            # The newest is open at first, and is revised later.
+            store.add_candle(close - DAY, 1.0, series=name, fetched_at=close - HOUR, provisional=True)
+            store.add_candle(close - DAY, 2.0, series=name, fetched_at=close + HOUR, file_time=close + MINUTE)
+            store.add_candle(close - DAY, 3.0, series=name, fetched_at=close + 2 * HOUR)
+        store.add_candle(store.origin + days * DAY, 1.0, series=name, provisional=True)
+    with engine.connect() as conn:
+        newest = newest_arrivals(conn, series=others)
+        assert newest == {name: newest_arrival(conn, series=name) for name in others}
+        assert newest_arrivals(conn, series=[store.series]) == {}
+    assert [arrival.close_time for arrival in newest.values()] == [store.origin + days * DAY for days in (1, 2, 3)]
+    assert {arrival.delay for arrival in newest.values()} == {MINUTE}
 
 
 def test_an_empty_series_has_no_arrivals(store: Any, engine: Engine) -> None:

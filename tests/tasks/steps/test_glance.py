@@ -1,14 +1,15 @@
 """Every series at a glance: numbers of the stored rows, and a mark where a person is needed."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from statistics import median
 
 import pytest
-from engines import engine_of_each_kind  # noqa: F401 - the fixture `engine`
-from sqlalchemy import Connection, Engine, event
+from engines import (
+    collected_statements,
+    engine_of_each_kind,  # noqa: F401 - the fixture `engine`
+)
+from sqlalchemy import Connection, Engine
 from stores import Store
 
 from models.candles import Finding, SeriesName, Severity
@@ -174,22 +175,9 @@ def test_all_series_together_get_the_rows_that_each_gets_alone(store: Store) -> 
     assert (bare.close, bare.skill, bare.q50, bare.attention) == (None, None, 305.0, "a file is held")
 
 
-@contextmanager
-def counted(engine: Engine) -> Iterator[list[str]]:
-    """Collect the statements that the database is asked."""
-    statements: list[str] = []
-
-    def collect(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", collect)
-    yield statements
-    event.remove(engine, "before_cursor_execute", collect)
-
-
 def test_more_series_of_the_same_state_are_not_more_questions(store: Store) -> None:
     def questions() -> int:
-        with counted(store.engine) as statements, reading(store.engine) as conn:
+        with collected_statements(store.engine) as statements, reading(store.engine) as conn:
             glance(conn, now=store.now)
         return len(statements)
 
