@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage.source.closing import agreed_time, made_at, shows_closed
+from storage.source.closing import Learnt, agreed_time, made_at, shows_closed
 
 MIDNIGHT = datetime(2020, 1, 3, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -71,3 +71,23 @@ def test_a_file_made_between_two_closes_shows_that_its_newest_candle_has_closed(
     file_time: datetime | None, length: timedelta, closed: bool
 ) -> None:
     assert shows_closed(file_time, closes=MIDNIGHT, length=length) is closed
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "length", "closed"),
+    [
+        # Two hours after the close, less a minute for the clocks.
+        (MIDNIGHT + 2 * HOUR - MINUTE - SECOND, DAY, False),
+        (MIDNIGHT + 2 * HOUR - MINUTE, DAY, True),
+        (MIDNIGHT + DAY - MINUTE - SECOND, DAY, True),
+        # A file that comes a day later holds a newer row, or is an old one.
+        (MIDNIGHT + DAY - MINUTE, DAY, False),
+        (MIDNIGHT + DAY - MINUTE - SECOND, HOUR, True),
+        (MIDNIGHT + DAY - MINUTE, HOUR, False),
+    ],
+)
+def test_a_file_that_comes_when_newest_candles_proved_final_shows_that_its_own_has_closed(
+    seen_at: datetime, length: timedelta, closed: bool
+) -> None:
+    learnt = Learnt(seen_at, final_after=2 * HOUR)
+    assert learnt.shows_closed(closes=MIDNIGHT, length=length) is closed
