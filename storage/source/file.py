@@ -6,7 +6,7 @@ row is set aside or the file is refused, with the reason. `docs/data.md` describ
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -125,7 +125,8 @@ class CddFile:
         self._remember_texts()
         if self.rows_in == len(self.set_aside):
             raise CddFormatChanged(
-                f"{self.series}: not one of the file's {self.rows_in} rows is a candle. {self.commonest_reason()}"
+                f"{self.series}: not one of the file's {self.rows_in} rows is a candle. "
+                f"{commonest_reason(self.set_aside)}"
             )
 
     def _shows_closed(self, closes: datetime) -> bool:
@@ -133,15 +134,6 @@ class CddFile:
         if self.file_time is None and self.learnt is not None:
             return self.learnt.shows_closed(closes=closes, length=length)
         return shows_closed(self.file_time, closes=closes, length=length)
-
-    def commonest_reason(self) -> str:
-        """Return the commonest reason why rows are set aside, with some of the file's lines."""
-        reasons = Counter(row.reason.split(":")[0] for row in self.set_aside)
-        reason, count = reasons.most_common(1)[0]
-        rows = [row for row in self.set_aside if row.reason.split(":")[0] == reason][:LINES_SHOWN]
-        lines = "; ".join(f"line {row.line_number}: {row.raw_text[:SHOWN_CHARACTERS]!r}" for row in rows)
-        remedy = f". {_REMEDIES[reason]}" if reason in _REMEDIES else ""
-        return f"In {count} rows: {rows[0].reason if count == 1 else reason} ({lines}){remedy}"
 
     def texts(self, line_numbers: Sequence[int]) -> dict[int, str]:
         """Return the texts of some lines of the file, cut to RAW_TEXT_KEPT characters."""
@@ -383,6 +375,17 @@ class CddFile:
             raise CddFormatChanged(
                 f"{self.series}: expected rows of {self.series.pair}, the file holds {symbol[:40]!r}"
             )
+
+
+def commonest_reason(rows: Sequence[SetAside]) -> str:
+    """Return the commonest reason why `rows` are set aside, with some of their lines."""
+    of_reason: defaultdict[str, list[SetAside]] = defaultdict(list)
+    for row in rows:
+        of_reason[row.reason.split(":")[0]].append(row)
+    reason, its_rows = max(of_reason.items(), key=lambda item: len(item[1]))
+    lines = "; ".join(f"line {row.line_number}: {row.raw_text[:SHOWN_CHARACTERS]!r}" for row in its_rows[:LINES_SHOWN])
+    remedy = f". {_REMEDIES[reason]}" if reason in _REMEDIES else ""
+    return f"In {len(its_rows)} rows: {its_rows[0].reason if len(its_rows) == 1 else reason} ({lines}){remedy}"
 
 
 def banner_time(banner: str) -> datetime | None:

@@ -10,7 +10,7 @@ from storage.agreement import FEWEST_COMPARED, read_disagreement
 from storage.candles import StoreCounts
 from storage.errors import StorageError
 from storage.source.checks import CONTRADICTED, KINDS_OF_CDD, OTHER_PAIR, day_starts
-from storage.source.file import CddFile
+from storage.source.file import CddFile, commonest_reason
 from storage.source.neighbours import FEWEST, JUMP_FACTOR
 
 # A file is held for a person when it lacks, or moves by more than 1 %, more than this share of the stored candles.
@@ -63,11 +63,17 @@ def hold_if_few_candles(file: CddFile, *, remedy: str) -> None:
     """
     beside = {OTHER_PAIR} if file.checks.filled_share() >= FILLED_SHARE else set()
     odd = [row for row in file.set_aside if row.kind not in KINDS_OF_CDD | beside]
-    rows = file.rows_in - sum(row.kind in beside for row in file.set_aside)
+    others = sum(row.kind in beside for row in file.set_aside)
+    rows = file.rows_in - others
     if len(odd) > max(HELD_CANDLES, HELD_ROWS_SHARE * rows):
+        counted = (
+            f"the {rows} rows of this pair (the file has {others} rows of other pairs)"
+            if others
+            else f"the file's {rows} rows"
+        )
         raise Held(
-            f"{file.series}: {len(odd)} of the file's {rows} rows are no candles (more than "
-            f"{HELD_ROWS_SHARE:.0%}); nothing was stored. {file.commonest_reason()}. {remedy}"
+            f"{file.series}: {len(odd)} of {counted} are no candles (more than {HELD_ROWS_SHARE:.0%}); nothing was "
+            f"stored. {commonest_reason(odd)}. {remedy}"
         )
 
 
