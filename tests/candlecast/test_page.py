@@ -171,6 +171,20 @@ def test_the_glance_fits_a_phone_and_axe_finds_nothing_serious(browser, web, sch
         assert window.troubles == []
 
 
+def test_the_header_of_the_band_keeps_its_share_on_one_line_in_the_narrowest_column(opened, web):
+    page = opened.open(web.url)
+    expect(page.locator("#glance-table tbody tr")).to_have_count(2)
+    lines = """() => {
+      const button = document.querySelector("#glance-table button[data-column=band]");
+      button.style.width = "1px";
+      const text = button.firstChild, range = document.createRange();
+      range.setStart(text, text.data.indexOf("80"));
+      range.setEnd(text, text.length);
+      return range.getClientRects().length;
+    }"""
+    assert page.evaluate(lines) == 1
+
+
 def test_below_a_path_of_a_proxy_the_page_works_and_reports_its_login(browser, web):
     with PathProxy(web.url) as proxy, Opened(browser, at=THEN, viewport=WIDE) as window:
         page = window.open(proxy.url)
