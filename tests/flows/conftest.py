@@ -1,13 +1,18 @@
-"""A real Prefect server for flows that run in the process of the tests."""
+"""Real Prefect servers, for flows that run in the process of the tests and for commands that are processes."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from disturbed import Undisturbed
+    from prefect_parts import PrefectServer
+
 # These check by assert, too, which then says what differs.
-pytest.register_assert_rewrite("truth", "said")
+pytest.register_assert_rewrite("disturbed", "messages", "reader", "states", "truth", "week")
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +40,20 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CANDLECAST_MODEL", "range-ewma")
     monkeypatch.setenv("CANDLECAST_SKILL_DAYS", "365")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[PrefectServer]":
+    """A Prefect server in a process, for the commands of a module."""
+    from prefect_parts import PrefectServer
+
+    with PrefectServer(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: "PrefectServer", tmp_path_factory: pytest.TempPathFactory) -> "Undisturbed":
+    """What commands leave behind when nothing disturbs them."""
+    from disturbed import Undisturbed
+
+    return Undisturbed(server, tmp_path_factory.mktemp("undisturbed"))

@@ -45,17 +45,6 @@ STAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with PrefectServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def undisturbed(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return Undisturbed(server, tmp_path_factory.mktemp("undisturbed"))
-
-
 def wait_for_marker(installation: Installation, process: "subprocess.Popen[bytes]", marker: str, offset: int) -> bool:
     """Wait until a command's log contains `marker`; returns False if the command ended without it."""
     while marker not in installation.log()[offset:]:

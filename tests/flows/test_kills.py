@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,6 @@ from prefect_parts import BIN, PrefectServer, Worker
 from processes import flow_processes_of, kill_session
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with PrefectServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def undisturbed(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return Undisturbed(server, tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture
