@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, and_, case, exists, func, select
 
 from models.arrivals import COUNTED, Arrival, NewestView, UsualTime, final_after, most_together, usual_time
 from models.candles import SeriesName
-from storage.candles import SAME_NUMBER, VALUES
+from storage.candles import SAME_NUMBER, VALUES, newest_closed_open
 from storage.query import names_by_value
 from storage.tables import candles, downloads
 from storage.tables import series as stored_series
@@ -95,15 +95,8 @@ def newest_arrival(conn: Connection, *, series: str) -> Arrival | None:
 
 def newest_arrivals(conn: Connection, *, series: Collection[str]) -> dict[str, Arrival]:
     """Return the arrival of the newest closed candle of each of `series`, by name; a series without one is left out."""
-    c, other, name = candles.c, candles.alias("other"), stored_series.c.name
-    newest = (
-        select(other.c.open_time)
-        .where(other.c.series == name, ~other.c.provisional)
-        .order_by(other.c.open_time.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    query = _arrivals().where(c.series == name, c.open_time == newest, name.in_(series))
+    c, name = candles.c, stored_series.c.name
+    query = _arrivals().where(c.series == name, c.open_time == newest_closed_open(), name.in_(series))
     return {one: Arrival(*times) for one, *times in conn.execute(query)}
 
 

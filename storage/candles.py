@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, exists, func, select
 
 from storage.database.inserting import insert_columns
 from storage.database.times import unix_us
@@ -138,21 +138,26 @@ def latest_close_time(conn: Connection, *, series: str) -> datetime | None:
 
 def newest_candles(conn: Connection, *, series: Collection[str]) -> dict[str, CandleRow]:
     """Return the newest closed candle of each of `series` by name, as known now; a series without one is left out."""
-    c, other = candles.c, candles.alias("other")
-    newest = (
-        select(other.c.open_time)
-        .where(other.c.series == stored_series.c.name, ~other.c.provisional)
-        .order_by(other.c.open_time.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
+    c = candles.c
     query = (
         select(c.series, *(c[name] for name in CandleRow._fields))
         .select_from(stored_series)
-        .join(candles, and_(c.series == stored_series.c.name, c.open_time == newest))
+        .join(candles, and_(c.series == stored_series.c.name, c.open_time == newest_closed_open()))
         .where(stored_series.c.name.in_(series), ~c.provisional, ~_superseded())
     )
     return {name: CandleRow(*row) for name, *row in conn.execute(query)}
+
+
+def newest_closed_open() -> ScalarSelect[datetime]:
+    """Return when the newest closed candle of a row of the table `series` opens, as a part of a query over it."""
+    c = candles.alias("other").c
+    return (
+        select(c.open_time)
+        .where(c.series == stored_series.c.name, ~c.provisional)
+        .order_by(c.open_time.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _superseded(as_of: datetime | None = None) -> ColumnElement[bool]:
