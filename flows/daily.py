@@ -135,7 +135,7 @@ def bring_all_up_to_date(
             if news.cause is Cause.STORED:
                 note(name, "the download was not stored", None)
             if one.late:
-                note(name, "late", TimeoutError(f"{one.candle} has not been published in time"))
+                note(name, "late", TimeoutError(one.with_advice(f"{one.candle} has not been published in time")))
             elif waits and name not in shown_as_waiting and not desk.is_stored(one):
                 shown_as_waiting.add(name)
                 wait_task.submit(one, series=name)

@@ -60,8 +60,7 @@ def wait_task(wait: Wait, *, series: str) -> None:
     log.info(wait.words)
     wait.over.wait()
     if wait.late:
-        late = f"{wait.candle} has not been published by {wait.deadline:%Y-%m-%d %H:%M} UTC"
-        raise Late("; ".join(filter(None, (late, wait.advice))))
+        raise Late(wait.with_advice(f"{wait.candle} has not been published by {wait.deadline:%Y-%m-%d %H:%M} UTC"))
     log.info("%s: done waiting", series)
 
 
@@ -221,7 +220,7 @@ def judge_task(
     """Score the recipe, naive and blend on the same days."""
     from tasks.steps.study import judge_study
 
-    with reported_progress("walking naive and blend forward") as progress:
+    with reported_progress("making walk-forward forecasts of naive and blend") as progress:
         return judge_study(candles, trials, recipe, series=str(series), quick=quick, progress=progress)
 
 

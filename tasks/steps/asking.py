@@ -91,14 +91,14 @@ class Wait:
         """A sentence that says which candle the run waits for, since when, and when the source usually publishes."""
         until = "" if self.deadline is None else f", until {self.deadline:%H:%M} UTC at the latest"
         waiting = f"{self.series}: waiting since {self.since:%H:%M} UTC for {self.candle}{until}"
-        return "; ".join(filter(None, (waiting, self.usual_words, self.advice, self._failure)))
+        return self.with_advice(f"{waiting}; {self.usual_words}") + (f"; {self._failure}" if self._failure else "")
 
-    @property
-    def advice(self) -> str:
-        """What to do where the candle often comes after the wait has ended; "" otherwise."""
+    def with_advice(self, sentence: str) -> str:
+        """Return `sentence`, with the advice what to do if the candle often comes after the wait has ended."""
         if self.deadline is None:
-            return ""
-        return after_the_wait(self.usual, (self.deadline - self.due) / timedelta(hours=1))
+            return sentence
+        advice = after_the_wait(self.usual, (self.deadline - self.due) / timedelta(hours=1))
+        return f"{sentence}; {advice}" if advice else sentence
 
     @property
     def usual_words(self) -> str:

@@ -30,3 +30,5 @@ def test_a_wait_says_that_the_candle_often_comes_after_its_end(latest: timedelta
         "Bitstamp_XLMUSD_d: waiting since 00:05 UTC for the candle of Wed 2026-04-22, until 12:00 UTC at the latest; "
         + words
     )
+    late = wait.with_advice("the candle has not been published in time")
+    assert late == "the candle has not been published in time" + words.removeprefix(words.split(";")[0])
