@@ -67,7 +67,7 @@ def train_and_judge(engine: Engine, settings: Settings, due: Sequence[Due], *, n
         with writing(engine) as conn:
             pruned = prune_weights(conn, scope=one.scope, model=settings.model, keep=settings.keep_weights)
         if pruned:
-            log.info("forgot the weights of %d old versions", pruned)
+            log.info("deleted the weights of %d old versions", pruned)
     if failures:
         raise NotJudged("; ".join(failures))
     return versions

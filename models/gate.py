@@ -98,7 +98,7 @@ def judge(
     It is kept back when its scores are not finite, when there are too few origins to tell, when its 80 % or 95 %
     bands cover too little or too much beyond sampling noise, when its CRPS is worse than the baseline's or the
     incumbent's beyond chance, and when it is not better than the model that serves beyond chance: no model
-    takes over by luck. `incumbent` is None when the baseline serves, or with `renews`: then a version of the
+    takes over by chance. `incumbent` is None when the baseline serves, or with `renews`: then a version of the
     challenger's own family serves, the scores are those of both, and a newer training need not prove itself again.
     """
     evidence: dict[str, Any] = {}

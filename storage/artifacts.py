@@ -35,8 +35,9 @@ def unpack(data: bytes, expected_sha256: str | None) -> "dict[str, np.ndarray]":
     if actual != expected_sha256:
         raise BadWeights(
             f"stored weights have sha256 {actual[:12]}..., registered was {str(expected_sha256)[:12]}...: "
-            f"they were damaged or replaced; restore a backup (candlecast restore FILE), have the champion before "
-            f"serve again (candlecast rollback SERIES), or train anew (candlecast train SERIES --mode scratch)"
+            f"they were damaged or replaced; restore a backup (candlecast restore FILE), make the previous "
+            f"champion serve again (candlecast rollback SERIES), or train again (candlecast train SERIES --mode "
+            "scratch)"
         )
     try:
         return dict(load(data))

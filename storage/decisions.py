@@ -176,7 +176,7 @@ def promote(conn: Connection, *, version: int, reason: str, decided_at: datetime
     if len(served) != 1:
         raise NotFound(
             f"version {version} of {stored.model} serves every {stored.interval} series; name the one whose champion "
-            f"it shall be: candlecast promote {version} --series NAME"
+            f"it should become: candlecast promote {version} --series NAME"
         )
     (chosen,) = served
     if not serves(conn, version=version, series=chosen, model=stored.model):

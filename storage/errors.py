@@ -2,7 +2,7 @@
 
 StorageError
 ├── CddUnavailable      the source did not answer: ask again later
-│   └── CddDenied       it refuses this client, or wants a login: ask again later, and tell a person
+│   └── CddDenied       it refuses this client, or requires a login: ask again later, and tell a person
 ├── CddNotFound         the source has no such series: do not ask again, check the name
 ├── CddRefused          the answer is not a whole CSV file (HTML, too large, from another host): keep the stored candles
 ├── CddFormatChanged    a CSV that cannot be read: stop and tell a person
@@ -33,7 +33,7 @@ class CddUnavailable(StorageError):
 
 
 class CddDenied(CddUnavailable):
-    """The source refuses this client, or wants a login. Ask again later; the message says what to change."""
+    """The source refuses this client, or requires a login. Ask again later; the message says what to change."""
 
 
 class CddNotFound(StorageError):

@@ -193,7 +193,7 @@ def load_version(conn: Connection, *, version: int) -> StoredVersion:
         raise NotFound(f"there is no model version {version}; see: candlecast models")
     stored = StoredVersion._make(row)
     if stored.weights is None and stored.weights_sha256 is not None:
-        raise NotFound(f"the weights of model version {version} were pruned; its lineage is kept, train it again")
+        raise NotFound(f"the weights of model version {version} were deleted (CANDLECAST_KEEP_WEIGHTS); train it again")
     return stored._replace(config=json.loads(row.config))
 
 

@@ -32,7 +32,7 @@ def train_elsewhere(deployment: str, *, due: Sequence[Due], timeout_s: float) ->
             started = state is not None and state.is_running()
             client.set_flow_run_state(run.id, Cancelling() if started else Cancelled(), force=True)
         if started:
-            raise TrainingElsewhereFailed(f"{deployment} still trained after {timeout_s:g} s and is cancelled")
+            raise TrainingElsewhereFailed(f"{deployment} was still training after {timeout_s:g} s and is cancelled")
         raise TrainingElsewhereFailed(
             f"{deployment} was {state.name if state else 'not started'} after {timeout_s:g} s and is cancelled; "
             f"is a worker of its pool running?"

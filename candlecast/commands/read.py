@@ -218,7 +218,7 @@ def chance(
     above: Annotated[float | None, typer.Option(help="Ask for the chance that the close is above this price.")] = None,
     below: Annotated[float | None, typer.Option(help="Ask for the chance that the close is below this price.")] = None,
     chance: Annotated[
-        float | None, typer.Option(help="Ask for the price below which the close is with this chance, 0.01 to 0.99.")
+        float | None, typer.Option(help="Ask for the price that the close is below with this chance, 0.01 to 0.99.")
     ] = None,
     step: Annotated[int, typer.Option(help="The step; 1 is the candle that opens at the origin.")] = 1,
     origin: OneOrigin = None,
@@ -344,7 +344,7 @@ def list_series(
 def list_findings(
     series: OptionalSeries = None,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="Show also findings that a later check no longer saw.")
+        bool, typer.Option("--resolved", help="Also show findings that a later check no longer saw.")
     ] = False,
     form: FormatOption = Format.TABLE,
     output: Output = None,

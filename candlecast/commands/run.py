@@ -86,7 +86,7 @@ def ingest(
         ),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="A file on this machine with candles of SERIES, whatever its name and span.")
+        Path | None, typer.Option(help="A file on this machine with candles of SERIES, of any name and span.")
     ] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Store a file that was held back for a person to check.")

@@ -74,7 +74,7 @@ def _print_forecast(bands: Sequence[BandRow], skill: Sequence[SkillRow]) -> None
     rows = [row for row in skill if row.model == first.model and row.kind == ScoreKind.BACKFILL and row.naive_crps]
     n_origins = rows[0].n if rows else 0
     print(f"\nSkill of {first.model} against {BASELINE}, walk-forward over {n_origins} past origins")
-    print("(backfill; CRPS of log returns x100, lower is better; a band should cover what its name says):\n")
+    print("(backfill; CRPS of log returns x100, lower is better; a band should cover the share in its name):\n")
     columns = ["step", "n", "CRPS", "naive", "better by", "MAE/naive", "80 % band", "95 % band"]
     cells = [
         [

@@ -194,7 +194,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         model: Model = None,
         kind: OneKind = None,
     ) -> Response:
-        """Stored forecasts, a row a step; start and end bound the origin."""
+        """Stored forecasts, one row per step; start and end bound the origin."""
         wanted = ForecastFilter.parse(series, origin=origin, start=start, end=end, model=model, kind=kind)
         after = page.after(str, datetime, str, str, int)
         with reading() as conn:
@@ -218,7 +218,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         below: Price = None,
         chance: Annotated[
             float | None,
-            Query(ge=LOWEST, le=HIGHEST, description="Asks for the price below which the close is with this chance."),
+            Query(ge=LOWEST, le=HIGHEST, description="Asks for the price that the close is below with this chance."),
         ] = None,
         step: Annotated[int, Query(ge=1, le=1000, description="1 is the candle that opens at the origin.")] = 1,
         origin: When = None,
@@ -263,7 +263,7 @@ def _add_questions(app: FastAPI, reading: Callable[[], Connection]) -> None:
         model: Model = None,
         kind: OneKind = None,
     ) -> Response:
-        """Which forecasts are stored, a row each; start and end bound the origin."""
+        """Which forecasts are stored, one row each; start and end bound the origin."""
         wanted = ForecastFilter.parse(series, start=start, end=end, model=model, kind=kind)
         after = page.after(str, datetime, str, str)
         with reading() as conn:

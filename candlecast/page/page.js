@@ -287,10 +287,10 @@ function trust(which, baseline) {
   const past = `In ${n} ${KINDS[which]} forecasts one step ahead, ${asOf()},`;
   if (baseline) return `${past} ${held}; it is the baseline.`;
   const size = `${percent(Math.abs(first.skill))} ${first.skill > 0 ? "better" : "worse"} than “tomorrow is like today”`;
-  const luck = first.skill_low <= 0 && first.skill_high >= 0 ? ", which may be luck" : "";
+  const chance = first.skill_low <= 0 && first.skill_high >= 0 ? ", which may be chance" : "";
   const sure = first.skill_low === null
-    ? "too few forecasts to exclude luck"
-    : `95 % interval ${signed(first.skill_low)} to ${signed(first.skill_high)}${luck}`;
+    ? "too few forecasts to exclude chance"
+    : `95 % interval ${signed(first.skill_low)} to ${signed(first.skill_high)}${chance}`;
   return `${past} it was ${size} (${sure}), and ${held}.`;
 }
 

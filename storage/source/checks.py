@@ -168,7 +168,7 @@ class Checks:
             ("its low is above its open or close", NO_CANDLE, chunk.low - noise > bottom),
         ]
         if self.series.interval is not Interval.DAY:
-            faults.append(("it starts off the grid of its interval", NO_CANDLE, chunk.open_time % self.length != 0))
+            faults.append(("its time is not a multiple of its interval", NO_CANDLE, chunk.open_time % self.length != 0))
         return faults
 
     # --- the interval ------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ class Checks:
                 keep[i] = False
                 self.reject(
                     chunk.line_number[i],
-                    f"a duplicate: line {chunk.line_number[best]} has the same time and is as full or fuller",
+                    f"a duplicate: line {chunk.line_number[best]} has the same time and at least as much volume",
                     DUPLICATE,
                     int(chunk.open_time[i]),
                 )

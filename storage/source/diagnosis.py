@@ -31,7 +31,7 @@ def page_instead_of_file(url: str, status: int, head: bytes) -> CddDenied | None
         )
     if _LOGIN.search(head):
         return CddDenied(
-            f"{url}: a login page came instead of the file (HTTP {status}). If the network wants the login, log in "
+            f"{url}: a login page came instead of the file (HTTP {status}). If the network requires it, log in "
             f"with a browser first; if the source does, {_LOG_IN}"
         )
     return None
@@ -40,10 +40,10 @@ def page_instead_of_file(url: str, status: int, head: bytes) -> CddDenied | None
 def denied(url: str, status: int) -> CddDenied:
     """Return the error for an answer of 401, 403 or 407."""
     if status == 401:
-        return CddDenied(f"{url}: the source wants a login (HTTP 401): {_LOG_IN}")
+        return CddDenied(f"{url}: the source requires a login (HTTP 401): {_LOG_IN}")
     if status == 407:
         return CddDenied(
-            f"{url}: the proxy wants a login (HTTP 407): write user and password into HTTPS_PROXY and HTTP_PROXY as "
+            f"{url}: the proxy requires a login (HTTP 407): write user and password into HTTPS_PROXY and HTTP_PROXY as "
             "http://USER:PASSWORD@host:port"
         )
     return CddDenied(f"{url}: the source refuses this client (HTTP {status}). {_USER_AGENT}")

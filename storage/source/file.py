@@ -144,8 +144,8 @@ class CddFile:
         chunk = self.checks.without_duplicates(chunk)
         if are_turned(chunk.open_time, chunk.line_number):
             raise CddFormatChanged(
-                f"{self.series}: the dates jump to and fro, and follow each other once day and month are exchanged in "
-                f"those up to the 12th: a program took them for each other; save the file again from its source"
+                f"{self.series}: the dates do not follow each other, but do so once day and month are exchanged in "
+                f"those up to the 12th: a program exchanged them; save the file again from its source"
             )
         self.checks.neighbours.look(chunk)
         return chunk

@@ -109,7 +109,7 @@ def report_page(
     epochs = len(trials[0].losses)
     gaps = _missing(candles)
     text = [
-        "# The tutorial's recipe, run in the open",
+        "# The tutorial's recipe, step by step",
         "> Quick mode: a few epochs and a small blend. These numbers only show that everything runs." if quick else "",
         f"{series}, {len(candles):,} closes, {first:%Y-%m-%d}..{last:%Y-%m-%d}"
         + (f", {gaps} days missing, which the recipe does not notice." if gaps else "."),

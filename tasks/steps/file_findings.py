@@ -199,7 +199,7 @@ def _jumps(file: CddFile) -> list[Finding]:
         )
     if neighbours.repeats.count:
         message = f"{neighbours.repeats.count} candles repeat every number of the candle before"
-        remedy = "a program filled gaps so, or the source had an outage; compare with another source"
+        remedy = "a program filled gaps in this way, or the source had an outage; compare with another source"
         findings.append(_of_span("repeat", Severity.WARNING, message, remedy, neighbours.repeats))
     if neighbours.pairs >= FEWEST and neighbours.disjoint.count > DISJOINT_SHARE * neighbours.pairs:
         message = (

@@ -13,7 +13,7 @@ from storage.source.checks import CONTRADICTED, KINDS_OF_CDD, OTHER_PAIR, day_st
 from storage.source.file import CddFile, commonest_reason
 from storage.source.neighbours import FEWEST, JUMP_FACTOR
 
-# A file is held for a person when it lacks, or moves by more than 1 %, more than this share of the stored candles.
+# A file is held for a person when it lacks, or changes by more than 1 %, more than this share of the stored candles.
 HELD_SHARE = 0.02
 # ... or when more than this share of its rows is set aside for reasons that are not CDD's own.
 HELD_ROWS_SHARE = 0.25
@@ -50,7 +50,7 @@ def hold_if_rewritten(series: str, counts: StoreCounts, *, remedy: str) -> None:
         )
     if counts.moved_far > limit:
         raise Held(
-            f"{series}: the file moves {counts.moved_far} of the {counts.stored_before} stored candles by more than "
+            f"{series}: the file changes {counts.moved_far} of the {counts.stored_before} stored candles by more than "
             f"1 % (more than {HELD_SHARE:.0%} of them); nothing was stored. {remedy}"
         )
 

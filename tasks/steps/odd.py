@@ -34,7 +34,7 @@ def check_bands(engine: Engine, *, series: str, now: datetime) -> list[Finding]:
     seen = []
     for model in sorted({model for model, origin, _ in bands if origin == newest}):
         steps = sorted(step for name, origin, step in bands if (name, origin) == (model, newest))
-        own = [] if before == newest else [("its own the day before", (model, before))]
+        own = [] if before == newest else [("in the forecast before", (model, before))]
         others = [*own, *([(f"{BASELINE}'s", (BASELINE, newest))] if model != BASELINE else [])]
         complaints = [
             f"step {step} is {fold:.2g} times as wide as {name}"

@@ -214,7 +214,7 @@ def test_a_bit_that_flips_in_the_champions_weights_is_named_and_stops_nothing_el
     write_csv(tmp_path / "source", SERIES, market.iloc[:722])
     output = candlecast(installation, 1, "daily")
     assert f"candlecast: {SERIES}: no forecast: {named}" in output
-    assert "restore a backup (candlecast restore FILE), have the champion before serve again" in output
+    assert "restore a backup (candlecast restore FILE), make the previous champion serve again" in output
     newest = "SELECT model FROM forecasts WHERE kind = 'live' ORDER BY origin DESC, model LIMIT 2"
     assert sql(installation, newest) == [("naive",), ("range-ewma",)]
     # Step 1 of the three models' last forecasts, and step 2 of their earlier ones.

@@ -93,7 +93,7 @@ def test_the_error_for_a_missing_or_pruned_version_names_it(store: Any, engine: 
         with pytest.raises(NotFound, match="no model version 99"):
             registry.load_version(conn, version=99)
         conn.execute(update(model_versions).values(weights=None))
-        with pytest.raises(NotFound, match="pruned"):
+        with pytest.raises(NotFound, match="were deleted"):
             registry.load_version(conn, version=version)
 
 
@@ -180,5 +180,5 @@ def test_pruning_deletes_old_weights_except_those_of_lineage_champions_and_backf
         assert len(registry.list_versions(conn)) == 8
         for with_weights in (scratch, champion, replayed, *plain[-2:]):
             assert registry.load_version(conn, version=with_weights).weights == b"w"
-        with pytest.raises(NotFound, match="were pruned"):
+        with pytest.raises(NotFound, match="were deleted"):
             registry.load_version(conn, version=plain[0])

@@ -59,7 +59,7 @@ def test_the_message_for_a_source_with_a_password_says_where_to_write_it(server:
 
 
 def test_a_proxy_that_wants_a_password_is_named_as_the_proxy(server: CddServer) -> None:
-    assert "the proxy wants a login" in str(refusal(server, Reply(407)))
+    assert "the proxy requires a login" in str(refusal(server, Reply(407)))
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 503])

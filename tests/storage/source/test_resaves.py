@@ -366,7 +366,7 @@ REFUSED: dict[str, tuple[str, Callable[[list[Row]], str], str]] = {
         "d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%d/%m/%Y}"), "and in no other order",
     ),
     "days to the 12th turned and written year first": (
-        "d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%Y-%m-%d}"), "a program took them for each other",
+        "d", dated(lambda m: f"{m:%Y-%d-%m}" if m.day <= 12 else f"{m:%Y-%m-%d}"), "a program exchanged them",
     ),
     "open and close exchanged": (
         "d", changed(lambda row: {"open": row["close"], "close": row["open"]}), "open and close are exchanged",

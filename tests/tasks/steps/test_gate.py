@@ -226,14 +226,14 @@ def test_odd_bands_are_findings_with_their_day(market: Engine) -> None:
     live(market, "range-ewma", [0.02, 0.03], scored=False)
     (finding,) = check_bands(market, series=SERIES, now=FIRST + DAY)
     assert finding.message == (
-        "the 80 % band of lstm after the close of 2024-01-01 is odd: step 1 is 5 times as wide as its own the "
-        "day before"
+        "the 80 % band of lstm after the close of 2024-01-01 is odd: step 1 is 5 times as wide as in the "
+        "forecast before"
     )
     assert (finding.first_time, codes(market)) == (FIRST + DAY, {"odd-band"})
     live(market, "naive", [0.02], first=2, scored=False)
     live(market, "lstm", [0.003], first=2, scored=False)
     (narrow,) = check_bands(market, series=SERIES, now=FIRST + 2 * DAY)
-    assert "0.03 times as wide as its own the day before" in narrow.message
+    assert "0.03 times as wide as in the forecast before" in narrow.message
     live(market, "naive", [0.02], first=3, scored=False)
     assert check_bands(market, series=SERIES, now=FIRST + 3 * DAY) == []
     assert codes(market) == set()

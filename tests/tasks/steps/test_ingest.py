@@ -184,7 +184,7 @@ def test_a_file_that_changes_many_candles_is_held(engine: Engine, client: CddCli
     server.put(SERIES, csv(200))
     ingest(engine, client)
     server.put(SERIES, csv(200, changed=dict.fromkeys(range(0, 70, 7), 106.9)))
-    with pytest.raises(Held, match="moves 10 of the 199"):
+    with pytest.raises(Held, match="changes 10 of the 199"):
         ingest(engine, client, day=1)
     assert count(engine, "candles") == 200
 
