@@ -141,6 +141,17 @@ def test_a_history_gives_each_instants_revisions_and_later_candles_in_their_firs
         assert times.tolist() == [int(day.timestamp()) * 1_000_000 for day in (TUESDAY, WEDNESDAY, THURSDAY)]
 
 
+def test_a_later_candles_revisions_are_seen_from_their_own_instants(store: Any) -> None:
+    for day in (MONDAY, TUESDAY, WEDNESDAY):
+        store.add_candle(day, 100.0, fetched_at=FIRST)
+    store.add_candle(TUESDAY, 101.0, fetched_at=SECOND)
+    store.add_candle(TUESDAY, 102.0, fetched_at=THIRD)
+    history = history_of(store)
+    known = {instant: list(history.known_at(instant)["close"]) for instant in (FIRST, SECOND, THIRD)}
+    assert known == {FIRST: [100, 100, 100], SECOND: [100, 101, 100], THIRD: [100, 102, 100]}
+    assert list(history.known_at(SECOND - MICROSECOND)["close"]) == [100, 100, 100]
+
+
 def test_a_history_stored_by_an_instant_lacks_later_fetches(revised: Any) -> None:
     history = history_of(revised)
     assert history.last_fetch == THIRD

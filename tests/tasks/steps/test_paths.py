@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from markets import NOW, forecast_now, ingest
 from sqlalchemy import Engine
+from stores import Store
 from synthetic import random_walk
 
 from models.errors import NotEnoughCandles
@@ -14,9 +15,10 @@ from models.forecasts import Kind
 from models.times import RunClock
 from storage.database.engine import reading
 from storage.errors import NotFound
+from storage.forecasts import load_forecast
 from tasks.steps.chosen import ForecastChoice
 from tasks.steps.gate import ensure_champion
-from tasks.steps.paths import PathQuestion, drawn_paths, path_rows, path_summary
+from tasks.steps.paths import PathQuestion, _known_closes, drawn_paths, path_rows, path_summary
 
 ONE, OTHER = "Bitstamp_BTCUSD_d", "Kraken_ETHUSD_d"
 DAY = timedelta(days=1)
@@ -50,6 +52,29 @@ def test_later_candles_and_corrections_change_no_path(filled: Engine, tmp_path: 
     assert [before[0].sample, before[-1].sample, len(before)] == [1, 200, 1400]
     assert {(row.series, row.model, row.kind) for row in before} == {(ONE, "naive", "live")}
     assert before[6].target_time == before[0].origin + 6 * DAY
+
+
+def test_closes_are_those_known_at_the_origin_and_stored_before_the_forecast(engine: Engine) -> None:
+    """A backfill is stored long after its origin; what was corrected in between was not known at the origin."""
+    store = Store(engine)
+    day, origin, stored_at = store.origin - 3 * DAY, store.origin, store.origin + 30 * DAY
+    store.add_candle(day, 1.0, fetched_at=day + DAY)
+    store.add_candle(day, 2.0, fetched_at=origin)
+    store.add_candle(day, 3.0, fetched_at=stored_at)
+    store.add_candle(day + 2 * DAY, 4.0, fetched_at=origin + DAY)
+    store.add_candle(day + 2 * DAY, 5.0, fetched_at=origin + 2 * DAY)
+    store.add_candle(day + 3 * DAY, 6.0, fetched_at=origin + DAY)
+    store.add_forecasts(store.add_version(), [origin], kind=Kind.BACKFILL, created_at=stored_at)
+    with reading(engine) as conn:
+        closes = _known_closes(conn, [load_forecast(conn, forecast=1)])
+    np.testing.assert_array_equal(closes, [[2.0], [np.nan], [4.0]])
+
+
+def test_a_forecast_without_candles_has_no_paths(engine: Engine) -> None:
+    store = Store(engine)
+    store.add_forecasts(store.add_version(), [store.origin])
+    with reading(engine) as conn, pytest.raises(NotEnoughCandles, match="there are 0$"):
+        drawn_paths(conn, PathQuestion((ForecastChoice(store.series, model="naive"),)))
 
 
 def test_each_step_keeps_its_stored_distribution(filled: Engine) -> None:
