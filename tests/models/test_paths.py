@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import NotEnoughCandles
 from models.forecasts import QUANTILE_LEVELS
-from models.paths import independent_paths, past_returns, sample_paths
+from models.paths import _spread_scores, independent_paths, past_returns, sample_paths
 
 Z = np.array([NormalDist().inv_cdf(level) for level in QUANTILE_LEVELS])
 RNG = np.random.default_rng(5)
@@ -22,25 +22,26 @@ def test_past_returns_are_those_of_a_slow_loop() -> None:
         [[np.log(CLOSES[i + h, s] / CLOSES[i, s]) for h in range(1, 8)] for s in range(2)]
         for i in range(len(CLOSES) - 7)
     ]
-    np.testing.assert_allclose(RETURNS, slow)
+    np.testing.assert_allclose(past_returns(CLOSES, 7), slow)
 
 
 def test_windows_with_a_missing_close_are_left_out() -> None:
     holed = CLOSES.copy()
     holed[400, 1] = np.nan
     assert len(past_returns(holed, 7)) == len(RETURNS) - 8
-    with pytest.raises(NotEnoughCandles, match="60 past windows of 7 candles are needed .* there are 53"):
-        past_returns(CLOSES[:60], 7)
+    assert len(past_returns(CLOSES[:67], 7)) == 60
+    with pytest.raises(NotEnoughCandles, match="60 past windows of 7 candles are needed .* there are 59"):
+        past_returns(CLOSES[:66], 7)
 
 
 @pytest.mark.parametrize("n", [200, 793, 2000])
 def test_every_step_of_every_series_keeps_its_distribution(n: int) -> None:
-    paths = sample_paths(QUANTILES, RETURNS, n=n, seed=1)
-    assert paths.shape == (n, 2, 7)
-    levels = np.array(QUANTILE_LEVELS)
-    shares = (paths[..., None] <= QUANTILES[None]).mean(axis=0)
-    # The draws are spread evenly: one in each of n equal parts.
-    assert np.abs(shares - levels).max() <= 1 / n + 1e-9
+    for paths in (sample_paths(QUANTILES, RETURNS, n=n, seed=1), independent_paths(QUANTILES, n=n, seed=1)):
+        assert paths.shape == (n, 2, 7)
+        levels = np.array(QUANTILE_LEVELS)
+        shares = (paths[..., None] <= QUANTILES[None]).mean(axis=0)
+        # The draws are spread evenly: one in each of n equal parts.
+        assert np.abs(shares - levels).max() <= 1 / n + 1e-9
 
 
 def test_paths_have_the_order_of_the_past_across_steps_and_series() -> None:
@@ -62,6 +63,9 @@ def test_the_same_seed_gives_the_same_paths_and_another_seed_others() -> None:
     first = sample_paths(QUANTILES, RETURNS, n=900, seed=3)
     assert (first == sample_paths(QUANTILES, RETURNS, n=900, seed=3)).all()
     assert (first != sample_paths(QUANTILES, RETURNS, n=900, seed=4)).any()
+    independent = independent_paths(QUANTILES, n=900, seed=3)
+    assert (independent == independent_paths(QUANTILES, n=900, seed=3)).all()
+    assert (independent != independent_paths(QUANTILES, n=900, seed=4)).any()
 
 
 def test_beyond_the_outermost_quantiles_a_normal_distribution_goes_on() -> None:
@@ -69,3 +73,15 @@ def test_beyond_the_outermost_quantiles_a_normal_distribution_goes_on() -> None:
     # The smallest of 2,000 even draws lies between the levels 0 and 1 / 2,000.
     assert lowest < 100 * np.exp(0.03 * NormalDist().inv_cdf(1 / 2000))
     assert lowest < QUANTILES[0, 0, 0]
+
+
+def test_draws_at_the_very_ends_have_a_score() -> None:
+    class Ends:
+        """Draws 0 for the first half and the largest number below 1 for the second."""
+
+        def random(self, shape: tuple[int, ...]) -> np.ndarray:
+            return np.where(np.arange(shape[0])[:, None, None] * 2 < shape[0], 0.0, np.nextafter(1, 0))
+
+    assert (1 + np.nextafter(1, 0)) / 2 == 1
+    scores = _spread_scores(Ends(), (2, 1, 1)).ravel()
+    np.testing.assert_allclose(scores, [NormalDist().inv_cdf(1e-12), NormalDist().inv_cdf(1 - 1e-12)])
