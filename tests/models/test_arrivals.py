@@ -96,6 +96,7 @@ def view(number: int, hours: float, *, final: bool = True) -> NewestView:
     [
         ([], None),
         ([view(n, 2) for n in range(4)], None),
+        ([view(n, 2) for n in range(5)], 2),
         ([view(n, 9 - n) for n in range(9)], 1),
         # An unfinished candle says that it is too early, and until when.
         ([*(view(n, 2 + n) for n in range(9)), view(9, 4, final=False)], 5),
@@ -104,6 +105,7 @@ def view(number: int, hours: float, *, final: bool = True) -> NewestView:
         # Thirty candles later that is forgotten.
         ([view(0, 20, final=False), *(view(1 + n, 1) for n in range(30))], 1),
         ([view(n, 26) for n in range(9)], None),
+        ([view(n, 24) for n in range(9)], None),
     ],
 )
 def test_the_newest_candle_is_final_as_early_as_it_proved_to_be(views: list[NewestView], hours: float | None) -> None:

@@ -2,7 +2,7 @@
 
 import gzip
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from cdd_files import days, read, reasons, times
 
 from storage.errors import CddFormatChanged, CddRefused
+from storage.source.closing import Learnt
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "cdd"
 
@@ -33,6 +34,20 @@ def test_the_newest_candle_is_closed_if_the_file_was_made_after_its_close() -> N
     assert read(dated, file_time=late)[1].provisional.tolist()[-1]
     early = datetime(2019, 6, 4, 23, 59, tzinfo=UTC)
     assert read(undated, file_time=early)[1].provisional.tolist()[-1]
+
+
+def test_what_was_learnt_of_the_source_closes_the_newest_candle_only_where_the_files_time_is_unknown() -> None:
+    undated = (FIXTURES / "banner_created_crlf.csv").read_bytes().replace(b"Created on 06-04-2019,", b"")
+    close, hour = datetime(2019, 6, 5, tzinfo=UTC), timedelta(hours=1)
+    for seen_at, file_time, closed in (
+        (close + 2 * hour, None, True),
+        (close + hour, None, False),
+        (close + 26 * hour, None, False),
+        (close + 2 * hour, close - hour, False),
+        (close + hour, close, True),
+    ):
+        _, chunk = read(undated, file_time=file_time, learnt=Learnt(seen_at, 2 * hour))
+        assert chunk.provisional.tolist() == [False, False, False, not closed]
 
 
 def test_a_spreadsheets_dates_are_read_month_first() -> None:
