@@ -127,7 +127,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A backup that `candlecast
     from storage.database.backup import restore as put_back
 
     replaced = put_back(file, url=settings().database_url, now=datetime.now(UTC))
-    print(f"restored from {file}" + (f"; the database before is {replaced}" if replaced else ""))
+    print(f"restored from {file}" + (f"; the database that was there is now {replaced}" if replaced else ""))
 
 
 @app.command()
@@ -144,10 +144,8 @@ def copy(
     copied = copy_database(settings().database_url, to=to, progress=ProgressLines())
     emit(columns_of(CopiedTable), copied.tables, Format.TABLE, json)
     done = "already holds all rows of" if copied.was_there else "now holds all rows of"
-    print_note(
-        f"{copied.target} {done} {copied.source}: {sum(t.rows for t in copied.tables):,}, each table's hash equal"
-    )
-    print_note("to go on there, let CANDLECAST_DATABASE_URL name it wherever candlecast runs")
+    print_note(f"{copied.target} {done} {copied.source}: {sum(t.rows for t in copied.tables):,}, with equal hashes")
+    print_note("to use it, set CANDLECAST_DATABASE_URL to it wherever candlecast runs")
 
 
 @app.command()
