@@ -39,6 +39,16 @@ class Held(StorageError):
     """A file that a person should look at before it is taken."""
 
 
+def hold_for_a_person(conn: Connection, file: CddFile, *, download: int, counts: StoreCounts, remedy: str) -> None:
+    """Raise Held for the first reason below that applies to a file that was read and stored in this transaction."""
+    series = str(file.series)
+    hold_if_few_candles(file, remedy=remedy)
+    hold_if_doubtful(file, remedy=remedy)
+    hold_if_times_are_doubtful(file, counts, remedy=remedy)
+    hold_if_rewritten(series, counts, remedy=remedy)
+    hold_if_others_disagree(conn, series=series, download=download, counts=counts, remedy=remedy)
+
+
 def hold_if_rewritten(series: str, counts: StoreCounts, *, remedy: str) -> None:
     """Raise Held for a file that lacks or moves too many of the candles that were stored before it."""
     limit = max(HELD_CANDLES, HELD_SHARE * counts.stored_before)

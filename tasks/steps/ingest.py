@@ -24,14 +24,7 @@ from storage.source.file import CddFile
 from storage.year_ends import close_years
 from tasks.steps.file_findings import FILE_CODES, file_findings
 from tasks.steps.freshness import note_age
-from tasks.steps.holds import (
-    Held,
-    hold_if_doubtful,
-    hold_if_few_candles,
-    hold_if_others_disagree,
-    hold_if_rewritten,
-    hold_if_times_are_doubtful,
-)
+from tasks.steps.holds import Held, hold_for_a_person
 
 _OUTCOMES: dict[type[StorageError], str] = {
     CddNotFound: "not_found",
@@ -204,14 +197,8 @@ def _store(
     if not accept:
         given = f" --file {shlex.quote(fetched.url)}" if is_part and fetched.http_status is None else ""
         remedy = f"look at the file; to take it as it is: candlecast ingest {series}{given} --accept"
-        hold_if_few_candles(file, remedy=remedy)
-        hold_if_doubtful(file, remedy=remedy)
-        hold_if_times_are_doubtful(file, counts, remedy=remedy)
-        hold_if_rewritten(series, counts, remedy=remedy)
-        hold_if_others_disagree(conn, series=series, download=download, counts=counts, remedy=remedy)
-    refused_texts = file.texts([line for line, _ in counts.refused]) if counts.refused else {}
-    aside = [(row.line_number, row.raw_text, row.reason) for row in file.set_aside]
-    aside += [(line, refused_texts.get(line, ""), reason) for line, reason in counts.refused]
+        hold_for_a_person(conn, file, download=download, counts=counts, remedy=remedy)
+    aside = _rows_aside(file, counts)
     downloads.insert_quarantine(conn, series=series, download=download, rows=aside, seen_at=now)
     rows = {
         "rows_in": file.rows_in,
@@ -230,6 +217,15 @@ def _store(
     codes = FILE_CODES | CANDLE_CODES | AGE_CODES
     record_findings(conn, series=series, codes=codes, seen=[*seen, *kept], now=now, download=download)
     return IngestReport(series, "stored", largest_revision=counts.largest_move, findings=len(seen), **rows)
+
+
+def _rows_aside(file: CddFile, counts: StoreCounts) -> list[tuple[int, str, str]]:
+    """Return the rows of a file that are not stored as candles: (line number, raw text, reason)."""
+    texts = file.texts([line for line, _ in counts.refused]) if counts.refused else {}
+    return [
+        *((row.line_number, row.raw_text, row.reason) for row in file.set_aside),
+        *((line, texts.get(line, ""), reason) for line, reason in counts.refused),
+    ]
 
 
 def _of_other_files(conn: Connection, series: str, counts: StoreCounts) -> list[Finding]:
