@@ -286,7 +286,7 @@ function trust(which, baseline) {
   const held = `the 80 % band held ${percent(first.coverage80, 0)} of the closes`;
   const past = `In ${n} ${KINDS[which]} forecasts one step ahead, ${asOf()},`;
   if (baseline) return `${past} ${held}; it is the baseline.`;
-  const size = `${percent(Math.abs(first.skill))} ${first.skill > 0 ? "better" : "worse"} than “tomorrow is like today”`;
+  const size = `${percent(Math.abs(first.skill))} ${first.skill > 0 ? "better" : "worse"} than “tomorrow = today”`;
   const chance = first.skill_low <= 0 && first.skill_high >= 0 ? ", which may be chance" : "";
   const sure = first.skill_low === null
     ? "too few forecasts to exclude chance"
