@@ -126,13 +126,13 @@ def test_doctor_names_the_setting_to_raise_where_the_candle_often_comes_after_th
         seen = house.midnight - timedelta(days=CANDLES + 6 - n) + timedelta(hours=14)
         ingest(house.engine, house.source, OTHER, candles.head(n), now=seen)
     house.settings = replace(house.settings, wait_hours=hours)
-    found = house.checks()[f"arrivals of {OTHER}"].found
-    assert found.startswith("usually published 14:00 UTC")
+    words = house.checks()[f"arrivals of {OTHER}"].found
+    assert words.startswith("usually published 14:00 UTC")
     advice = (
         "; a day waits until 12 h after the close, and the candle often comes later: "
         "raise CANDLECAST_WAIT_HOURS (12 now, 23 at most)"
     )
-    assert (advice in found) == advised
+    assert (advice in words) == advised
 
 
 def test_each_series_reports_its_missing_parts(house: House) -> None:
