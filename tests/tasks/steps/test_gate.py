@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from markets import NOW, ingest_walk
 from sqlalchemy import Engine, select
+from stores import Store
 
 from models.catalog import scope
 from models.forecasts import Forecast, Kind
@@ -20,7 +21,7 @@ from storage.forecasts import insert_forecasts, read_origins
 from storage.query import ForecastFilter
 from storage.scores import Score, insert_scores
 from storage.tables import promotions
-from tasks.steps.gate import ensure_champion, gate, watch_champion
+from tasks.steps.gate import _walks, ensure_champion, gate, watch_champion
 from tasks.steps.odd import check_bands
 
 SERIES = "Bitstamp_BTCUSD_d"
@@ -178,6 +179,25 @@ def test_the_gate_counts_live_scores_stored_before_the_close(market: Engine) -> 
     decision = gate(market, series=SERIES, version=version, model="lstm", baseline="naive", start=FIRST, now=FIRST)
     assert decision.promote, decision.reason
     assert decision.evidence["origins"] == 200
+
+
+def test_of_an_origin_the_live_scores_count_where_all_models_have_them_in_time(engine: Engine) -> None:
+    """Live scores are 0.01, others 0.02. On the second day only naive has a live one, on the third lstm's is late."""
+    store = Store(engine)
+    days = [store.origin + n * timedelta(days=1) for n in range(3)]
+    stored = 0
+    for model in ("naive", "lstm"):
+        version = store.add_version(model)
+        for day in days:
+            store.add_forecasts(version, [day], model=model, kind=Kind.BACKFILL)
+            store.add_score(stored := stored + 1, 1, 1.0, crps=0.02)
+        for day in days if model == "naive" else (days[0], days[2]):
+            late = timedelta(days=1) if model == "lstm" and day == days[2] else timedelta(minutes=20)
+            store.add_forecasts(version, [day], model=model, created_at=day + late)
+            store.add_score(stored := stored + 1, 1, 1.0, crps=0.01)
+    with reading(engine) as conn:
+        walks = _walks(conn, series=store.series, models=("naive", "lstm"), start=None)
+    assert walks["naive"].crps[1].tolist() == walks["lstm"].crps[1].tolist() == [0.01, 0.02, 0.02]
 
 
 def test_a_champion_promoted_during_the_gate_becomes_the_opponent(
