@@ -47,6 +47,13 @@ def test_the_unix_time_counts_and_a_row_whose_date_says_another_hour_is_contradi
         assert heard.zones == []
 
 
+@pytest.mark.parametrize("away_s", [-1, 1])
+def test_a_second_is_a_contradiction(away_s: int) -> None:
+    hours = [NOON + n * HOUR for n in range(8)]
+    wrong = [*hours[:6], hours[6] + timedelta(seconds=away_s), hours[7]]
+    assert sorted(read(HOURLY, unix=unix(*hours), date=texts(*wrong)).contradicted) == [6]
+
+
 def test_a_day_agrees_with_its_own_hours_only() -> None:
     hours = [NOON + n * HOUR for n in (-12, 0, 11, 12, -13)]
     heard = read(HOURLY, unix=unix(*hours), day=["2020-01-01"] * 5)
@@ -102,6 +109,17 @@ def test_a_stretch_of_dates_in_local_time_is_named_and_its_rows_without_unix_tim
     assert heard.contradicted[18] == (reason, seconds(local[18]))
     # Row 19 is a stretch of one row, which contradicts its unix time.
     assert sorted(heard.contradicted) == [18, 19]
+
+
+def test_each_distance_from_utc_is_a_zone_also_where_the_dates_have_no_seconds() -> None:
+    hours = [NOON + n * HOUR for n in range(12)]
+    local = [f"{hour + (1 + n // 6) * HOUR:%Y-%m-%d %H:%M}" for n, hour in enumerate(hours)]
+    heard = read(HOURLY, unix=unix(*hours), date=local)
+    assert heard.zones == [
+        ("date", 3600, 6, seconds(hours[0]), seconds(hours[5])),
+        ("date", 7200, 6, seconds(hours[6]), seconds(hours[11])),
+    ]
+    assert heard.contradicted == {}
 
 
 @pytest.mark.parametrize(("opens", "says", "local"), [(5, 0, False), (5, 7, True), (0, 2, True)])
