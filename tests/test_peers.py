@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -75,3 +76,47 @@ def test_every_peer_is_pinned_and_none_is_a_dependency():
             name, _, version = line.partition("==")
             assert version, line
             assert f'"{name.split("[")[0]}>' not in project
+
+
+@pytest.fixture
+def spans() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("spans", PEERS / "theirs" / "spans.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ORDER = [(market, origin, span) for market in range(2) for origin in range(3) for span in (1, 2)]
+MARKETS = [[None, 0.0, 1.0, 3.0, 6.0, 10.0, 15.0], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]]
+
+
+def test_a_global_model_learns_from_the_returns_of_each_span_that_were_known(spans):
+    series = spans.to_learn_from(MARKETS, 5, horizon=2, least=3)
+    assert {name: values.tolist() for name, values in series.items()} == {
+        "0-1": [1.0, 2.0, 3.0],
+        "1-1": [2.0, 2.0, 2.0, 2.0],
+        "1-2": [4.0, 4.0, 4.0],
+    }
+
+
+def test_it_forecasts_from_the_newest_returns_at_each_origin(spans):
+    series = spans.to_forecast_from(MARKETS, [4, 5], horizon=2, length=2)
+    assert {name: values.tolist() for name, values in series.items()} == {
+        "000-000004-1": [2.0, 3.0],
+        "000-000004-2": [3.0, 5.0],
+        "000-000005-1": [3.0, 4.0],
+        "000-000005-2": [5.0, 7.0],
+        "001-000004-1": [2.0, 2.0],
+        "001-000004-2": [4.0, 4.0],
+        "001-000005-1": [2.0, 2.0],
+        "001-000005-2": [4.0, 4.0],
+    }
+    assert list(series) == sorted(series)
+
+
+def test_the_return_after_h_days_is_step_h_of_the_series_of_h_day_returns(spans):
+    forecasts = np.array([[[market, origin, span, step] for step in (1, 2)] for market, origin, span in ORDER], float)
+    quantiles = np.array(spans.from_the_origins(forecasts, 2, 3, 2))
+    assert quantiles.shape == (2, 3, 2, 4)
+    for market, origin, step in ORDER:
+        assert quantiles[market, origin, step - 1].tolist() == sorted([market, origin, step, step])

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from peer import Peer, heading, peer, table
+from peer import heading, peer, table
 
 if TYPE_CHECKING:
     from benchmarks.quality import Scores
 
 HORIZON = 7
 STEPS = (1, 3, 7)
+# Windows in each step of neuralforecast's training, as in candlecast's.
+WINDOWS = 32
 
 
 def cached(file: Path, make: Callable[[], list[object]]) -> list[object]:
@@ -75,14 +77,25 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
     scores = quality.Scores(engine, series)
     log_close = np.log(candles["close"].to_numpy())
 
+    common = {"levels": QUANTILE_LEVELS, "horizon": HORIZON}
+
     def quantiles_of(
-        name: str, worker: Peer, quarter: datetime, group: list[datetime], **given: object
+        name: str, quarter: datetime, group: list[datetime], ask: Callable[[list[int]], list[object]]
     ) -> list[object]:
         rows = [closed.index(origin) for origin in group]
-        arguments = {"log_close": log_close.tolist(), "origins": rows, "levels": QUANTILE_LEVELS, "horizon": HORIZON}
-        file = folder / f"{name}-{stride}-{quarter:%Y-%m}.json"
         print(f"  {name}: {quarter:%Y-%m}, {len(rows)} origins", file=sys.stderr, flush=True)
-        return cached(file, lambda: worker.ask("forecast", **arguments, **given).result)
+        return cached(folder / f"{name}-{stride}-{quarter:%Y-%m}.json", lambda: ask(rows))
+
+    def automatic(model: str) -> Callable[[list[int]], list[object]]:
+        return lambda rows: (
+            statsforecast.ask("forecast", model=model, log_close=log_close.tolist(), origins=rows, **common).result
+        )
+
+    def network(quarter: datetime) -> Callable[[list[int]], list[object]]:
+        known = sum(moment <= quarter for moment in closed)
+        return lambda rows: neuralforecast.ask(
+            "forecast", known=known, markets=[log_close.tolist()], origins=rows, windows=WINDOWS, **common
+        ).result["quantiles"][0]
 
     peers: dict[str, NDArray[np.float64]] = {}
     with ExitStack() as stack:
@@ -99,12 +112,9 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
         )
         quarters = by_quarter(scores.origins)
         for name in ("AutoETS", "AutoTheta"):
-            by_quarters = [quantiles_of(name, statsforecast, *quarter, model=name) for quarter in quarters.items()]
+            by_quarters = [quantiles_of(name, *quarter, automatic(name)) for quarter in quarters.items()]
             peers[f"statsforecast {name}"] = np.concatenate(by_quarters)
-        by_quarters = [
-            quantiles_of("LSTM", neuralforecast, *quarter, known=sum(moment <= quarter[0] for moment in closed))
-            for quarter in quarters.items()
-        ]
+        by_quarters = [quantiles_of("LSTM", start, group, network(start)) for start, group in quarters.items()]
         peers["neuralforecast LSTM"] = np.concatenate(by_quarters)
     close = log_close[[closed.index(origin) for origin in scores.origins]][:, None, None]
     quantiles = {

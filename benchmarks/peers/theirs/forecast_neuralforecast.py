@@ -1,6 +1,7 @@
-"""Forecast with neuralforecast's LSTM."""
+"""Forecast with neuralforecast's LSTM, one network for all markets."""
 
 import logging
+import time
 import warnings
 
 import numpy as np
@@ -10,8 +11,9 @@ from answering import answer
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MQLoss
 from neuralforecast.models import LSTM
+from spans import Series, from_the_origins, to_forecast_from, to_learn_from
 
-INPUT, HIDDEN, WINDOWS = 90, 32, 32
+INPUT, HIDDEN = 90, 32
 START = "2000-01-01"  # any date: the model has no calendar
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -20,40 +22,40 @@ warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
 
 
-def forecast(known: int, log_close: list[float], origins: list[int], levels: list[float], horizon: int) -> list[object]:
-    """Return quantiles of log returns, (n_origins, horizon, n_levels), by a network trained on `known` closes.
+def forecast(
+    known: int, markets: list[list[float | None]], origins: list[int], levels: list[float], horizon: int, windows: int
+) -> dict[str, object]:
+    """Return quantiles of log returns, (n_markets, n_origins, horizon, n_levels), and the CPU seconds of the training.
 
-    It learns the log returns over 1 to `horizon` days, as one series each: step h of the series of h-day returns is the
-    return from the origin to h days later. The network has the size of candlecast's, and otherwise the library's
-    defaults.
+    The network learns from the first `known` log closes of each market. It has the size of candlecast's, `windows`
+    windows in each step, and otherwise the library's defaults.
     """
-    values = np.array(log_close)
-    spans = range(1, horizon + 1)
-    series = pd.concat([_frame(f"{span}", values[span:known] - values[: known - span]) for span in spans])
+    began = time.process_time()
     model = LSTM(
         h=horizon, loss=MQLoss(quantiles=levels), input_size=INPUT, encoder_n_layers=1, encoder_hidden_size=HIDDEN,
-        decoder_hidden_size=HIDDEN, windows_batch_size=WINDOWS, random_seed=1,
+        decoder_hidden_size=HIDDEN, windows_batch_size=windows, random_seed=1,
         logger=False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
     fitted = NeuralForecast([model], freq="D")
-    fitted.fit(series)
-    inputs = [
-        _frame(
-            f"{origin:06}-{span}", values[origin + 1 - INPUT : origin + 1] - values[origin + 1 - INPUT - span :][:INPUT]
-        )
-        for origin in origins
-        for span in spans
-    ]
-    forecasts = fitted.predict(pd.concat(inputs)).sort_values(["unique_id", "ds"], kind="stable")
+    fitted.fit(_frame(to_learn_from(markets, known, horizon, INPUT + horizon)))
+    cpu = time.process_time() - began
+    forecasts = fitted.predict(_frame(to_forecast_from(markets, origins, horizon, INPUT)))
+    forecasts = forecasts.sort_values(["unique_id", "ds"], kind="stable")
     quantiles = forecasts[[name for name in forecasts.columns if name.startswith("LSTM")]].to_numpy()
-    quantiles = quantiles.reshape(len(origins), horizon, horizon, len(levels))
-    steps = np.arange(horizon)
-    # Quantiles that are fitted separately may cross; sorting them never makes the score worse.
-    return np.sort(quantiles[:, steps, steps], axis=-1).astype(float).tolist()
+    return {"quantiles": from_the_origins(quantiles, len(markets), len(origins), horizon), "training_cpu": cpu}
 
 
-def _frame(name: str, values: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame({"unique_id": name, "ds": pd.date_range(START, periods=len(values)), "y": values})
+def _frame(series: Series) -> pd.DataFrame:
+    first = np.datetime64(START, "ns")
+    return pd.DataFrame(
+        {
+            "unique_id": np.repeat(list(series), [len(values) for values in series.values()]),
+            "ds": np.concatenate(
+                [first + np.arange(len(values)) * np.timedelta64(1, "D") for values in series.values()]
+            ),
+            "y": np.concatenate(list(series.values())),
+        }
+    )
 
 
 answer(forecast=forecast)
