@@ -69,13 +69,17 @@ coverage: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" --cov --cov-report=
 	$(BIN)/python benchmarks/suite.py coverage
 
-# Makes more than a thousand small changes to the code that decides which data a forecast sees, when a candle counts as
-# closed and what counts as evidence, and lists those that no test notices (docs/suite.md). Each takes about a second.
+# Makes more than three thousand small changes to the code that decides which data a forecast sees, when a candle counts as
+# closed, how forecasts are scored and which model serves, and lists those that no test notices (docs/suite.md). Each takes
+# about a second.
 MUTATED := "models.boosting.x__realised*" "models.lstm.fleet.x_targets_known*" "models.markets.*" "models.frames.x_closed_by*" \
 	"models.history.*" "storage.candles.x_read*" "storage.candles.x__superseded*" "storage.candles.x_not_before*" \
 	"storage.source.closing.*" "storage.source.file.x*_shows_closed*" "models.arrivals.x_final_after*" \
 	"storage.source.times.x*_choose*" "storage.source.times.x*_compare*" "storage.source.times.x*_require_no_rounding*" \
-	"tasks.steps.chance.x__row*" "models.evidence.*" "models.paths.*" "tasks.steps.paths.x*_known_closes*"
+	"tasks.steps.chance.x__row*" "models.evidence.*" "models.paths.*" "tasks.steps.paths.x*_known_closes*" \
+	"models.tutorial.windows.*" "models.accuracy.*" "models.metrics.*" "models.gate.*" "tasks.steps.score.*" "tasks.steps.gate.*" \
+	"storage.scores.*" "storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" \
+	"storage.forecasts.x_missing*" "storage.forecasts.x_read*" "storage.forecasts.x__conditions*" "storage.forecasts.x__like*"
 mutants: $(VENV)/.mutation
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children $(JOBS) $(MUTATED)
