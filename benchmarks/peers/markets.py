@@ -36,7 +36,7 @@ SPARSE = 10
 Array = NDArray[np.float64]
 
 
-class Made(NamedTuple):
+class ModelForecasts(NamedTuple):
     """The forecasts of one model."""
 
     quantiles: Array
@@ -129,7 +129,7 @@ def kept(file: Path, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - anything
     return json.loads(file.read_text())
 
 
-def ours(markets: Markets, folder: Path) -> dict[str, Made]:
+def ours(markets: Markets, folder: Path) -> dict[str, ModelForecasts]:
     """Return the forecasts of candlecast's models, made in memory by the functions that its backfill calls."""
     from benchmarks.quality import printed_progress
     from models.catalog import forecaster
@@ -138,14 +138,14 @@ def ours(markets: Markets, folder: Path) -> dict[str, Made]:
     cutoffs = years(markets.origins)
 
     def quantiles_of(model: str, trained: "Sequence[TrainedModel]") -> list[object]:
-        made = []
+        returns = []
         for frame in markets.candles.values():
             of_model, parts = forecaster(model), []
             for version, part in zip(trained, markets.at(cutoffs).values(), strict=True):
                 parts += of_model.forecast(version, frame, markets.origins[part], HORIZON)
             closes = frame.set_index("close_time")["close"].loc[markets.origins].to_numpy()
-            made.append(np.log(np.array([one.values for one in parts]) / closes[:, None, None]))
-        return np.array(made).tolist()
+            returns.append(np.log(np.array([one.values for one in parts]) / closes[:, None, None]))
+        return np.array(returns).tolist()
 
     def learning() -> dict[str, object]:
         requests = [TrainRequest(markets.candles, cutoff) for cutoff in cutoffs]
@@ -157,17 +157,17 @@ def ours(markets: Markets, folder: Path) -> dict[str, Made]:
         }
 
     def fixed() -> dict[str, object]:
-        made = {}
+        forecasts = {}
         for model in ("naive", "range-ewma"):
             (version,) = forecaster(model).train([TrainRequest({}, cutoffs[0])])
-            made[model] = quantiles_of(model, [version] * len(cutoffs))
-        return made
+            forecasts[model] = quantiles_of(model, [version] * len(cutoffs))
+        return forecasts
 
     learnt, bases = kept(folder / "blend.json", learning), kept(folder / "bases.json", fixed)
-    made = {model: Made(np.array(bases[model]), None) for model in bases}
-    made["lstm"] = Made(np.array(learnt["lstm"]), None)
-    made["blend"] = Made(np.array(learnt["blend"]), learnt["training_cpu"])
-    return made
+    forecasts = {model: ModelForecasts(np.array(bases[model]), None) for model in bases}
+    forecasts["lstm"] = ModelForecasts(np.array(learnt["lstm"]), None)
+    forecasts["blend"] = ModelForecasts(np.array(learnt["blend"]), learnt["training_cpu"])
+    return forecasts
 
 
 def networks_of(blend: "TrainedModel") -> "TrainedModel":
@@ -178,10 +178,10 @@ def networks_of(blend: "TrainedModel") -> "TrainedModel":
     return replace(blend, model="lstm", config=blend.config["lstm"], weights=weights)
 
 
-def theirs(markets: Markets, folder: Path) -> dict[str, Made]:
+def theirs(markets: Markets, folder: Path) -> dict[str, ModelForecasts]:
     from models.forecasts import QUANTILE_LEVELS
 
-    made = {}
+    forecasts = {}
     common = {"levels": QUANTILE_LEVELS, "horizon": HORIZON}
     for name, model in NETWORKS:
         with peer(name, f"forecast_{name}.py") as worker:
@@ -196,9 +196,9 @@ def theirs(markets: Markets, folder: Path) -> dict[str, Made]:
                 for cutoff, part in markets.at(years(markets.origins)).items()
             ]  # fmt: skip
         quantiles = np.concatenate([np.array(part["quantiles"]) for part in parts], axis=1)
-        made[f"{name} {model}"] = Made(quantiles, sum(part["training_cpu"] for part in parts))
+        forecasts[f"{name} {model}"] = ModelForecasts(quantiles, sum(part["training_cpu"] for part in parts))
     for model in AUTOMATIC:
-        quantiles = np.full_like(next(iter(made.values())).quantiles, np.nan)
+        quantiles = np.full_like(next(iter(forecasts.values())).quantiles, np.nan)
         with peer("statsforecast", "forecast_statsforecast.py") as worker:
             cpu = 0.0
             for number, (name, closes) in enumerate(zip(markets.candles, markets.log_closes, strict=True)):
@@ -212,11 +212,11 @@ def theirs(markets: Markets, folder: Path) -> dict[str, Made]:
                 one = kept(folder / f"{model}-{name}.json", fitted)
                 quantiles[number, ::SPARSE] = one["quantiles"]
                 cpu += one["training_cpu"]
-        made[f"statsforecast {model}"] = Made(quantiles, cpu)
-    return made
+        forecasts[f"statsforecast {model}"] = ModelForecasts(quantiles, cpu)
+    return forecasts
 
 
-def report(markets: Markets, forecasts: dict[str, Made], stride: int) -> None:
+def report(markets: Markets, forecasts: dict[str, ModelForecasts], stride: int) -> None:
     """Print every model beside naive, the blend beside every model, and the cost of the trainings."""
     from benchmarks.quality import better
     from models import metrics
@@ -227,10 +227,10 @@ def report(markets: Markets, forecasts: dict[str, Made], stride: int) -> None:
     actual = np.array(
         [ahead(frame, HORIZON)[frame["close_time"].searchsorted(markets.origins)] for frame in markets.candles.values()]
     )
-    crps = {model: metrics.crps(actual, made.quantiles) for model, made in forecasts.items()}
+    crps = {model: metrics.crps(actual, forecast.quantiles) for model, forecast in forecasts.items()}
     held = {
-        model: np.where(np.isnan(crps[model]), np.nan, metrics.covered(actual, made.quantiles)["coverage80"])
-        for model, made in forecasts.items()
+        model: np.where(np.isnan(crps[model]), np.nan, metrics.covered(actual, forecast.quantiles)["coverage80"])
+        for model, forecast in forecasts.items()
     }
 
     def beside(model: str, other: str, step: int) -> list[str]:
@@ -267,7 +267,7 @@ def report(markets: Markets, forecasts: dict[str, Made], stride: int) -> None:
     print(table(["against", *head], tests))
     print("\nCPU seconds of all trainings, and relative to blend's\n")
     own = forecasts["blend"].training_cpu
-    costs = {model: made.training_cpu for model, made in forecasts.items() if made.training_cpu is not None}
+    costs = {model: forecast.training_cpu for model, forecast in forecasts.items() if forecast.training_cpu is not None}
     print(table(["", "CPU s", "blend's is 1"], [[m, f"{cpu:.0f}", f"{cpu / own:.2f}"] for m, cpu in costs.items()]))
 
 
