@@ -12,7 +12,7 @@ import {
 const CANDLES_BEFORE = 60;
 const REQUEST_DELAY_MS = 120;
 const $ = (id) => document.getElementById(id);
-const state = { series: null, origins: [], skill: [], pit: [], asked: 0, turn: 0 };
+const state = { series: null, origins: [], skill: [], pit: [], asked: 0, turn: 0, reliabilityTurn: 0 };
 
 const length = () => LENGTH_MS[state.series.interval];
 const model = () => $("model").value;
@@ -315,10 +315,13 @@ function showPit() {
 /** How often events of each stated chance happened; asked for when a person opens it, because it reads every quantile. */
 async function showReliability() {
   const [judged, step, series] = [judgedKind(), Number($("pit-step").value), state.series.name];
+  const turn = ++state.reliabilityTurn;
   text("reliability-caption", `${model()}, ${judged}, step ${step} (${STEP_UNITS[state.series.interval]}), ${asOf()}`);
+  // Rows of another question must not stand below this caption.
+  fill("reliability", [], "loading");
   if (!$("reliability-details").open) return;
   const all = await rows("reliability", { series, model: model(), kind: judged });
-  if (series !== state.series?.name || judged !== judgedKind()) return;
+  if (turn !== state.reliabilityTurn) return;
   fill("reliability", all.filter((row) => row.step === step).map((row) => [
     row.low === 0 ? "under 1 %" : row.high === 1 ? "over 99 %" : `${percent(row.low, 0)} to ${percent(row.high, 0)}`,
     row.stated === null ? null : percent(row.stated), percent(row.realised),

@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browser import Opened, chromium
 from installation import Installation
 from path_proxy import PathProxy
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from stores import Store
 from web_server import Web
 
@@ -449,6 +449,29 @@ def test_the_reliability_table_is_that_of_the_api_and_of_the_chosen_step(opened,
         expect(lines.first.locator("th")).to_have_text("under 1 %")
         assert lines.nth(2).locator("td").nth(1).inner_text() == f"{100 * of_step[2]['realised']:.1f} %"
     assert serious(page) == []
+    assert opened.troubles == []
+
+
+def test_the_reliability_table_never_shows_the_rows_of_another_step(opened, web):
+    page = opened.open(f"{web.url}/#{SERIES}")
+    page.locator("#reliability-details summary").click()
+    caption, lines = page.locator("#reliability-caption"), page.locator("#reliability tbody tr")
+    expect(lines.first.locator("th")).to_have_text("under 1 %")
+    all_rows = web.get(f"/api/v1/reliability?series={SERIES}&model=range-ewma&kind=backfill").json()["rows"]
+    last = [f"{100 * row['realised']:.1f} %" for row in all_rows if row["step"] == 7]
+    waiting: list[Route] = []
+    page.route("**/api/v1/reliability*", lambda route: waiting.append(route))
+    for step in ("4", "7"):
+        page.locator("#pit-step").select_option(step)
+        expect(caption).to_contain_text(f"step {step} (days)")
+        expect(lines).to_have_text(["loading"])
+    # The older question is answered last.
+    for route in reversed(waiting):
+        with page.expect_response("**/api/v1/reliability*"):
+            route.continue_()
+        expect(lines).to_have_count(len(last))
+        assert [line.locator("td").nth(1).inner_text() for line in lines.all()] == last
+    assert len(waiting) == 2
     assert opened.troubles == []
 
 

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from missing import skip_or_fail
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 # Debian's chromium; it fetches nothing in the background, and runs without the sandbox, which fails for root.
 ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
+
+# A busy machine is no fault of the page.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @contextmanager
@@ -33,7 +37,7 @@ class Opened:
     def __init__(self, browser: Browser, *, at: str | None = None, **window):
         self._context = browser.new_context(locale="en-GB", reduced_motion="reduce", **window)
         self.page: Page = self._context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.troubles: list[str] = []
         self.hosts: set[str] = set()
         if at is not None:
