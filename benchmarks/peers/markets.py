@@ -8,18 +8,16 @@ here. Forecasts are kept in DIR, and a run that was stopped continues there.
 """
 
 import argparse
-import json
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from peer import heading, peer, table, timed
+from peer import heading, kept, peer, table, timed
 
 if TYPE_CHECKING:
     from models.frames import CandleFrame
@@ -118,15 +116,6 @@ def read(files: Sequence[Path], start: str, end: str, stride: int) -> Markets:
 def years(origins: Sequence[datetime]) -> list[datetime]:
     """Return the starts of the years that hold `origins`, in time order."""
     return sorted({datetime(day.year, 1, 1, tzinfo=day.tzinfo) for day in origins})
-
-
-def kept(file: Path, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - anything that JSON holds
-    """Return the result of `make`, from `file` if an earlier run stored it there."""
-    if not file.exists():
-        print(f"  {file.stem}", file=sys.stderr, flush=True)
-        file.with_suffix(".part").write_text(json.dumps(make()))
-        file.with_suffix(".part").rename(file)
-    return json.loads(file.read_text())
 
 
 def ours(markets: Markets, folder: Path) -> dict[str, ModelForecasts]:

@@ -121,6 +121,15 @@ def by_turns(rounds: int, *works: Callable[[], T]) -> list[list[T]]:
     return results
 
 
+def kept(file: Path, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - anything that JSON holds
+    """Return the result of `make`, from `file` if an earlier run stored it there."""
+    if not file.exists():
+        print(f"  {file.stem}", file=sys.stderr, flush=True)
+        file.with_suffix(".part").write_text(json.dumps(make()))
+        file.with_suffix(".part").rename(file)
+    return json.loads(file.read_text())
+
+
 def median(values: Iterable[float]) -> float:
     return statistics.median(values)
 

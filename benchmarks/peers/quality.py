@@ -8,8 +8,6 @@ continues there. For the forecasts of 345 origins the slowest peer needs about t
 """
 
 import argparse
-import json
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from peer import heading, peer, table
+from peer import heading, kept, peer, table
 
 if TYPE_CHECKING:
     from benchmarks.quality import Scores
@@ -28,14 +26,6 @@ HORIZON = 7
 STEPS = (1, 3, 7)
 # Windows in each step of neuralforecast's training, as in candlecast's.
 WINDOWS = 32
-
-
-def cached(file: Path, make: Callable[[], list[object]]) -> list[object]:
-    """Return the result of `make`, from `file` if an earlier run stored it there."""
-    if not file.exists():
-        file.with_suffix(".part").write_text(json.dumps(make()))
-        file.with_suffix(".part").rename(file)
-    return json.loads(file.read_text())
 
 
 def main() -> None:
@@ -83,8 +73,7 @@ def measure(file: Path, *, stride: int, folder: Path) -> None:
         name: str, quarter: datetime, group: list[datetime], ask: Callable[[list[int]], list[object]]
     ) -> list[object]:
         rows = [closed.index(origin) for origin in group]
-        print(f"  {name}: {quarter:%Y-%m}, {len(rows)} origins", file=sys.stderr, flush=True)
-        return cached(folder / f"{name}-{stride}-{quarter:%Y-%m}.json", lambda: ask(rows))
+        return kept(folder / f"{name}-{stride}-{quarter:%Y-%m}.json", lambda: ask(rows))
 
     def automatic(model: str) -> Callable[[list[int]], list[object]]:
         return lambda rows: (
