@@ -1,8 +1,9 @@
 """Checks the installed distributions without a network: python benchmarks/audit.py
 
 Each distribution of this environment must have its requirements installed, be pinned in constraints.txt at the
-installed version, and have a licence under which the project may be used and distributed. The program prints a line for
-each distribution that fails and exits with 1. It does not look for known vulnerabilities; `pip-audit -r
+installed version, and have a licence under which the project may be used and distributed. What it requires on another
+supported version of Python must be pinned too. The program prints a line for each distribution that fails and exits
+with 1. It does not look for known vulnerabilities; `pip-audit -r
 constraints.txt` does, through a service on the network.
 """
 
@@ -12,9 +13,13 @@ import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 # Every environment has these, and the installer updates them.
 INSTALLERS = {"pip", "setuptools", "wheel", "candlecast"}
+# Requirements differ between these; redis needs async-timeout before Python 3.11.3.
+SUPPORTED_PYTHONS = ("3.11.0", "3.11.9", "3.12.0", "3.13.0")
 PERMISSIVE = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|HPND|Zlib|CC0|Unlicense|MIT-CMU|MIT-0)\b", re.IGNORECASE
 )
@@ -50,8 +55,20 @@ def licence(distribution: Distribution) -> str:
     return stated or "; ".join(text.split(" :: ")[-1] for text in classifiers) or (metadata.get("License") or "")[:100]
 
 
+def requirements(distribution: Distribution) -> dict[str, str]:
+    """Return what a distribution requires without extras, each with the first of SUPPORTED_PYTHONS that needs it."""
+    first: dict[str, str] = {}
+    for requirement in map(Requirement, distribution.requires or []):
+        for python in SUPPORTED_PYTHONS:
+            major, minor, _ = python.split(".")
+            where = {"python_version": f"{major}.{minor}", "python_full_version": python, "extra": ""}
+            if requirement.marker is None or requirement.marker.evaluate(where):
+                first.setdefault(normal(requirement.name), python)
+    return first
+
+
 def problems(installed: list[Distribution]) -> list[str]:
-    """Return a line for each distribution that is not pinned at its version, or whose licence was not reviewed."""
+    """Return a line for each distribution or requirement that is not pinned, and for each licence not reviewed."""
     pins, lines = pinned(), []
     for distribution in installed:
         name, version = normal(distribution.metadata["Name"]), distribution.version
@@ -59,6 +76,11 @@ def problems(installed: list[Distribution]) -> list[str]:
             continue
         if pins.get(name) != version:
             lines.append(f"{name} {version} is installed, constraints.txt says {pins.get(name, 'nothing')}")
+        lines += [
+            f"{name} requires {required} on Python {python}, constraints.txt says nothing"
+            for required, python in requirements(distribution).items()
+            if required not in pins and required not in INSTALLERS
+        ]
         terms = licence(distribution)
         if name not in ACCEPTED and (not PERMISSIVE.search(terms) or "GPL" in terms):
             lines.append(f"{name} {version} has the licence {terms or '(none stated)'!r}, which nobody has looked at")

@@ -47,6 +47,10 @@ def test_every_installed_package_is_pinned_and_its_licence_was_checked() -> None
         ("Name: sqlalchemy\nVersion: 2.1.0\nLicense-Expression: MIT", "sqlalchemy 2.1.0 is installed, constraints.txt"),
         ("Name: unheard-of\nVersion: 1\nLicense-Expression: MIT", "constraints.txt says nothing"),
         ("Name: unheard-of\nVersion: 1\nLicense-Expression: AGPL-3.0-only", "which nobody has looked at"),
+        (
+            "Name: unheard-of\nVersion: 1\nRequires-Dist: older; python_full_version < '3.11.3'",
+            "unheard-of requires older on Python 3.11.0, constraints.txt says nothing",
+        ),
         ("Name: unheard-of\nVersion: 1", "the licence '(none stated)'"),
     ],
 )
