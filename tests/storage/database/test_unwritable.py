@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from missing import skip_or_fail
-from users import NOBODY, ordinary_user
+from users import NOBODY, ordinary_user, reader_of
 
 from storage.database import unwritable
 from storage.database.engine import open_database, open_for_reading, reading
@@ -69,19 +69,19 @@ def series_in(path: Path) -> list[str]:
 
 
 def test_a_reader_reads_a_database_in_a_folder_of_roots_and_leaves_nothing_there(roots: Path) -> None:
-    with ordinary_user():
+    with reader_of(roots.parent):
         assert series_in(roots) == [FIRST]
     assert [file.name for file in roots.parent.iterdir()] == ["x.db"]
 
 
 def test_a_reader_sees_what_a_live_or_a_killed_writer_has_committed(roots: Path) -> None:
     with live_writer(roots, SECOND) as writer:
-        with ordinary_user():
+        with reader_of(roots.parent):
             assert series_in(roots) == [FIRST, SECOND]
         writer.send_signal(signal.SIGKILL)
         writer.wait(10)
         # Its log is still there, and holds a series that the file lacks.
-        with ordinary_user():
+        with reader_of(roots.parent):
             assert series_in(roots) == [FIRST, SECOND]
 
 
@@ -104,33 +104,33 @@ def test_a_writer_that_ends_while_a_reader_connects_stops_no_reader(
 
 
 def test_a_page_that_is_watched_follows_writers_that_come_and_go(roots: Path) -> None:
-    with ordinary_user():
+    with reader_of(roots.parent):
         watched = Watched(f"sqlite:///{roots}")
         with watched.connect() as conn:
             assert series_names(conn) == [FIRST]
         before = watched.state()
         assert before == watched.state() is not None
     with live_writer(roots, SECOND) as writer:
-        with ordinary_user():
+        with reader_of(roots.parent):
             assert watched.state() != before
             with watched.connect() as conn:
                 assert series_names(conn) == [FIRST, SECOND]
         writer.kill()
     write(roots, THIRD)
-    with ordinary_user():
+    with reader_of(roots.parent):
         with watched.connect() as conn:
             assert series_names(conn) == [FIRST, SECOND, THIRD]
         watched.close()
 
 
 def test_a_change_in_the_middle_of_such_a_read_is_an_error(roots: Path) -> None:
-    with ordinary_user():
+    with reader_of(roots.parent):
         engine = open_for_reading(f"sqlite:///{roots}")
         conn = engine.connect()
         assert series_names(conn) == [FIRST]
     write(roots, SECOND)
     refused = pytest.raises(DatabaseUnusable, match="changed while it was read; run the same command again")
-    with ordinary_user(), refused:
+    with reader_of(roots.parent), refused:
         conn.close()
     engine.dispose()
 
