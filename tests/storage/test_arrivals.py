@@ -35,12 +35,23 @@ def test_an_impossible_time_of_a_file_counts_as_unknown(store: Any, engine: Engi
         assert [row.published_at for row in read_arrivals(conn)] == [None] * 3
 
 
+def test_a_time_of_a_file_at_the_very_close_or_of_the_very_fetch_is_possible(store: Any, engine: Engine) -> None:
+    at_close, at_fetch = store.origin + DAY, store.origin + 2 * DAY + HOUR
+    store.add_candle(store.origin, 1.0, fetched_at=at_close + HOUR, file_time=at_close)
+    store.add_candle(store.origin + DAY, 1.0, fetched_at=at_fetch, file_time=at_fetch)
+    view = select(table("arrivals", column("published_at", downloads.c.file_time.type), column("close_time")))
+    with engine.connect() as conn:
+        assert [row.published_at for row in read_arrivals(conn)] == [at_close, at_fetch]
+        assert [row.published_at for row in conn.execute(view.order_by("close_time"))] == [at_close, at_fetch]
+
+
 def test_the_arrivals_view_equals_read_arrivals(store: Any, engine: Engine) -> None:
     other = "Bitstamp_ETHUSD_d"
     store.add_series(other)
     for series in (store.series, other):
         for day in range(5):
             opened, close = store.origin + day * DAY, store.origin + (day + 1) * DAY
+            store.add_candle(opened, 0.5, series=series, fetched_at=close - HOUR, provisional=True)
             store.add_candle(opened, 1.0, series=series, fetched_at=close + HOUR, file_time=close + MINUTE)
             store.add_candle(opened, 2.0, series=series, fetched_at=close + 2 * HOUR)
     shape = table(
