@@ -76,6 +76,7 @@ MUTATED := "models.boosting.x__realised*" "models.lstm.fleet.x_targets_known*" "
 	"models.history.*" "storage.candles.x_read*" "storage.candles.x__superseded*" "storage.candles.x_not_before*" \
 	"storage.source.closing.*" "storage.source.file.x*_shows_closed*" "models.arrivals.x_final_after*" \
 	"storage.source.times.x*_choose*" "storage.source.times.x*_compare*" "storage.source.times.x*_require_no_rounding*" \
+	"tasks.steps.ingest.x__fetch*" "tasks.steps.ingest.x__made_at*" "tasks.steps.ingest.x__learnt*" \
 	"tasks.steps.chance.x__row*" "models.evidence.*" "models.paths.*" "tasks.steps.paths.x*_known_closes*" \
 	"models.tutorial.windows.*" "models.accuracy.*" "models.metrics.*" "models.gate.*" "tasks.steps.score.*" "tasks.steps.gate.*" \
 	"storage.scores.*" "storage.candles.x_latest*" "storage.candles.x_newest*" "storage.candles.x_closed*" \

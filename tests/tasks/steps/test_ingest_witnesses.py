@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from cdd_server import CddServer, Reply
@@ -33,11 +34,13 @@ def server() -> Iterator[CddServer]:
         yield server
 
 
-def ingest(engine: Engine, server: CddServer, *replies: bytes, now: datetime = CLOSES + HOUR) -> IngestReport:
+def ingest(
+    engine: Engine, server: CddServer, *replies: bytes, now: datetime = CLOSES + HOUR, file_name: str | None = None
+) -> IngestReport:
     """Ingest the series from a server that sends these replies, one after the other."""
     server.faults = [Reply(raw=reply) for reply in replies]
     client = CddClient(server.url, sleep=lambda _: None)
-    return ingest_series(engine, series=SERIES, client=client, now=now)
+    return ingest_series(engine, series=SERIES, client=client, now=now, file_name=file_name)
 
 
 def days(engine: Engine, *, closed: bool = True) -> list[int]:
@@ -245,6 +248,29 @@ def test_a_file_made_just_before_the_request_closes_its_day_at_the_next_request(
     assert report.rows_new == 1
     assert days(engine) == list(range(1, 11))
     assert ingest(engine, server, not_modified, now=later + 5 * MINUTE).outcome == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("given", "condition"),
+    [({"etag": '"a"'}, "If-None-Match"), ({"last_modified": CLOSES + MINUTE}, "If-Modified-Since")],
+)
+def test_an_unchanged_file_is_not_sent_again(
+    engine: Engine, server: CddServer, given: dict[str, Any], condition: str
+) -> None:
+    ingest(engine, server, answer(FILE, **given))
+    not_modified = answer(b"", status="304 Not Modified", length=None, **given)
+    assert ingest(engine, server, not_modified, now=CLOSES + 2 * HOUR).outcome == "unchanged"
+    assert [condition in request.headers for request in server.requests] == [False, True]
+
+
+def test_a_years_file_is_asked_for_again_by_its_own_name(engine: Engine, server: CddServer) -> None:
+    file_time, later, name = CLOSES + 20 * MINUTE, CLOSES + 25 * MINUTE, "Bitstamp_BTCUSD_2020_d.csv"
+    first, again = (answer(FILE, last_modified=file_time, date=date, etag='"a"') for date in (file_time, later))
+    not_modified = answer(b"", date=later, etag='"a"', status="304 Not Modified", length=None)
+    ingest(engine, server, first, now=file_time, file_name=name)
+    ingest(engine, server, not_modified, again, now=later, file_name=name)
+    assert days(engine) == list(range(1, 11))
+    assert [request.path for request in server.requests] == [f"/cdd/{name}"] * 3
 
 
 def test_a_file_that_lacks_the_days_before_its_time_closes_no_candle(engine: Engine, server: CddServer) -> None:
