@@ -198,11 +198,20 @@ def test_a_file_that_is_not_of_the_series_is_refused(name: str, error: type[Exce
     [
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 50, "this is no text file"),
         (b"unix,date,open" + b"x" * 20_000, "this is no CSV of candles"),
+        # A line that does not end within the block that is read at once.
+        (b"x" * 4_100_000, "line 1 is over 10000 characters long: this is no CSV"),
     ],
+    ids=["a picture", "a long line", "an endless line"],
 )
 def test_bytes_that_are_not_a_table_are_refused(data: bytes, message: str) -> None:
     with pytest.raises(CddRefused, match=message):
         read(data)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_a_file_in_another_unicode_encoding_is_read(encoding: str) -> None:
+    text = (FIXTURES / "modern_swapped_volumes.csv").read_text()
+    assert days(read(text.encode(encoding))[1]) == days(read(text.encode())[1])
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
