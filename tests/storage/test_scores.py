@@ -8,11 +8,13 @@ from sqlalchemy import Engine, text
 from models.forecasts import QUANTILE_LEVELS, Kind, ScoreKind
 from storage.query import ForecastFilter
 from storage.scores import (
+    ActualRow,
     OriginScore,
     PitRow,
     Score,
     SkillRow,
     insert_scores,
+    read_actuals,
     read_origin_scores,
     read_pit,
     read_skill,
@@ -178,6 +180,34 @@ def test_a_step_that_was_stored_after_its_close_is_late_and_never_live(partly_la
     assert len(counted) == len(skill)
     assert late_ones == [PitRow(partly_late.series, "lstm", "late", step, 0, 1) for step in (1, 2)]
     assert of_kind == {ScoreKind.LIVE: [3], ScoreKind.LATE: [1, 2], ScoreKind.BACKFILL: []}
+
+
+def test_actual_closes_come_by_series_kind_model_origin_and_step(partly_late: Any, engine: Engine) -> None:
+    store, other, origins = partly_late, "Kraken_ETHEUR_d", [partly_late.origin + n * DAY for n in (1, 0)]
+    store.add_series(other)
+    for number, origin in enumerate(origins):
+        store.add_forecasts(store.add_version(series=other), [origin], series=other)
+        closes = [Score(4 + number, step, store.now, 50.0 + step, 1.0, 0.01, True, True, True, 0.5) for step in (2, 1)]
+        with engine.begin() as conn:
+            insert_scores(conn, rows=closes, scored_at=store.now)
+    of_kind = [
+        ("backfill", "naive", (1, 2, 3)),
+        ("late", "lstm", (1, 2)),
+        ("live", "lstm", (3,)),
+        ("live", "naive", (1, 2, 3)),
+    ]
+    first = [
+        ActualRow(store.series, model, kind, store.origin, step, 100.0)
+        for kind, model, steps in of_kind
+        for step in steps
+    ]
+    second = [
+        ActualRow(other, "naive", "live", origin, step, 50.0 + step) for origin in reversed(origins) for step in (1, 2)
+    ]
+    with engine.connect() as conn:
+        assert read_actuals(conn, ForecastFilter()) == first + second
+        assert read_actuals(conn, ForecastFilter(other, kind=ScoreKind.LIVE, start=origins[0])) == second[2:]
+        assert read_actuals(conn, ForecastFilter(kind=ScoreKind.LATE)) == first[3:5]
 
 
 def test_skill_can_be_bounded_by_origin(scored: Any) -> None:
