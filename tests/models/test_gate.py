@@ -5,8 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.evidence import distances, episode_value, likelihood_ratios
 from models.forecasts import QUANTILE_LEVELS
-from models.gate import ALPHA, RECENT, Decision, WalkForward, better, gains_over, judge, relapse, watch
+from models.gate import (
+    ALPHA,
+    EPISODE_SHARE,
+    RECENT,
+    Decision,
+    Verdict,
+    WalkForward,
+    better,
+    gains_over,
+    judge,
+    relapse,
+    watch,
+)
 from models.metrics import crps, pit
 
 STEPS = (1, 3, 7)
@@ -119,7 +132,7 @@ def test_scores_that_are_not_finite_are_rejected_and_demoted():
     for broken in (np.nan, np.inf, -np.inf):
         challenger.crps[3][100] = broken
         assert judge(challenger, baseline, None) == expected
-        assert watch(challenger, baseline).demote
+        assert watch(challenger, baseline) == Verdict(True, "its scores are not all finite numbers", {})
 
 
 def test_sixty_origins_at_every_step_are_enough_to_judge_a_renewal():
@@ -230,6 +243,53 @@ def test_a_model_that_is_well_again_may_come_back_however_long_it_was_broken():
     naive = walk(closes, constant(n))
     assert relapse(mended, naive, since=first + 1095, times=1) is None
     assert relapse(upto(mended, 1095 + 75), upto(naive, 1095 + 75), since=first + 1095, times=1) is not None
+
+
+def test_a_champion_without_scores_is_neither_demoted_nor_kept_from_coming_back():
+    closes, volatility = market()
+    none, naive = (upto(walk(closes, sigma), 0) for sigma in (volatility, constant(365)))
+    assert watch(none, naive) == Verdict(False, "nothing is scored yet", {"origins": 0})
+    assert relapse(none, naive, since=20_000, times=1) is None
+
+
+def test_the_two_kinds_of_bets_share_the_money():
+    closes, volatility = market(200)
+    evidence = watch(walk(closes, volatility * np.where(np.arange(200) < 197, 1, 5)), walk(closes, volatility)).evidence
+    odd, worse = evidence["e_odd_bands"], evidence["e_worse_than_baseline"]
+    assert abs(odd - worse) > 0.1
+    assert evidence["e_demote"] == pytest.approx(EPISODE_SHARE * odd + (1 - EPISODE_SHARE) * worse, rel=1e-3)
+
+
+def test_a_suspect_is_doubted_from_its_first_day_and_others_only_where_their_first_band_is_odd():
+    closes, volatility = market(30)
+    naive = walk(closes, volatility)
+    usual, wide = walk(closes, volatility * 1.3), walk(closes, volatility * 5)
+
+    def doubt(model, *, suspected):
+        return watch(model, naive, suspected=suspected).evidence["e_odd_bands"]
+
+    assert doubt(usual, suspected=False) == 1.0
+    started = np.arange(30) == 0
+    ratios = likelihood_ratios(usual.pit[1], usual.quantiles[1], naive.quantiles[1])
+    value = episode_value(ratios, distances(usual.pit[1]), started, np.ones(30, bool))
+    assert doubt(usual, suspected=True) == pytest.approx(value, rel=1e-4) != 1.0
+    assert doubt(wide, suspected=False) == doubt(wide, suspected=True) > 20
+
+
+def test_a_model_that_was_demoted_is_suspected_until_its_new_forecasts_are_right():
+    closes, volatility = market(7)
+    wide, naive = walk(closes, 5 * volatility), walk(closes, volatility / 0.7)
+    assert not watch(wide, naive).demote
+    assert relapse(wide, naive, since=20_000, times=1) is not None
+
+
+def test_only_the_newest_month_since_the_demotion_counts():
+    closes, volatility = market(400)
+    naive, last = walk(closes, constant(400)), 20_000 + 399
+    for slot, may_serve in ((last - RECENT, True), (last - RECENT + 1, False)):
+        model = walk(closes, volatility)
+        model.crps[1][slot - 20_000] = np.inf
+        assert (relapse(model, naive, since=last - 100, times=1) is None) is may_serve
 
 
 def test_a_suspected_model_is_found_out_although_its_bands_were_wide_from_the_first_day():
