@@ -1,5 +1,6 @@
 """Watching the champion and judging challengers by stored scores, and findings about odd bands."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,7 +105,22 @@ def test_a_good_champion_stays_and_the_baseline_is_not_watched(market: Engine) -
     verdict = watch_champion(market, series=SERIES, now=FIRST + 100 * DAY)
     assert verdict is not None
     assert not verdict.demote
+    # It was never demoted, so its first band is not suspected.
+    assert verdict.evidence["e_odd_bands"] == 1.0
     assert (serving(market), codes(market)) == ("lstm", set())
+
+
+def test_the_watch_looks_no_further_back_than_the_gate(market: Engine) -> None:
+    live(market, "naive", [0.06] * 300)
+    version = live(market, "lstm", [0.3] * 100 + [0.02] * 200)
+    gate(
+        market, series=SERIES, version=version, model="lstm", baseline="naive", start=FIRST + 100 * DAY,
+        now=FIRST + 300 * DAY,
+    )  # fmt: skip
+    assert serving(market) == "lstm"
+    verdict = watch_champion(market, series=SERIES, now=FIRST + 300 * DAY)
+    assert verdict is not None
+    assert (verdict.demote, verdict.evidence["origins"]) == (False, 200)
 
 
 def test_a_champion_whose_bands_become_five_times_too_wide_is_demoted_within_a_week(market: Engine) -> None:
@@ -121,6 +137,14 @@ def test_a_champion_whose_bands_become_five_times_too_wide_is_demoted_within_a_w
     assert row is not None
     assert (row.outcome, row.previous, row.decided_at) == ("demoted", version, now)
     assert "lstm version" in row.reason
+    assert json.loads(row.evidence) == verdict.evidence
+    with reading(market) as conn:
+        (finding,) = [one for one in read_findings(conn, series=SERIES) if one.code == "demoted"]
+    assert finding.message == "lstm was demoted because it was worse than naive beyond chance; naive serves"
+    assert finding.remedy == (
+        "nothing: the next training is judged as usual. The page and /api/v1/decisions show why; candlecast rollback "
+        "makes the demoted model serve again"
+    )
     # The baseline is champion now, so nothing is watched. If a person promotes the model again, its evidence restarts.
     assert watch_champion(market, series=SERIES, now=now) is None
     assert codes(market) == {"demoted"}
@@ -167,7 +191,10 @@ def test_the_training_after_a_demotion_is_judged_as_ever_and_watched_from_then_o
     assert serving(market) == "lstm"
     # What it forecast while naive served does not demote it again.
     live(market, "lstm", [good] * 6, first=n + 14, seed=1)
-    assert not watch_champion(market, series=SERIES, now=now + 13 * DAY).demote
+    verdict = watch_champion(market, series=SERIES, now=now + 13 * DAY)
+    assert not verdict.demote
+    # But its first band since then is suspected.
+    assert verdict.evidence["e_odd_bands"] != 1.0
     with reading(market) as conn:
         since = decisions.serves_again_since(conn, series=SERIES, model="lstm")
     assert since == now + 7 * DAY
