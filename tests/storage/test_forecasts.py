@@ -17,6 +17,7 @@ from storage.forecasts import (
     read_bands,
     read_origins,
     read_quantiles,
+    read_step_quantiles,
 )
 from storage.query import ForecastFilter
 from storage.tables import forecast_values, forecasts
@@ -203,6 +204,18 @@ def test_all_23_levels_can_be_read_in_order(store: Any, engine: Engine) -> None:
     assert [(row.step, row.quantile) for row in rows] == [(h, level) for h in range(1, 8) for level in QUANTILE_LEVELS]
     assert [row.value for row in rows] == [100 + row.step - 1 + 10 * row.quantile for row in rows]
     assert [row.target_time for row in rows] == [store.origin + (row.step - 1) * DAY for row in rows]
+
+
+def test_chosen_quantiles_of_one_step_are_read_for_each_series(store: Any, engine: Engine) -> None:
+    other = "Kraken_ETHEUR_d"
+    store.add_series(other)
+    store.add_forecasts(store.add_version(), [store.origin, store.origin + DAY])
+    store.add_forecasts(store.add_version(series=other), [store.origin], series=other, centre=200)
+    with engine.connect() as conn:
+        by_series = read_step_quantiles(conn, ForecastFilter(), step=3, levels=(0.1, 0.9))
+        of_one = read_step_quantiles(conn, ForecastFilter(other), step=1, levels=(0.5,))
+    assert by_series == {store.series: [(103.0, 111.0)] * 2, other: [(203.0, 211.0)]}
+    assert of_one == {other: [(205.0,)]}
 
 
 def test_missing_origins_have_no_forecast_of_that_series_model_and_kind(store: Any, engine: Engine) -> None:

@@ -14,6 +14,7 @@ from storage.scores import (
     Score,
     SkillRow,
     insert_scores,
+    newest_scored,
     read_actuals,
     read_origin_scores,
     read_pit,
@@ -137,6 +138,13 @@ def test_a_model_is_compared_with_naive_on_the_origins_and_steps_they_share(scor
     assert (naive.n, naive.mae, naive.naive_mae) == (4, 11.5, 11.5)
 
 
+def test_there_is_no_skill_against_a_naive_that_was_exact(store: Any) -> None:
+    for number, model in enumerate(("naive", "lstm")):
+        store.add_forecasts(store.add_version(model), [store.origin], model=model)
+        store.add_score(number + 1, 1, 1.0, crps=0.1 * number)
+    assert [row.skill for row in skill_of(store).values()] == [None, None]
+
+
 def test_live_and_backfill_are_never_pooled(scored: Any) -> None:
     row = skill_of(scored)["backfill", "lstm", 1]
     assert (row.n, row.mae, row.naive_mae) == (1, 60.0, 50.0)
@@ -180,6 +188,29 @@ def test_a_step_that_was_stored_after_its_close_is_late_and_never_live(partly_la
     assert len(counted) == len(skill)
     assert late_ones == [PitRow(partly_late.series, "lstm", "late", step, 0, 1) for step in (1, 2)]
     assert of_kind == {ScoreKind.LIVE: [3], ScoreKind.LATE: [1, 2], ScoreKind.BACKFILL: []}
+
+
+def test_the_newest_scored_origin_is_of_each_series_of_the_model_and_kind_and_of_step_1(
+    scored: Any, engine: Engine
+) -> None:
+    first, other, never = scored.series, "Kraken_ETHEUR_d", "Kraken_LTCEUR_d"
+    for series, days in ((other, (2, 6, 5)), (never, ())):
+        scored.add_series(series)
+        version = scored.add_version(series=series)
+        for day in days:
+            scored.add_forecasts(version, [scored.origin + day * DAY], series=series)
+    for forecast, step in ((11, 1), (12, 2), (13, 1)):
+        scored.add_score(forecast, step, 1.0)
+    with engine.connect() as conn:
+
+        def days_of(model: str, kind: ScoreKind, *series: str) -> dict[str, int]:
+            newest = newest_scored(conn, series=series, model=model, kind=kind)
+            return {name: (origin - scored.origin).days for name, origin in newest.items()}
+
+        assert days_of("naive", ScoreKind.LIVE, first, other, never) == {first: 3, other: 5}
+        assert days_of("lstm", ScoreKind.LIVE, first, other) == {first: 4}
+        assert days_of("naive", ScoreKind.BACKFILL, first, other) == {first: 0}
+        assert days_of("naive", ScoreKind.LIVE, other) == {other: 5}
 
 
 def test_actual_closes_come_by_series_kind_model_origin_and_step(partly_late: Any, engine: Engine) -> None:
