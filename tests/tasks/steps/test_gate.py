@@ -166,7 +166,7 @@ def test_a_demoted_model_comes_back_with_a_new_training_that_is_not_broken(marke
     assert watch_champion(market, series=SERIES, now=now).demote
     # Its good years outweigh its week, but it does not come back itself.
     again = gate(market, version=demoted, now=now, **judging)
-    assert not again.promote
+    assert again.promote is False
     assert again.reason.startswith(f"version {demoted} itself was demoted")
     # The next training is broken too: that shows within a week, although it does not serve.
     worse = live(market, "lstm", [broken] * 6, first=n + 7, seed=1)
