@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.evidence import distances, episode_value, likelihood_ratios
+from models.evidence import dispersion, distances, episode_value, likelihood_ratios
 from models.forecasts import QUANTILE_LEVELS
 from models.gate import (
     ALPHA,
@@ -72,7 +72,12 @@ def test_a_better_challenger_passes_with_its_evidence():
     assert decision.evidence["skill_vs_baseline_step1"] > 0.01
     assert decision.evidence["e_better"] >= 1 / ALPHA
     assert decision.evidence["best_step"] == 1
-    assert "better beyond chance" in decision.reason
+    skills = [decision.evidence[f"skill_vs_baseline_step{step}"] for step in STEPS]
+    assert decision.reason == (
+        f"better beyond chance (e = {decision.evidence['e_better']:.4g}); "
+        f"CRPS against the baseline: step 1 {skills[0]:+.2%}, step 7 {skills[-1]:+.2%}"
+    )
+    assert decision.evidence["e_better_step1"] > decision.evidence["e_better"] > 1
     assert set(decision.evidence) == {
         "origins", "e_better", "best_step", "e_worse_than_baseline",
         *(f"{name}_step{s}" for name in ("skill_vs_baseline", "e_better", "coverage80", "coverage95") for s in STEPS),
@@ -81,9 +86,13 @@ def test_a_better_challenger_passes_with_its_evidence():
 
 def test_a_worse_challenger_is_rejected_and_the_reason_names_the_opponent():
     closes, volatility = market(1095)
-    decision = judge(walk(closes, constant(1095)), walk(closes, volatility), None)
-    assert not decision.promote
-    assert "worse than the baseline beyond chance" in decision.reason
+    challenger, baseline = walk(closes, constant(1095)), walk(closes, volatility)
+    decision = judge(challenger, baseline, None)
+    assert decision.promote is False
+    worst = max(STEPS, key=lambda step: better({step: gains_over(challenger, baseline)[step][1]})[step])
+    e, loss = (decision.evidence[name] for name in ("e_worse_than_baseline", f"skill_vs_baseline_step{worst}"))
+    assert loss < 0
+    assert decision.reason == f"it is worse than the baseline beyond chance (e = {e:.4g}; step {worst} by {-loss:.2%})"
     both = judge(walk(closes, constant(1095)), walk(closes, volatility), walk(closes, volatility))
     assert "worse than the incumbent" in both.reason
 
@@ -99,7 +108,9 @@ def test_a_challenger_as_good_as_the_champion_is_rejected_unless_it_renews_it():
     closes, volatility = market()
     noisy = volatility * np.exp(np.random.default_rng(1).normal(0, 0.05, 365))
     assert not judge(walk(closes, noisy), walk(closes, volatility), None).promote
-    assert judge(walk(closes, noisy), walk(closes, volatility), None, renews=True).promote
+    renewed = judge(walk(closes, noisy), walk(closes, volatility), None, renews=True)
+    assert renewed.promote
+    assert renewed.reason.startswith("it renews the champion; CRPS against the baseline: step 1 ")
 
 
 def test_a_renewal_that_is_worse_beyond_chance_is_rejected():
@@ -111,10 +122,13 @@ def test_a_challenger_with_a_worse_mean_is_rejected_even_if_it_is_better_on_most
     """Bets are small on days with absurd bands, but the plain mean, which people read, counts too."""
     closes, volatility = market(1095)
     absurd = volatility.copy()
-    absurd[::100] *= 60
+    absurd[125::250] *= 200
     decision = judge(walk(closes, absurd), walk(closes, constant(1095)), None)
     assert not decision.promote
-    assert decision.evidence["skill_vs_baseline_step1"] < 0
+    best, e = decision.evidence["best_step"], decision.evidence["e_better"]
+    skill = decision.evidence[f"skill_vs_baseline_step{best}"]
+    assert skill < 0
+    assert decision.reason == f"its mean CRPS at step {best} is {-skill:.2%} worse than the baseline's (e = {e:.4g})"
 
 
 @pytest.mark.parametrize("share", [{"covered80": 0.65}, {"covered80": 0.95}, {"covered95": 0.8}])
@@ -212,7 +226,24 @@ def test_a_champion_that_becomes_worse_after_good_years_is_demoted():
     sigma = np.where(np.arange(1500) < 1095, volatility, 2.5 * volatility)
     verdict = watch(walk(closes, sigma), walk(closes, volatility * 1.3))
     assert verdict.demote
-    assert "worse than the baseline beyond chance" in verdict.reason
+    skill, e = verdict.evidence["skill_vs_baseline_step1"], verdict.evidence["e_demote"]
+    assert verdict.reason == f"it is worse than the baseline beyond chance (e = {e:.4g}; CRPS at step 1 {skill:+.2%})"
+
+
+def test_twenty_to_one_decides():
+    """Evidence grows day by day; who has a value of 20 is promoted or demoted, and nobody before."""
+    closes, volatility = market(760)
+    good, naive = walk(closes, volatility), walk(closes, constant(760))
+    wider = walk(closes, volatility * np.where(np.arange(760) < 60, 1, 2.5))
+    decisions = [judge(upto(good, day), upto(naive, day), None) for day in range(640, 760, 10)]
+    verdicts = [watch(upto(wider, day), upto(good, day)) for day in range(140, 170, 3)]
+    for decided, value in (
+        ([decision.promote for decision in decisions], [decision.evidence["e_better"] for decision in decisions]),
+        ([verdict.demote for verdict in verdicts], [verdict.evidence["e_demote"] for verdict in verdicts]),
+    ):
+        assert decided == [e >= 20 for e in value]
+        assert min(value) < 20
+        assert any(20 <= e < 40 for e in value)
 
 
 def test_a_broken_model_does_not_come_back_on_the_evidence_of_its_good_years():
@@ -274,6 +305,7 @@ def test_a_suspect_is_doubted_from_its_first_day_and_others_only_where_their_fir
     value = episode_value(ratios, distances(usual.pit[1]), started, np.ones(30, bool))
     assert doubt(usual, suspected=True) == pytest.approx(value, rel=1e-4) != 1.0
     assert doubt(wide, suspected=False) == doubt(wide, suspected=True) > 20
+    assert watch(wide, naive).reason.endswith("; since its bands became odd)")
 
 
 def test_a_model_that_was_demoted_is_suspected_until_its_new_forecasts_are_right():
@@ -314,6 +346,21 @@ def test_a_model_that_was_demoted_twice_needs_a_month_of_new_scores():
     assert relapse(good, naive, since=last - RECENT + 1, times=2) == (
         "it was demoted 2 times; 29 of its forecasts since then are scored, 30 are needed"
     )
+
+
+def test_gains_and_the_worst_that_they_can_be_are_in_units_of_the_dispersion():
+    closes, volatility = market(20)
+    first, second = walk(closes, volatility * 1.5), walk(closes, constant(20))
+    for step in STEPS:
+        ours, theirs = gains_over(first, second)[step]
+        unit = dispersion(first.quantiles[step], second.quantiles[step])
+        assert np.allclose(ours.gain * unit, second.crps[step] - first.crps[step])
+        assert np.array_equal(theirs.gain, -ours.gain)
+        # Of all closes, one at a quantile of either model is the worst.
+        ends = np.concatenate([first.quantiles[step], second.quantiles[step]], axis=1)
+        losses = np.stack([crps(end, first.quantiles[step]) - crps(end, second.quantiles[step]) for end in ends.T])
+        assert np.allclose(ours.worst * unit, losses.max(axis=0))
+        assert np.allclose(theirs.worst * unit, -losses.min(axis=0))
 
 
 def test_evidence_for_one_model_is_not_evidence_for_the_other():
