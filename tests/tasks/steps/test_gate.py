@@ -227,6 +227,38 @@ def test_of_an_origin_the_live_scores_count_where_all_models_have_them_in_time(e
     assert walks["naive"].crps[1].tolist() == walks["lstm"].crps[1].tolist() == [0.01, 0.02, 0.02]
 
 
+def test_the_gate_reads_scores_and_quantiles_of_one_series_kind_and_step(engine: Engine) -> None:
+    """The days of three quarters. The first is before the start; on the second only naive has a live score."""
+    store, other = Store(engine), "Kraken_ETHEUR_d"
+    store.add_series(other)
+    days = [datetime(*day, tzinfo=UTC) for day in ((2019, 9, 30), (2019, 12, 31), (2020, 1, 1), (2020, 3, 31))]
+    expected: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    stored = 0
+    for model, centre in (("naive", 100.0), ("range-ewma", 300.0)):
+        for series in (store.series, other):
+            version = store.add_version(model, series=series)
+            for kind, first in ((Kind.BACKFILL, 0), (Kind.LIVE, 1 if model == "naive" else 2)):
+                middle = centre + (50 if series == other else 0) + (10 if kind is Kind.LIVE else 0)
+                for number, day in enumerate(days[first:], start=first):
+                    store.add_forecasts(version, [day], series=series, model=model, kind=kind, centre=middle)
+                    stored += 1
+                    for step in (1, 2):
+                        store.add_score(stored, step, 1.0, crps=stored + step / 10)
+                        if series == store.series and number and (number > 1) is (kind is Kind.LIVE):
+                            row = stored + step / 10, middle + step - 1
+                            expected.setdefault(model, {}).setdefault(step, []).append(row)
+    with reading(engine) as conn:
+        walks = _walks(conn, series=store.series, models=("naive", "range-ewma"), start=days[1])
+    calendar = np.array([(day.year - 2019) * 12 + day.month - 1 for day in days[1:]]) // 3
+    for model, walk in walks.items():
+        for step in (1, 2):
+            assert list(zip(walk.crps[step], np.exp(walk.quantiles[step][:, 11]) - 5, strict=True)) == [
+                (score, pytest.approx(middle)) for score, middle in expected[model][step]
+            ]
+            assert walk.slots[step].tolist() == [(day - datetime(1970, 1, 1, tzinfo=UTC)).days for day in days[1:]]
+            assert (walk.quarters[step] - walk.quarters[step][0]).tolist() == (calendar - calendar[0]).tolist()
+
+
 def test_a_champion_promoted_during_the_gate_becomes_the_opponent(
     market: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
