@@ -93,6 +93,9 @@ def test_a_worse_challenger_is_rejected_and_the_reason_names_the_opponent():
     e, loss = (decision.evidence[name] for name in ("e_worse_than_baseline", f"skill_vs_baseline_step{worst}"))
     assert loss < 0
     assert decision.reason == f"it is worse than the baseline beyond chance (e = {e:.4g}; step {worst} by {-loss:.2%})"
+    two = judge(walk(closes, constant(1095), covered95=0.8), baseline, None)
+    assert two.reason.split("; ")[0].startswith("the 95 % band of step 1 covered")
+    assert two.reason.endswith(f"; {decision.reason}")
     both = judge(walk(closes, constant(1095)), walk(closes, volatility), walk(closes, volatility))
     assert "worse than the incumbent" in both.reason
 
@@ -208,6 +211,7 @@ def test_a_good_champion_is_not_demoted():
     verdict = watch(walk(closes, volatility), walk(closes, constant(1095)))
     assert not verdict.demote
     assert verdict.evidence["origins"] == 1095
+    assert verdict.reason.startswith("it is not worse than the baseline beyond chance (e = 0.8")
 
 
 def test_a_champion_whose_bands_become_five_times_too_wide_is_almost_always_demoted_within_a_week():
