@@ -12,8 +12,8 @@ from storage.source.cells import DELIMITERS, filled, split_line
 from storage.source.columns import PRICES, Layout
 from storage.source.dates import DAY, parse_clock, parse_date
 from storage.source.numerals import decimal_commas, numbers
+from storage.source.stamps import DAY_NUMBER_0
 from storage.source.symbols import names_the_pair
-from storage.source.times import DAY_NUMBER_0
 
 ROWS_LOOKED_AT = 500
 FEWEST_ROWS = 5

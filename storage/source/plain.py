@@ -15,7 +15,8 @@ from storage.chunk import Floats, Ints
 from storage.source.columns import Layout
 from storage.source.dates import DAY
 from storage.source.numerals import POINT_OF_EITHER_KIND
-from storage.source.times import EARLIEST, FEWEST_OF_AN_HOUR, LATEST
+from storage.source.stamps import FEWEST_OF_AN_HOUR
+from storage.source.times import EARLIEST, LATEST
 
 # Importing pyarrow costs as much as reading so many characters the careful way.
 WORTH_AN_IMPORT = 300_000

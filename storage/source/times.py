@@ -19,52 +19,17 @@ from storage.chunk import NO_TIME, Ints
 from storage.errors import CddFormatChanged
 from storage.source.dates import DAY, FARTHEST_ZONE_S, parse_clock, parse_date, read_dates
 from storage.source.numerals import UNKNOWN, number
+from storage.source.stamps import EXACT_UNIX_S, Witness, read_stamps
 
 EARLIEST = int(datetime(2009, 1, 1, tzinfo=UTC).timestamp())
 LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
-# A unix time is written to this many seconds or finer, or somebody shortened it.
-EXACT_UNIX_S = 100
-# A spreadsheet that keeps six digits rounds to so many seconds. Of true hours, one in 25 ends in so many zeros.
-ROUNDED_S = 10_000
 # So many rows in a row with the same distance from UTC are in local time; fewer contradict their unix time.
 ZONE_ROWS = 5
-# So many different times at one hour of the day show that it is the hour at which days start.
-FEWEST_OF_AN_HOUR = 3
 # A column that can be read in fewer rows than this share is not heard.
 HEARD = 0.5
 
-_NUMERIC = re.compile(r"[+-]?(\d{1,3}(,\d{3}){2,}|\d+([.,]\d*)?)([eE][+-]?\d+)?")
-_SHORTENED = re.compile(r"[+-]?\d(?:[.,](\d*))?[eE]\+?(\d+)")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2})?")
 _ZONE = re.compile(r":\d{2}(:\d{2}(\.\d+)?)?\s*(z|utc|gmt|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
-# A spreadsheet counts days from this moment (unix seconds).
-DAY_NUMBER_0 = -25_569 * DAY
-
-
-@dataclass
-class Witness:
-    """What one column says of the time of every row: the first instant it can mean, and how many seconds it knows."""
-
-    name: str
-    value: Ints
-    step: Ints
-    exact: NDArray[np.bool_]
-    """Whether the candle opens at that very instant, as far as this column knows."""
-    is_unix: bool
-    in_utc: bool = False
-    """Whether its texts name their zone."""
-    local: bool = False
-    """Whether a stretch of it was found to be in local time."""
-    day_numbers: bool = False
-    """Whether its texts are a spreadsheet's day numbers."""
-    maybe_rounded: bool = False
-    """Whether it holds one or two numbers, which may be on the grid of candles because somebody rounded them."""
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """Which rows it can be read in."""
-        known: NDArray[np.bool_] = self.value != NO_TIME
-        return known
 
 
 @dataclass
@@ -126,7 +91,7 @@ class TimeReader:
     ) -> tuple[list[Witness], list[tuple[str, Ints, Ints]]]:
         length = int(self.series.interval.length.total_seconds())
         n = len(heard.open_time)
-        numeric = {name: _numeric(texts, name, length) for name, texts in columns}
+        numeric = {name: read_stamps(texts, name, length) for name, texts in columns}
         unix_known = [one for one in numeric.values() if one.known.any()]
         unix, unix_step = np.full(n, NO_TIME, dtype=np.int64), np.ones(n, dtype=np.int64)
         for one in sorted(unix_known, key=lambda one: -int(one.known.sum())):
@@ -340,82 +305,6 @@ def _stretches(offset: Ints) -> NDArray[np.bool_]:
     whole = len(offset) < ZONE_ROWS and len(starts) == 1
     stretched: NDArray[np.bool_] = plausible & np.repeat((lengths >= ZONE_ROWS) | whole, lengths)
     return stretched
-
-
-def _numeric(texts: Sequence[str], name: str, length: int) -> Witness:
-    """Return what the cells of a column that are numbers say: unix times, YYYYMMDD, or a spreadsheet's day numbers."""
-    n = len(texts)
-    witness = Witness(name, np.full(n, NO_TIME), np.ones(n, np.int64), np.zeros(n, np.bool_), is_unix=True)
-    at = np.array([i for i, text in enumerate(texts) if _NUMERIC.fullmatch(text)], dtype=np.int64)
-    if not len(at):
-        return witness
-    cells = [texts[int(i)] for i in at]
-    unique = {text: (_plain(text), _written_step(text)) for text in set(cells)}
-    stamps = np.array([unique[text][0] for text in cells])
-    steps = np.array([unique[text][1] for text in cells])
-    serial = (stamps >= 39_814) & (stamps < 73_051)
-    compact = (stamps >= 19_700_101) & (stamps <= 21_001_231)
-    with np.errstate(invalid="ignore"):
-        # 1e11 s lies in the year 5138 and 1e11 ms in 1973: sizes tell the units apart.
-        scale = np.select([stamps < 1e11, stamps < 1e14, stamps < 1e17], [1.0, 1e3, 1e6], 1e9)
-    seconds = np.floor_divide(stamps, scale)
-    unix = np.isfinite(stamps) & ~serial & ~compact & (np.abs(seconds) < 1e15) & (np.abs(seconds) >= 1e6)
-    value, step = np.full(len(at), NO_TIME), np.ones(len(at), np.int64)
-    value[unix] = seconds[unix].astype(np.int64)
-    step[unix] = np.maximum(steps[unix] / scale[unix], 1).astype(np.int64)
-    exact = np.zeros(len(at), np.bool_)
-    if unix.any():
-        # Numbers in full that all lie on the grid of candles are exact, however many zeros they end in.
-        fine, odd = step <= EXACT_UNIX_S, np.array(["e" in text.casefold() for text in cells])
-        distinct = np.unique(value[unix & ~odd])
-        hours, counts = np.unique(distinct % length, return_counts=True)
-        if len(distinct) and counts.max() >= 0.5 * len(distinct) and len(distinct) >= 0.5 * (unix & ~odd).sum():
-            hour = hours[counts.argmax()]
-            few = len(distinct) < FEWEST_OF_AN_HOUR
-            witness.maybe_rounded = length < DAY and few and int(step[unix & ~odd].min()) >= ROUNDED_S
-            if hour == 0 or counts.max() >= FEWEST_OF_AN_HOUR:
-                fine |= ~odd & (value % length == hour)
-        elif (distinct % EXACT_UNIX_S != 0).any():
-            fine |= ~odd & (step <= EXACT_UNIX_S)
-        if (unix & odd).any():
-            # The column as a whole tells how many digits were kept: 1.5E+12 is 1.50E+12 beside 1.51E+12.
-            step[unix & odd] = step[unix & odd].min()
-            fine &= ~odd | (step <= EXACT_UNIX_S)
-        written_out = unix & ~odd & ~fine
-        if written_out.any():
-            # So it does for numbers that are written out: 1364000000000 is known as well as 1363910000000.
-            step[written_out] = step[written_out].min()
-        exact = unix & fine
-        step[exact] = 1
-    if compact.any():
-        days = read_dates(
-            [f"{stamp:.0f}" for stamp in stamps[compact]], unix=np.full(compact.sum(), NO_TIME),
-            unix_step=np.ones(compact.sum(), np.int64), known_order=None,
-        )  # fmt: skip
-        value[compact], step[compact], exact[compact] = days.value, DAY, days.value != NO_TIME
-    if serial.any():
-        value[serial] = np.rint(stamps[serial] * DAY).astype(np.int64) + DAY_NUMBER_0
-        step[serial] = DAY if (stamps[serial] % 1 == 0).all() else 1
-        exact[serial] = True
-        witness.day_numbers = bool(serial.all())
-    witness.value[at], witness.step[at], witness.exact[at] = value, step, exact
-    witness.is_unix = bool(unix.sum() * 2 > len(at))
-    return witness
-
-
-def _plain(text: str) -> float:
-    return number(text.replace(",", ".") if text.count(",") == 1 else text)
-
-
-def _written_step(text: str) -> float:
-    """Return the smallest difference that a number's digits can show: 1e7 for 1.57118E+12 and for 1571180000000."""
-    match = _SHORTENED.fullmatch(text)
-    if match is not None:
-        return float(10.0 ** (int(match[2]) - len(match[1] or "")))
-    digits = re.sub(r"[.,]0*$", "", text) if text.count(",") < 2 else text.replace(",", "")
-    if not digits.isdecimal():
-        return 1.0
-    return float(10.0 ** (len(digits) - len(digits.rstrip("0"))))
 
 
 def _clocks(texts: Sequence[str], name: str) -> tuple[Ints, Ints] | None:
