@@ -95,8 +95,6 @@ def blocks(stream: BinaryIO) -> Iterator[Block]:
             rest = rest[end:]
         if rest:
             yield Block(number, rest, open_end=not rest.endswith("\n"))
-    except UnicodeError as error:
-        raise CddRefused(f"the file is no text: {error}") from None
     finally:
         # The caller owns the stream, and may have closed it if reading ended early.
         with suppress(ValueError):
