@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -232,31 +233,28 @@ def test_the_gate_reads_scores_and_quantiles_of_one_series_kind_and_step(engine:
     store, other = Store(engine), "Kraken_ETHEUR_d"
     store.add_series(other)
     days = [datetime(*day, tzinfo=UTC) for day in ((2019, 9, 30), (2019, 12, 31), (2020, 1, 1), (2020, 3, 31))]
-    expected: dict[str, dict[int, list[tuple[float, float]]]] = {}
-    stored = 0
-    for model, centre in (("naive", 100.0), ("range-ewma", 300.0)):
-        for series in (store.series, other):
-            version = store.add_version(model, series=series)
-            for kind, first in ((Kind.BACKFILL, 0), (Kind.LIVE, 1 if model == "naive" else 2)):
-                middle = centre + (50 if series == other else 0) + (10 if kind is Kind.LIVE else 0)
-                for number, day in enumerate(days[first:], start=first):
-                    store.add_forecasts(version, [day], series=series, model=model, kind=kind, centre=middle)
-                    stored += 1
-                    for step in (1, 2):
-                        store.add_score(stored, step, 1.0, crps=stored + step / 10)
-                        if series == store.series and number and (number > 1) is (kind is Kind.LIVE):
-                            row = stored + step / 10, middle + step - 1
-                            expected.setdefault(model, {}).setdefault(step, []).append(row)
+    first_live = {"naive": 1, "range-ewma": 2}
+    sources = product(first_live, (store.series, other), (Kind.BACKFILL, Kind.LIVE))
+    # What is read shows by its prices and scores where it comes from.
+    centres = dict(zip(sources, range(100, 900, 100), strict=True))
+    forecast_id = 0
+    for (model, series, kind), centre in centres.items():
+        first = first_live[model] if kind is Kind.LIVE else 0
+        version = store.add_version(model, series=series)
+        store.add_forecasts(version, days[first:], series=series, model=model, kind=kind, centre=centre)
+        for number in range(first, len(days)):
+            forecast_id += 1
+            store.add_score(forecast_id, 1, 1.0, crps=centre + number + 0.1)
+            store.add_score(forecast_id, 2, 1.0, crps=centre + number + 0.2)
     with reading(engine) as conn:
-        walks = _walks(conn, series=store.series, models=("naive", "range-ewma"), start=days[1])
-    calendar = np.array([(day.year - 2019) * 12 + day.month - 1 for day in days[1:]]) // 3
-    for model, walk in walks.items():
-        for step in (1, 2):
-            assert list(zip(walk.crps[step], np.exp(walk.quantiles[step][:, 11]) - 5, strict=True)) == [
-                (score, pytest.approx(middle)) for score, middle in expected[model][step]
-            ]
-            assert walk.slots[step].tolist() == [(day - datetime(1970, 1, 1, tzinfo=UTC)).days for day in days[1:]]
-            assert (walk.quarters[step] - walk.quarters[step][0]).tolist() == (calendar - calendar[0]).tolist()
+        walks = _walks(conn, series=store.series, models=first_live, start=days[1])
+    for model, step in product(first_live, (1, 2)):
+        walk = walks[model]
+        middles = [centres[model, store.series, kind] for kind in (Kind.BACKFILL, Kind.LIVE, Kind.LIVE)]
+        assert walk.crps[step].tolist() == [middle + number + step / 10 for number, middle in enumerate(middles, 1)]
+        assert np.exp(walk.quantiles[step][:, 11]).tolist() == pytest.approx([middle + step + 4 for middle in middles])
+        assert walk.slots[step].tolist() == [(day - datetime(1970, 1, 1, tzinfo=UTC)).days for day in days[1:]]
+        assert (walk.quarters[step] - walk.quarters[step][0]).tolist() == [0, 1, 1]
 
 
 def test_a_champion_promoted_during_the_gate_becomes_the_opponent(
