@@ -3,8 +3,8 @@
 Each distribution of this environment must have its requirements installed, be pinned in constraints.txt at the
 installed version, and have a licence under which the project may be used and distributed. What it requires on another
 supported version of Python must be pinned too. The program prints a line for each distribution that fails and exits
-with 1. It does not look for known vulnerabilities; `pip-audit -r
-constraints.txt` does, through a service on the network.
+with 1. It does not look for known vulnerabilities; `pip-audit -r constraints.txt` does, through a service on the
+network.
 """
 
 import re

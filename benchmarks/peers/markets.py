@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from peer import heading, kept, peer, table, timed
+from peer import heading, kept, no_whole_weeks, peer, table, timed
 
 if TYPE_CHECKING:
     from models.frames import CandleFrame
@@ -69,11 +69,9 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+", help="daily candles, named as CryptoDataDownload names them")
     parser.add_argument("--start", default="2021-01-01")
     parser.add_argument("--end", default="2025-06-30")
-    parser.add_argument("--stride", type=int, default=10, help="days between origins; 7 would be one weekday only")
+    parser.add_argument("--stride", type=no_whole_weeks, default=10, help="days between origins, not a multiple of 7")
     parser.add_argument("--keep", type=Path, help="keep the forecasts in this folder")
     chosen = parser.parse_args()
-    if chosen.stride % 7 == 0:
-        parser.error("--stride must not be a multiple of 7: all origins would fall on one weekday")
     with tempfile.TemporaryDirectory() as scratch:
         folder = chosen.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)

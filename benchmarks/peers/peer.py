@@ -5,6 +5,7 @@ file changes. A script of theirs/ runs in it, imports nothing of this project, a
 that both sides can take turns while both are warm.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -119,6 +120,13 @@ def by_turns(rounds: int, *works: Callable[[], T]) -> list[list[T]]:
             if number:
                 results[place].append(result)
     return results
+
+
+def no_whole_weeks(text: str) -> int:
+    """Return the days between origins that an option gives; raises argparse.ArgumentTypeError for whole weeks."""
+    if int(text) % 7 == 0:
+        raise argparse.ArgumentTypeError(f"{text} is a multiple of 7: all origins would fall on one weekday")
+    return int(text)
 
 
 def kept(file: Path, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - anything that JSON holds

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from peer import heading, kept, peer, table
+from peer import heading, kept, no_whole_weeks, peer, table
 
 if TYPE_CHECKING:
     from benchmarks.quality import Scores
@@ -31,11 +31,9 @@ WINDOWS = 32
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="daily candles, named as CryptoDataDownload names them")
-    parser.add_argument("--stride", type=int, default=5, help="days between origins; 7 would be one weekday only")
+    parser.add_argument("--stride", type=no_whole_weeks, default=5, help="days between origins, not a multiple of 7")
     parser.add_argument("--keep", type=Path, help="keep database and peers' forecasts in this folder")
     chosen = parser.parse_args()
-    if chosen.stride % 7 == 0:
-        parser.error("--stride must not be a multiple of 7: all origins would fall on one weekday")
     with tempfile.TemporaryDirectory() as scratch:
         measure(chosen.file, stride=chosen.stride, folder=chosen.keep or Path(scratch))
 
